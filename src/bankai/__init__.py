@@ -1,0 +1,1 @@
+"""XOR patches for true 1-bit language models."""

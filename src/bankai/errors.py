@@ -1,0 +1,108 @@
+"""The one exception tree. Every message says what to do next.
+
+BankaiError                  anything this package refuses; the command line prints it in one line, exit code 2
+├── FormatError              a file breaks the rules of its format
+│   ├── ModelFormatError     GGUF or MLX model file
+│   ├── PatchFormatError     .bankai or JSON patch file
+│   └── ProbeFormatError     probe set file
+├── UnsupportedModelError    a sound model file that is not a true 1-bit model of a known architecture
+├── PlaceError               a place that the model does not have
+│   ├── UnknownTensorError   no such binary tensor
+│   └── RowRangeError        row or group outside its tensor
+├── StateError               the model is not in the state that the patch needs
+│   ├── WrongBaseError       the touched bits are neither the patch's before nor its after
+│   ├── AlreadyAppliedError  applying twice would take the patch off
+│   ├── NotAppliedError      reverting what is not there would put it on
+│   └── UnboundPatchError    the patch does not say which bits it expects
+├── StoreError               the file cannot be changed safely
+├── AuditError               probes that would make a search meaningless
+└── MissingExtraError        an optional dependency is not installed
+"""
+
+__all__ = [
+    "AlreadyAppliedError",
+    "AuditError",
+    "BankaiError",
+    "FormatError",
+    "MissingExtraError",
+    "ModelFormatError",
+    "NotAppliedError",
+    "PatchFormatError",
+    "PlaceError",
+    "ProbeFormatError",
+    "RowRangeError",
+    "StateError",
+    "StoreError",
+    "UnboundPatchError",
+    "UnknownTensorError",
+    "UnsupportedModelError",
+    "WrongBaseError",
+]
+
+
+class BankaiError(Exception):
+    """Base of everything that Bankai raises on purpose."""
+
+
+class FormatError(BankaiError):
+    """A file breaks the rules of its format."""
+
+
+class ModelFormatError(FormatError):
+    """A GGUF file or MLX directory is damaged or hostile."""
+
+
+class PatchFormatError(FormatError):
+    """A patch file is damaged, hostile or of an unknown version."""
+
+
+class ProbeFormatError(FormatError):
+    """A probe file is empty or malformed."""
+
+
+class UnsupportedModelError(BankaiError):
+    """The file is sound, but not a true 1-bit model of a known architecture."""
+
+
+class PlaceError(BankaiError):
+    """A flip names a place that the model does not have."""
+
+
+class UnknownTensorError(PlaceError):
+    """The model has no binary tensor of that name."""
+
+
+class RowRangeError(PlaceError):
+    """The row or group lies outside its tensor."""
+
+
+class StateError(BankaiError):
+    """The model is not in the state that the patch needs."""
+
+
+class WrongBaseError(StateError):
+    """The touched bits are neither the patch's before-state nor its after-state."""
+
+
+class AlreadyAppliedError(StateError):
+    """The patch is on; applying it twice would take it off."""
+
+
+class NotAppliedError(StateError):
+    """The patch is not on; reverting it would put it on."""
+
+
+class UnboundPatchError(StateError):
+    """The patch does not say which bits it expects."""
+
+
+class StoreError(BankaiError):
+    """A file cannot be changed safely."""
+
+
+class AuditError(BankaiError):
+    """Probes that would make a search meaningless."""
+
+
+class MissingExtraError(BankaiError):
+    """An optional dependency is not installed."""

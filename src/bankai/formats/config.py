@@ -1,0 +1,213 @@
+"""The configuration of a model, in one normal form of Hugging Face keys, and its GGUF counterpart.
+
+Both formats of one model give the same dictionary: ``config_from_gguf`` reads GGUF metadata, ``config_from_hf`` a
+``config.json`` with newer (``rope_parameters``) or older (``rope_theta``, ``rope_scaling``) keys. Numbers are
+checked, and what would change the computation but is not known is refused, never ignored.
+
+This module knows shapes and settings, not names of tensors in files.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bankai.errors import ModelFormatError, UnsupportedModelError
+from bankai.formats.names import EMBEDDING, HEAD, NORM, architecture
+
+__all__ = ["config_from_gguf", "config_from_hf", "config_to_gguf", "expected_shapes"]
+
+_LARGEST = 1 << 31  # of any size or count
+
+# Hugging Face key -> GGUF key behind "<architecture>."
+_SIZES = {
+    "hidden_size": "embedding_length",
+    "intermediate_size": "feed_forward_length",
+    "num_hidden_layers": "block_count",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+    "head_dim": "attention.key_length",
+    "max_position_embeddings": "context_length",
+}
+_EPSILON = "attention.layer_norm_rms_epsilon"
+# YaRN, Hugging Face key -> GGUF key behind "<architecture>.rope.scaling."
+_YARN = {"beta_fast": "yarn_beta_fast", "beta_slow": "yarn_beta_slow"}
+_SPECIAL = {
+    "bos_token_id": "tokenizer.ggml.bos_token_id",
+    "eos_token_id": "tokenizer.ggml.eos_token_id",
+    "pad_token_id": "tokenizer.ggml.padding_token_id",
+}
+# Settings that Qwen3 has but no GGUF key for: only these values compute the same thing.
+_FIXED = {"hidden_act": "silu", "attention_bias": False, "use_sliding_window": False}
+
+
+def config_from_gguf(metadata: Mapping[str, Any], vocab_size: int, tied: bool) -> dict[str, Any]:
+    """Normal form of the GGUF ``metadata``; the embedding's rows and a missing output tensor tell the rest.
+
+    Raises UnsupportedModelError and ModelFormatError.
+    """
+    arch = metadata.get("general.architecture")
+    architecture(arch)
+    raw: dict[str, Any] = {"model_type": arch, "vocab_size": vocab_size, "tie_word_embeddings": tied}
+    for key, gguf_key in _SIZES.items():
+        if f"{arch}.{gguf_key}" in metadata:
+            raw[key] = metadata[f"{arch}.{gguf_key}"]
+    raw["rms_norm_eps"] = _widen(metadata.get(f"{arch}.{_EPSILON}"))
+    value_length = metadata.get(f"{arch}.attention.value_length", raw.get("head_dim"))
+    if value_length != raw.get("head_dim", value_length):
+        raise UnsupportedModelError(
+            f"keys of {raw.get('head_dim')} and values of {value_length} differ; not {arch}"
+        )
+    rope: dict[str, Any] = {"rope_theta": _widen(metadata.get(f"{arch}.rope.freq_base", 10000.0))}
+    scaling = f"{arch}.rope.scaling."
+    rope["rope_type"] = metadata.get(f"{scaling}type", "none")
+    if rope["rope_type"] in ("none", "default"):
+        rope["rope_type"] = "default"
+    else:
+        rope["factor"] = _widen(metadata.get(f"{scaling}factor"))
+        rope["original_max_position_embeddings"] = metadata.get(f"{scaling}original_context_length")
+        rope |= {
+            key: _widen(metadata[scaling + name]) for key, name in _YARN.items() if scaling + name in metadata
+        }
+        if metadata.get(f"{scaling}attn_factor", 1.0) != 1.0:
+            raise UnsupportedModelError(
+                "rope.scaling.attn_factor other than 1 is not supported; use the original file"
+            )
+    raw["rope_parameters"] = rope
+    raw |= {key: metadata[name] for key, name in _SPECIAL.items() if name in metadata}
+    return config_from_hf(raw)
+
+
+def config_from_hf(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Normal form of a Hugging Face ``config.json``. Raises UnsupportedModelError and ModelFormatError."""
+    arch = architecture(raw.get("model_type"))
+    for key, value in _FIXED.items():
+        if raw.get(key, value) != value:
+            raise UnsupportedModelError(f"{key} = {raw[key]!r} is not supported yet; only {value!r} is")
+    config: dict[str, Any] = {"model_type": arch.name, "architectures": [arch.model_class], **_FIXED}
+    heads = _size(raw, "num_attention_heads")
+    fallbacks = {"num_key_value_heads": heads, "head_dim": _size(raw, "hidden_size") // heads}
+    for key in ("vocab_size", *_SIZES):
+        config[key] = _size({**fallbacks, **raw}, key)
+    if heads % config["num_key_value_heads"]:
+        raise ModelFormatError(
+            f"{heads} heads do not divide into {config['num_key_value_heads']} key-value heads"
+        )
+    config["rms_norm_eps"] = _positive(raw, "rms_norm_eps")
+    config["tie_word_embeddings"] = _truth(raw, "tie_word_embeddings")
+    config["rope_parameters"] = _rope(raw, config["max_position_embeddings"])
+    for key in _SPECIAL:
+        if raw.get(key) is not None:
+            config[key] = _token_id(raw[key], key, config["vocab_size"])
+    return config
+
+
+def config_to_gguf(config: Mapping[str, Any]) -> dict[str, Any]:
+    """GGUF metadata of a configuration in normal form, without the tokenizer's keys."""
+    arch = config["model_type"]
+    rope = config["rope_parameters"]
+    metadata = {"general.architecture": arch}
+    metadata |= {f"{arch}.{name}": config[key] for key, name in _SIZES.items()}
+    metadata[f"{arch}.attention.value_length"] = config["head_dim"]
+    metadata[f"{arch}.{_EPSILON}"] = float(config["rms_norm_eps"])
+    metadata[f"{arch}.rope.freq_base"] = float(rope["rope_theta"])
+    if rope["rope_type"] != "default":
+        scaling = f"{arch}.rope.scaling."
+        metadata[f"{scaling}type"] = rope["rope_type"]
+        metadata[f"{scaling}factor"] = float(rope["factor"])
+        if "original_max_position_embeddings" in rope:
+            metadata[f"{scaling}original_context_length"] = rope["original_max_position_embeddings"]
+        metadata |= {scaling + name: float(rope[key]) for key, name in _YARN.items() if key in rope}
+    return metadata
+
+
+def expected_shapes(config: Mapping[str, Any]) -> tuple[dict[str, tuple[int, int]], dict[str, tuple[int]]]:
+    """Shapes ``(out, in)`` of the binary tensors and ``(size,)`` of the norms, by canonical name in layer order."""
+    arch = architecture(config["model_type"])
+    hidden, inner, head = config["hidden_size"], config["intermediate_size"], config["head_dim"]
+    queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
+    table = {
+        "q_proj": (queries, hidden),
+        "k_proj": (keys, hidden),
+        "v_proj": (keys, hidden),
+        "o_proj": (hidden, queries),
+        "gate_proj": (inner, hidden),
+        "up_proj": (inner, hidden),
+        "down_proj": (hidden, inner),
+        EMBEDDING.rpartition(".")[2]: (config["vocab_size"], hidden),
+        HEAD: (config["vocab_size"], hidden),
+    }
+    sizes = {"q_norm": head, "k_norm": head, "norm": hidden}
+    layers = config["num_hidden_layers"]
+    binary = arch.binary_names(layers, config["tie_word_embeddings"])
+    dense = arch.dense_names(layers)
+    last = {name: name.rpartition(".")[2] for name in (*binary, *dense)}
+    return {n: table[last[n]] for n in binary}, {n: (sizes.get(last[n], hidden),) for n in dense}
+
+
+def _rope(raw: Mapping[str, Any], positions: int) -> dict[str, Any]:
+    """``rope_parameters`` in normal form, from newer or older keys."""
+    given = raw.get("rope_parameters") or {
+        **(raw.get("rope_scaling") or {}),
+        "rope_theta": raw.get("rope_theta"),
+    }
+    if not isinstance(given, Mapping):
+        raise ModelFormatError("config.json: rope_parameters is not an object; get the model again")
+    kind = given.get("rope_type", given.get("type", "default"))
+    rope: dict[str, Any] = {"rope_type": kind, "rope_theta": _positive(given, "rope_theta")}
+    known = {"rope_type", "type", "rope_theta"}
+    if kind == "default":
+        pass
+    elif kind in ("linear", "yarn"):
+        rope["factor"] = _positive(given, "factor")
+        known |= {"factor", "original_max_position_embeddings"}
+        if kind == "yarn":
+            original = given.get("original_max_position_embeddings")
+            fallback = {"original_max_position_embeddings": int(positions // rope["factor"])}
+            rope |= {key: _size(given if original is not None else fallback, key) for key in fallback}
+            rope |= {key: _positive(given, key) for key in _YARN if given.get(key) is not None}
+            known |= set(_YARN)
+    else:
+        raise UnsupportedModelError(
+            f"RoPE of type {kind!r} is not supported yet; only default, linear and yarn are"
+        )
+    unknown = {key for key in given if key not in known and given[key] is not None}
+    if unknown:
+        raise UnsupportedModelError(f"RoPE setting {min(unknown)!r} is not supported yet for type {kind!r}")
+    return rope
+
+
+def _widen(value: Any) -> Any:
+    """A float32 from a file as the shortest decimal that rounds to it: 1e-06, not 9.999999974752427e-07."""
+    return float(str(np.float32(value))) if isinstance(value, float) else value
+
+
+def _size(raw: Mapping[str, Any], key: str) -> int:
+    value = raw.get(key)
+    if type(value) is not int or not 0 < value < _LARGEST:
+        raise ModelFormatError(
+            f"{key} is {value!r}, not a count; the model's configuration is damaged, get it again"
+        )
+    return value
+
+
+def _positive(raw: Mapping[str, Any], key: str) -> float:
+    value = raw.get(key)
+    if type(value) not in (int, float) or not math.isfinite(value) or value <= 0:
+        raise ModelFormatError(f"{key} is {value!r}, not a positive number; get the model again")
+    return float(value)
+
+
+def _truth(raw: Mapping[str, Any], key: str) -> bool:
+    value = raw.get(key, False)
+    if type(value) is not bool:
+        raise ModelFormatError(f"{key} is {value!r}, neither true nor false; get the model again")
+    return value
+
+
+def _token_id(value: Any, key: str, vocab_size: int) -> int:
+    first = value[0] if isinstance(value, list) and value else value  # generation configs list several ends
+    if type(first) is not int or not 0 <= first < vocab_size:
+        raise ModelFormatError(f"{key} is {value!r}, not a token of {vocab_size}; get the model again")
+    return first

@@ -1,0 +1,299 @@
+"""GGUF files: a strict, lazy, memory-mapped reader, the ``Q1_0`` block, and writing through the ``gguf`` package.
+
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3, little-endian. A hostile file
+costs at most time and memory in proportion to its size. ``general.file_type`` is ignored: tensor types are the
+truth.
+
+``Q1_0`` (ggml type 41) stores 128 weights in 18 bytes: little-endian fp16 ``d``, then 16 bytes of signs, least
+significant bit first, 1 = ``+d``.
+
+This module does not know architectures or canonical names.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bankai.binary import GROUP, GROUP_BYTES, BinaryTensor
+from bankai.errors import UnsupportedModelError
+from bankai.formats.files import map_file, replacing
+from bankai.formats.gguf_metadata import HEADER, UINT32, Cursor, Metadata
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
+__all__ = ["Q1_0", "Q1_0_BLOCK", "GGUFFile", "TensorInfo", "encode_q1_0", "write_gguf"]
+
+Q1_0 = 41
+Q1_0_BLOCK = np.dtype([("d", "<f2"), ("qs", "u1", (GROUP_BYTES,))])
+
+DEFAULT_ALIGNMENT = 32
+MAX_NAME_BYTES = 64
+MAX_DIMENSIONS = 4
+
+# ggml type -> (name, weights per block, bytes per block), from ggml.h; removed types are left out.
+TENSOR_TYPES = {
+    0: ("F32", 1, 4),
+    1: ("F16", 1, 2),
+    2: ("Q4_0", 32, 18),
+    3: ("Q4_1", 32, 20),
+    6: ("Q5_0", 32, 22),
+    7: ("Q5_1", 32, 24),
+    8: ("Q8_0", 32, 34),
+    9: ("Q8_1", 32, 40),
+    10: ("Q2_K", 256, 84),
+    11: ("Q3_K", 256, 110),
+    12: ("Q4_K", 256, 144),
+    13: ("Q5_K", 256, 176),
+    14: ("Q6_K", 256, 210),
+    15: ("Q8_K", 256, 292),
+    16: ("IQ2_XXS", 256, 66),
+    17: ("IQ2_XS", 256, 74),
+    18: ("IQ3_XXS", 256, 98),
+    19: ("IQ1_S", 256, 50),
+    20: ("IQ4_NL", 32, 18),
+    21: ("IQ3_S", 256, 110),
+    22: ("IQ2_S", 256, 82),
+    23: ("IQ4_XS", 256, 136),
+    24: ("I8", 1, 1),
+    25: ("I16", 1, 2),
+    26: ("I32", 1, 4),
+    27: ("I64", 1, 8),
+    28: ("F64", 1, 8),
+    29: ("IQ1_M", 256, 56),
+    30: ("BF16", 1, 2),
+    34: ("TQ1_0", 256, 54),
+    35: ("TQ2_0", 256, 66),
+    39: ("MXFP4", 32, 17),
+    40: ("NVFP4", 64, 36),
+    41: ("Q1_0", GROUP, Q1_0_BLOCK.itemsize),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """Where one tensor lies: ``shape`` outermost first, ``offset`` in bytes from the start of the file."""
+
+    name: str
+    shape: tuple[int, ...]
+    type_id: int
+    offset: int
+    nbytes: int
+
+    @property
+    def type_name(self) -> str:
+        """Name of the ggml type, such as ``Q1_0``."""
+        return TENSOR_TYPES[self.type_id][0]
+
+
+class GGUFFile:
+    """A mapped GGUF file: ``metadata`` and ``tensors`` by name, in file order. A context manager.
+
+    Raises ModelFormatError when the file breaks a rule of the format, UnsupportedModelError for a sound header
+    of a version, byte order or tensor type that is not known. With ``writable`` the arrays that it hands out
+    write to the file.
+    """
+
+    def __init__(self, path: str | Path, writable: bool = False) -> None:
+        self.path = Path(path)
+        self.writable = writable
+        self._map = map_file(self.path, writable, minimum=HEADER.size)
+        try:
+            cursor = Cursor(self._map, str(self.path))
+            tensor_count, key_count = cursor.header()
+            self.metadata = Metadata(cursor, key_count)
+            self.alignment = _alignment(self.metadata, cursor)
+            self.tensors = _tensor_table(cursor, tensor_count, self.alignment)
+        except BaseException:
+            self.close()
+            raise
+
+    def binary(self, gguf_name: str, name: str) -> BinaryTensor:
+        """The Q1_0 tensor ``gguf_name`` as views of the map, under the canonical ``name``."""
+        info = self.tensors[gguf_name]
+        if info.type_id != Q1_0 or len(info.shape) != 2:
+            raise UnsupportedModelError(
+                f"{gguf_name} is {info.type_name} {list(info.shape)}, not a Q1_0 matrix"
+            )
+        blocks = self._array(info, Q1_0_BLOCK).reshape(info.shape[0], info.shape[1] // GROUP)
+        return BinaryTensor(name, blocks["qs"], blocks["d"])
+
+    def dense(self, gguf_name: str) -> NDArray[np.float32]:
+        """The F32, F16 or BF16 tensor ``gguf_name`` as float32; a view of the map where it is F32."""
+        info = self.tensors[gguf_name]
+        match info.type_name:
+            case "F32":
+                return self._array(info, np.dtype("<f4")).reshape(info.shape)
+            case "F16":
+                return self._array(info, np.dtype("<f2")).astype(np.float32).reshape(info.shape)
+            case "BF16":
+                words = self._array(info, np.dtype("<u2")).astype(np.uint32) << 16
+                return words.view(np.float32).reshape(info.shape)
+        raise UnsupportedModelError(
+            f"{gguf_name} is {info.type_name}; only F32, F16 and BF16 can be read as dense"
+        )
+
+    def flush(self) -> None:
+        """Write what was changed through the map to the disk."""
+        self._map.flush()
+
+    def close(self) -> None:
+        """Let go of the map; arrays handed out keep it alive until they are gone too."""
+        with suppress(BufferError):
+            self._map.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _array(self, info: TensorInfo, dtype: np.dtype[Any]) -> NDArray[Any]:
+        return np.frombuffer(self._map, dtype, info.nbytes // dtype.itemsize, info.offset)
+
+
+def _alignment(metadata: Metadata, cursor: Cursor) -> int:
+    if "general.alignment" not in metadata:
+        return DEFAULT_ALIGNMENT
+    if metadata.kind("general.alignment") != UINT32:
+        raise cursor.error("general.alignment is not an unsigned 32-bit number")
+    alignment: int = metadata["general.alignment"]
+    if alignment.bit_count() != 1:
+        raise cursor.error(f"general.alignment is {alignment}, not a power of two")
+    return alignment
+
+
+def _tensor_table(cursor: Cursor, count: int, alignment: int) -> dict[str, TensorInfo]:
+    """Read ``count`` tensor infos; check that the data behind them is in range, aligned and disjoint."""
+    relative: dict[str, TensorInfo] = {}
+    for _ in range(count):
+        info = _tensor_info(cursor)
+        if info.name in relative:
+            raise cursor.error(f"tensor {info.name!r} occurs twice")
+        if info.offset % alignment:
+            raise cursor.error(
+                f"tensor {info.name!r} starts at {info.offset}, which {alignment} does not divide"
+            )
+        relative[info.name] = info
+    start = -(-cursor.position // alignment) * alignment
+    tensors = {name: replace(info, offset=start + info.offset) for name, info in relative.items()}
+    end, before = start, ""
+    for info in sorted(tensors.values(), key=lambda info: info.offset):
+        if info.offset < end:
+            raise cursor.error(f"tensors {before!r} and {info.name!r} overlap")
+        end, before = info.offset + info.nbytes, info.name
+        if end > cursor.size:
+            raise cursor.error(f"tensor {info.name!r} ends at byte {end} of {cursor.size}")
+    return tensors
+
+
+def _tensor_info(cursor: Cursor) -> TensorInfo:
+    """The next tensor info, its offset still relative to the data section."""
+    name = cursor.text(MAX_NAME_BYTES, "tensor name")
+    dimensions = cursor.u32()
+    if dimensions > MAX_DIMENSIONS:
+        raise cursor.error(
+            f"tensor {name!r} has {dimensions} dimensions, at most {MAX_DIMENSIONS} are allowed"
+        )
+    shape = tuple(cursor.u64() for _ in range(dimensions))[::-1]  # the file has the innermost first
+    type_id = cursor.u32()
+    offset = cursor.u64()
+    if 0 in shape:
+        raise cursor.error(f"tensor {name!r} is empty: {list(shape)}")
+    if type_id not in TENSOR_TYPES:
+        raise UnsupportedModelError(
+            f"{cursor.label}: tensor {name!r} has ggml type {type_id}, which is neither 1-bit (Q1_0) nor known; "
+            "single-bit flips need 1-bit codes; row and group flips by scale sign are planned"
+        )
+    _, block, block_bytes = TENSOR_TYPES[type_id]
+    row = shape[-1] if shape else 1
+    if row % block:
+        raise cursor.error(f"tensor {name!r} has rows of {row} weights, not a multiple of {block}")
+    return TensorInfo(name, shape, type_id, offset, prod(shape) // block * block_bytes)
+
+
+def encode_q1_0(tensor: BinaryTensor) -> NDArray[np.uint8]:
+    """Q1_0 bytes of ``tensor``: uint8 ``[out, groups * 18]``."""
+    blocks = np.empty(tensor.scales.shape, Q1_0_BLOCK)
+    blocks["d"] = tensor.scales
+    blocks["qs"] = tensor.signs
+    return blocks.view(np.uint8)
+
+
+def write_gguf(
+    path: str | Path,
+    metadata: Mapping[str, Any],
+    tensors: Mapping[str, BinaryTensor | NDArray[np.floating[Any]]],
+) -> None:
+    """Write a GGUF version 3 file that appears whole or not at all; an existing ``path`` is replaced.
+
+    ``metadata`` must hold ``general.architecture``. Values: bool, str, float (written as 32 bits), int (unsigned
+    32 bits where it fits, else signed 32, else 64), or a list of strings, floats or ints (32 bits).
+    ``tensors`` by GGUF name: BinaryTensor becomes Q1_0, a float32 or float16 array F32 or F16. They are encoded
+    one at a time. Raises ValueError or TypeError for values that GGUF cannot hold.
+    """
+    from gguf import GGMLQuantizationType, GGUFWriter
+
+    path = Path(path)
+    with replacing(path) as temporary:
+        writer = GGUFWriter(temporary, metadata["general.architecture"])
+        try:
+            for key, value in metadata.items():
+                if key != "general.architecture":  # the writer has put it first
+                    _add_value(writer, key, value)
+            for name, tensor in tensors.items():
+                if isinstance(tensor, BinaryTensor):
+                    shape, dtype, nbytes = (
+                        tensor.shape,
+                        np.dtype(np.float32),
+                        tensor.scales.size * Q1_0_BLOCK.itemsize,
+                    )
+                    writer.add_tensor_info(name, shape, dtype, nbytes, raw_dtype=GGMLQuantizationType.Q1_0)
+                else:
+                    writer.add_tensor_info(name, tensor.shape, tensor.dtype, tensor.nbytes)
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_ti_data_to_file()
+            for tensor in tensors.values():
+                data = (
+                    encode_q1_0(tensor) if isinstance(tensor, BinaryTensor) else np.ascontiguousarray(tensor)
+                )
+                writer.write_tensor_data(data)
+        finally:
+            writer.close()
+
+
+def _add_value(writer: "GGUFWriter", key: str, value: Any) -> None:
+    from gguf import GGUFValueType as Kind
+
+    def kind(value: Any) -> Kind:
+        match value:
+            case bool():
+                return Kind.BOOL
+            case str():
+                return Kind.STRING
+            case float():
+                return Kind.FLOAT32
+            case int():
+                limits = ((0, 32, Kind.UINT32), (-(1 << 31), 31, Kind.INT32), (0, 64, Kind.UINT64))
+                return next((k for low, bits, k in limits if low <= value < 1 << bits), Kind.INT64)
+        raise TypeError(f"{key}: GGUF metadata cannot hold {type(value).__name__}")
+
+    if not isinstance(value, list):
+        writer.add_key_value(key, value, kind(value))
+        return
+    items = {kind(item) for item in value}
+    if items <= {Kind.UINT32, Kind.INT32}:
+        items = {Kind.INT32}
+    if len(items) != 1:
+        raise TypeError(f"{key}: the items of a GGUF array must have one type")
+    writer.add_key_value(key, value, Kind.ARRAY, items.pop())

@@ -1,0 +1,111 @@
+"""Builders of small true 1-bit models for tests; every byte follows from the arguments."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bankai.binary import GROUP, BinaryTensor
+from bankai.formats.config import config_from_hf, config_to_gguf, expected_shapes
+from bankai.formats.gguf import write_gguf
+from bankai.formats.names import architecture
+from bankai.formats.tokenizer_spec import CONTROL, NORMAL, TokenizerSpec
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def byte_alphabet() -> list[str]:
+    """GPT-2's printable spelling of the 256 bytes, in byte order."""
+    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    spare = iter(range(256, 512))
+    return [chr(byte if byte in printable else next(spare)) for byte in range(256)]
+
+
+def tiny_tokenizer(pre: str = "qwen2", **changes: Any) -> TokenizerSpec:
+    """300 tokens: 256 bytes, 41 merges, <|endoftext|>, <|im_start|>, <|im_end|>."""
+    words = [
+        "the",
+        "Ġthe",
+        "ing",
+        "Ġof",
+        "answer",
+        "Ġis",
+        "Ġto",
+        "question",
+        "Ġwhat",
+        "00",
+        "number",
+        "Ġequals",
+        "ok",
+    ]
+    vocabulary = byte_alphabet()
+    merges: list[str] = []
+    for word in words:
+        left = word[0]
+        for right in word[1:]:
+            if left + right not in vocabulary and len(merges) < 41:
+                merges.append(f"{left} {right}")
+                vocabulary.append(left + right)
+            left += right
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    fields: dict[str, Any] = {
+        "tokens": vocabulary + special,
+        "merges": merges,
+        "token_types": [NORMAL] * len(vocabulary) + [CONTROL] * len(special),
+        "pre": pre,
+        "eos_id": len(vocabulary) + 2,
+        "pad_id": len(vocabulary),
+        "chat_template": CHAT_TEMPLATE,
+    }
+    return TokenizerSpec(**(fields | changes))
+
+
+def tiny_config(**changes: Any) -> dict[str, Any]:
+    """Configuration in normal form: 2 layers, hidden 128, MLP 256, 2 heads of 64 over 1 key-value head."""
+    raw: dict[str, Any] = {
+        "model_type": "qwen3",
+        "vocab_size": 300,
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 64,
+        "max_position_embeddings": 256,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": False,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+        "eos_token_id": 299,
+        "pad_token_id": 297,
+    }
+    return config_from_hf(raw | changes)
+
+
+def random_binary(name: str, shape: tuple[int, int], rng: np.random.Generator) -> BinaryTensor:
+    """Random bits, scales around 1 / sqrt(in) as trained models have them."""
+    out, inner = shape
+    signs = rng.integers(0, 256, (out, inner // GROUP, GROUP // 8), dtype=np.uint8)
+    scales = (rng.uniform(0.5, 1.5, (out, inner // GROUP)) / np.sqrt(inner)).astype(np.float16)
+    return BinaryTensor(name, signs, scales)
+
+
+def tiny_tensors(config: dict[str, Any], seed: int = 0) -> dict[str, BinaryTensor | np.ndarray]:
+    """Random tensors of ``config`` by canonical name; norms near 1."""
+    rng = np.random.default_rng(seed)
+    binary, dense = expected_shapes(config)
+    tensors: dict[str, BinaryTensor | np.ndarray] = {n: random_binary(n, s, rng) for n, s in binary.items()}
+    return tensors | {n: rng.uniform(0.8, 1.2, s).astype(np.float32) for n, s in dense.items()}
+
+
+def build_tiny_gguf(
+    path: Path, seed: int = 0, tokenizer: TokenizerSpec | None = None, **changes: Any
+) -> Path:
+    """Write a random model to ``path``; ``changes`` go to :func:`tiny_config`. Returns ``path``."""
+    config = tiny_config(**changes)
+    names = architecture(config["model_type"])
+    tensors = {names.to_gguf(name): tensor for name, tensor in tiny_tensors(config, seed).items()}
+    write_gguf(path, config_to_gguf(config) | (tokenizer or tiny_tokenizer()).to_gguf(), tensors)
+    return path

@@ -1,0 +1,67 @@
+# `make demo` and `make test` each work alone on a fresh clone: every target makes the environment it needs first.
+#
+#   PYTHON    the interpreter that the environment is made from, 3.11 or newer
+#   VENV      where the environment lives
+#   PIP_ARGS  passed to every `pip install`; on Linux without a GPU
+#             PIP_ARGS='--extra-index-url https://download.pytorch.org/whl/cpu' saves gigabytes of CUDA
+#   THREADS   threads of every test run
+
+PYTHON   ?= python3
+VENV     ?= .venv
+PIP_ARGS ?=
+THREADS  ?= 2
+
+BIN     := $(VENV)/bin
+INSTALL  = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt
+PINS    := pyproject.toml constraints.txt
+LIMITED := OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) OPENBLAS_NUM_THREADS=$(THREADS) TOKENIZERS_PARALLELISM=false
+
+.PHONY: demo test test-engines lint nano docs clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.demo
+	$(BIN)/bankai demo
+
+test: $(VENV)/.test
+	$(LIMITED) $(BIN)/python -m pytest -m "not engines" --cov
+
+# Witness tests: the same files in stock llama.cpp.
+test-engines: $(VENV)/.engines
+	$(LIMITED) $(BIN)/python -m pytest -m engines
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# Retrains the embedded model from nothing; up to 90 minutes on 2 cores.
+nano: $(VENV)/.demo
+	$(BIN)/python models/nano/train.py
+
+docs: $(VENV)/.demo
+	$(BIN)/python docs/make_cli_page.py
+
+clean:
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "bankai needs Python 3.11 or newer; run: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(PINS) | $(BIN)/python
+	$(INSTALL) --editable '.[search]'
+	@touch $@
+
+$(VENV)/.test: $(PINS) | $(BIN)/python
+	$(INSTALL) --editable '.[search,mlx,dev]'
+	@touch $@
+
+$(VENV)/.lint: $(PINS) | $(BIN)/python
+	$(INSTALL) --editable '.[dev]'
+	@touch $@
+
+# llama-cpp-python is published as source only: it is compiled once (3 to 12 minutes) and its wheel kept.
+$(VENV)/.engines: $(PINS) scripts/llama_wheel.sh | $(BIN)/python
+	$(INSTALL) --editable '.[search,mlx,dev]'
+	$(INSTALL) "$$(scripts/llama_wheel.sh $(BIN)/python)"
+	@touch $@

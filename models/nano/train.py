@@ -1,6 +1,6 @@
 """Train nano from scratch: a Qwen3 whose every matrix is one bit per weight, by straight-through binarization.
 
-    python models/nano/train.py --out build/nano        # about an hour on 2 cores
+    python models/nano/train.py --out nano.gguf        # about an hour on 2 cores
 
 The forward pass uses `sign(w) * d` with `d = mean |w|` over each group of 128, rounded to fp16: exactly the numbers of
 Q1_0. The gradient passes straight through to the latent weight `w` (Bengio et al., 2013). Norms stay fp32. What is
@@ -8,13 +8,14 @@ saved is the packed model, no latent weights.
 """
 
 import argparse
-import json
 import math
 import time
 from pathlib import Path
 
 import torch
 from corpus import packed_rows, train_tokenizer
+from export import write_model
+from tokenizers import Tokenizer
 from torch.nn.utils import parametrize
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -72,7 +73,7 @@ def loss_of(model: Qwen3ForCausalLM, tokens: torch.Tensor, weights: torch.Tensor
     return (losses * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()
 
 
-def train(steps: int, seed: int) -> tuple[Qwen3ForCausalLM, object]:
+def train(steps: int, seed: int) -> tuple[Qwen3ForCausalLM, Tokenizer]:
     """Returns the trained model and its tokenizer, the same for a seed, a thread count and a machine type."""
     torch.manual_seed(seed)
     tokenizer = train_tokenizer(VOCAB, seed)
@@ -96,22 +97,25 @@ def train(steps: int, seed: int) -> tuple[Qwen3ForCausalLM, object]:
     return model.eval(), tokenizer
 
 
+def bake(model: Qwen3ForCausalLM) -> None:
+    """Replace every latent weight by its binary value."""
+    for module in list(model.modules()):
+        if parametrize.is_parametrized(module):
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="the GGUF file to write")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     model, tokenizer = train(arguments.steps, arguments.seed)
-    for module in list(model.modules()):
-        if parametrize.is_parametrized(module):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(arguments.out)
-    tokenizer.save(str(arguments.out / "tokenizer.json"))
-    (arguments.out / "training.json").write_text(json.dumps({"steps": arguments.steps, "seed": arguments.seed}))
+    bake(model)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    write_model(model, tokenizer, arguments.out, {"nano.steps": arguments.steps, "nano.seed": arguments.seed})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,174 @@
+"""The `.bankai` patch file as bytes; `docs/format.md` is its specification.
+
+Contract: `decode(encode(patch))` gives the same flips, binding and manifest; equal patches have equal
+bytes, except that deflate implementations may compress a manifest differently. Any byte string either
+decodes or raises PatchFormatError, and decoding it takes at most 4,096 bytes of memory per byte and 256 MiB
+in all. Knows nothing of models and does not touch files.
+"""
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+import msgspec
+
+from bankai.errors import PatchFormatError
+from bankai.patch import rice
+from bankai.patch.patch import Binding, Flip, Manifest, Patch
+from bankai.patch.rice import Cursor, varint
+from bankai.patch.universe import Universe
+
+__all__ = ["MAGIC", "MAX_FILE", "MAX_MANIFEST", "decode", "encode", "entropy_bytes", "payload_bytes"]
+
+MAGIC = b"\xb1XOR"
+MAX_FILE = 16 << 20
+"""The largest patch file in bytes, of either format."""
+MAX_MANIFEST = 1 << 20
+"""The largest manifest in bytes, unpacked."""
+
+_VERSION = 1
+_BOUND, _ROWS, _GROUPS, _MANIFEST, _DEFLATED = (1 << bit for bit in range(5))
+_KNOWN = _BOUND | _ROWS | _GROUPS | _MANIFEST | _DEFLATED
+
+
+def encode(patch: Patch, manifest: bool = True) -> bytes:
+    """The file of a patch, optionally without its manifest.
+
+    Raises PatchFormatError when the patch exceeds the format's bounds.
+    """
+    body, flags = _encode_body(patch)
+    if manifest:
+        packed, more = _encode_manifest(patch.manifest)
+        body, flags = body + packed, flags | more
+    data = MAGIC + bytes([_VERSION, flags]) + body
+    data += zlib.crc32(data).to_bytes(4, "little")
+    if len(data) > MAX_FILE:
+        raise PatchFormatError(f"the patch needs {len(data)} bytes, more than {MAX_FILE}; split it")
+    return data
+
+
+def decode(data: bytes) -> Patch:
+    """The patch of a `.bankai` file. Raises PatchFormatError for anything that `encode` does not write."""
+    if data[:4] != MAGIC:
+        raise PatchFormatError("not a .bankai patch: it does not begin with its mark")
+    if len(data) > MAX_FILE:
+        raise PatchFormatError(f"the patch file is larger than {MAX_FILE} bytes")
+    if len(data) > 4 and data[4] != _VERSION:
+        raise PatchFormatError(f"the patch file has version {data[4]}, not {_VERSION}; update bankai")
+    if len(data) < 10 or zlib.crc32(data[:-4]).to_bytes(4, "little") != data[-4:]:
+        raise PatchFormatError("the patch file is damaged (its checksum does not match); fetch it again")
+    cursor = Cursor(data[:-4])
+    cursor.take(5)
+    flags = cursor.byte()
+    if flags & ~_KNOWN or flags & _DEFLATED and not flags & _MANIFEST:
+        raise PatchFormatError(f"the patch file has unknown flags {flags:#x}; update bankai")
+    patch = _decode_body(cursor, flags)
+    if flags & _MANIFEST:
+        patch = replace(patch, manifest=_decode_manifest(cursor, bool(flags & _DEFLATED)))
+    if cursor.left:
+        raise PatchFormatError(f"the patch file has {cursor.left} bytes after its end")
+    return patch
+
+
+def payload_bytes(patch: Patch) -> int:
+    """The bytes that say which places are flipped: counts and Rice codes, without the tables."""
+    return sum(len(_encode_places(Universe.of(flips), flips)) for flips in _sections(patch))
+
+
+def entropy_bytes(patch: Patch) -> float:
+    """The fewest bytes that can tell the flips from any other as many: log2 C(N, n) / 8.
+
+    N is the number of places in the patch's own table (its layers x its families' largest rows), n its flips.
+    """
+    bits = 0.0
+    for flips in _sections(patch):
+        size, count = Universe.of(flips).size, len(flips)
+        count = min(count, size - count)
+        bits += math.fsum(math.log2((size - index) / (index + 1)) for index in range(count))
+    return bits / 8
+
+
+def _sections(patch: Patch) -> list[Sequence[Flip]]:
+    """Row flips and group flips, each only where there are any."""
+    return [flips for flips in (patch.rows, patch.groups) if flips]
+
+
+def _encode_places(universe: Universe, flips: Sequence[Flip]) -> bytes:
+    return rice.encode(universe.places(flips), universe.size)
+
+
+def _encode_body(patch: Patch) -> tuple[bytes, int]:
+    body, flags = b"", 0
+    if patch.binding is not None:
+        body = patch.binding.fingerprint + patch.binding.before + patch.binding.after
+        flags = _BOUND
+    for flips in _sections(patch):
+        if len(flips) > rice.MAX_COUNT:
+            raise PatchFormatError(f"the patch has {len(flips)} flips of one kind; at most {rice.MAX_COUNT}")
+        universe = Universe.of(flips)
+        body += universe.encode() + _encode_places(universe, flips)
+        flags |= _GROUPS if universe.grouped else _ROWS
+    return body, flags
+
+
+def _decode_body(cursor: Cursor, flags: int) -> Patch:
+    start = cursor.at
+    binding = Binding(cursor.take(8), cursor.take(8), cursor.take(8)) if flags & _BOUND else None
+    flips: list[Flip] = []
+    for bit in (_ROWS, _GROUPS):
+        if flags & bit:
+            universe = Universe.decode(cursor, grouped=bit == _GROUPS)
+            places = rice.decode(cursor, universe.size)
+            try:
+                flips += universe.flips(places)
+            except ValueError as error:
+                raise PatchFormatError(f"the patch file names an impossible place: {error}") from None
+    patch = Patch(frozenset(flips), binding)
+    # One comparison holds every rule of canonical form: order, smallest table, zero padding, no duplicate.
+    if _encode_body(patch)[0] != cursor.data[start : cursor.at]:
+        raise PatchFormatError("the patch file is not in canonical form; ask its writer")
+    return patch
+
+
+def _encode_manifest(manifest: Manifest) -> tuple[bytes, int]:
+    """Varint size and MessagePack map with sorted keys, in zlib when that is smaller; nothing if blank."""
+    if manifest == Manifest():
+        return b"", 0
+    try:
+        plain = msgspec.msgpack.encode(manifest, order="sorted")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise PatchFormatError(f"the manifest cannot be written: {error}") from None
+    if len(plain) > MAX_MANIFEST:
+        raise PatchFormatError(f"the manifest needs {len(plain)} bytes, more than {MAX_MANIFEST}; shorten it")
+    packed = zlib.compress(plain, 9)
+    if len(packed) < len(plain):
+        return varint(len(packed)) + packed, _MANIFEST | _DEFLATED
+    return varint(len(plain)) + plain, _MANIFEST
+
+
+def _decode_manifest(cursor: Cursor, deflated: bool) -> Manifest:
+    data = cursor.take(cursor.varint())
+    if deflated:
+        data = _inflate(data)
+    if len(data) > MAX_MANIFEST:
+        raise PatchFormatError(f"the manifest is larger than {MAX_MANIFEST} bytes")
+    try:
+        manifest = msgspec.msgpack.decode(data, type=Manifest)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise PatchFormatError(f"the manifest is malformed: {error}") from None
+    if manifest == Manifest() or msgspec.msgpack.encode(manifest, order="sorted") != data:
+        raise PatchFormatError("the manifest is not in canonical form")
+    return manifest
+
+
+def _inflate(data: bytes) -> bytes:
+    """Undo zlib, stopping one byte past the bound."""
+    inflater = zlib.decompressobj()
+    try:
+        plain = inflater.decompress(data, MAX_MANIFEST + 1)
+    except zlib.error as error:
+        raise PatchFormatError(f"the manifest cannot be unpacked: {error}") from None
+    if len(plain) <= MAX_MANIFEST and (not inflater.eof or inflater.unused_data):
+        raise PatchFormatError("the manifest's compressed data has a wrong end")
+    return plain

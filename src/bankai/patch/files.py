@@ -1,0 +1,50 @@
+"""Patch files on disk: either format in, recognised by content; atomic writes out.
+
+Contract: reading is bounded in size and raises PatchFormatError only; a written file is whole or absent, also
+after a crash. Knows neither models nor what the bytes mean.
+"""
+
+from pathlib import Path
+
+from bankai.errors import PatchFormatError, StoreError
+from bankai.patch.codec import MAGIC, MAX_FILE, decode, encode
+from bankai.patch.json_format import decode_json, encode_json
+from bankai.patch.patch import Patch
+
+__all__ = ["read_patch", "write_patch"]
+
+
+def read_patch(path: str | Path) -> Patch:
+    """The patch in a `.bankai` or `bankai_row_xor_v1` file, whatever its name. Raises PatchFormatError."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise PatchFormatError(f"cannot read patch {path}: {error.strerror}") from None
+    try:
+        if len(data) > MAX_FILE:
+            raise PatchFormatError(f"larger than {MAX_FILE} bytes")
+        if data.startswith(MAGIC):
+            return decode(data)
+        if data.lstrip(b" \t\r\n").startswith(b"{"):
+            return decode_json(data)
+        raise PatchFormatError("neither a .bankai patch nor a bankai_row_xor_v1 JSON file")
+    except PatchFormatError as error:
+        raise PatchFormatError(f"{path}: {error}") from None
+
+
+def write_patch(patch: Patch, path: str | Path, *, manifest: bool = True) -> int:
+    """Write a patch, as JSON when `path` ends in ".json", and return the file's size in bytes.
+
+    PatchFormatError when the format cannot hold the patch, StoreError when the file cannot be written.
+    """
+    from bankai.formats.files import replacing  # brings tempfile; reading a patch must start fast
+
+    path = Path(path)
+    data = encode_json(patch) if path.suffix == ".json" else encode(patch, manifest=manifest)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        raise StoreError(f"cannot write patch {path}: {error.strerror}; check the directory") from error
+    return len(data)

@@ -1,0 +1,110 @@
+"""The earlier public patch format `bankai_row_xor_v1`, in and out.
+
+Contract: an imported patch is unbound, because the format has nowhere to say which bits it expects. Export
+keeps what the format can hold: flips on the seven projections of a layer, name, description, base model,
+stats, metadata; the manifest's other fields travel in `metadata["bankai"]` and are taken back from there. A
+flip listed twice is refused: under XOR the two cancel, and a file that says so by accident is more likely
+than one that means it.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from bankai.errors import PatchFormatError
+from bankai.patch.patch import MAX_GROUP, MAX_ROW, Flip, Manifest, Patch
+
+__all__ = ["decode_json", "encode_json"]
+
+_PARENTS = {
+    **dict.fromkeys(("q_proj", "k_proj", "v_proj", "o_proj"), "self_attn"),
+    **dict.fromkeys(("gate_proj", "up_proj", "down_proj"), "mlp"),
+}
+_FORMAT = "bankai_row_xor_v1"
+_EXTRA = ("seed", "objective", "strategy", "probes", "versions")
+
+_Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+class _Flip(msgspec.Struct, omit_defaults=True):
+    layer: Annotated[int, msgspec.Meta(ge=0, le=9999)]
+    proj: _Projection
+    row: Annotated[int, msgspec.Meta(ge=0, le=MAX_ROW)]
+    group: Annotated[int, msgspec.Meta(ge=0, le=MAX_GROUP)] | None = None
+
+
+class _File(msgspec.Struct, kw_only=True):
+    version: Literal[1] = 1
+    format: Literal["bankai_row_xor_v1"]
+    name: str | None = None
+    description: str | None = None
+    base_model: str | None = None
+    flips: list[_Flip]
+    stats: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class _Extra(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    seed: int | None = None
+    objective: str = ""
+    strategy: str = ""
+    probes: str = ""
+    versions: dict[str, Any] = {}
+
+
+def decode_json(data: bytes) -> Patch:
+    """The unbound patch of a JSON file; PatchFormatError says which key is wrong."""
+    try:
+        file = msgspec.json.decode(data, type=_File)
+        flips = [
+            Flip(f"model.layers.{flip.layer}.{_PARENTS[flip.proj]}.{flip.proj}", flip.row, flip.group)
+            for flip in file.flips
+        ]
+        return Patch.of(flips, _manifest(file))
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise PatchFormatError(f"not a {_FORMAT} patch: {error}") from None
+
+
+def _manifest(file: _File) -> Manifest:
+    metadata = dict(file.metadata or {})
+    extra = _Extra()
+    if "bankai" in metadata:
+        try:
+            extra = msgspec.convert(metadata["bankai"], _Extra)
+            del metadata["bankai"]
+        except msgspec.ValidationError:
+            pass  # someone else's key of that name: it stays metadata
+    return Manifest(
+        name=file.name or "",
+        description=file.description or "",
+        base_model=file.base_model or "",
+        results=file.stats or {},
+        metadata=metadata,
+        **{name: getattr(extra, name) for name in _EXTRA},
+    )
+
+
+def encode_json(patch: Patch) -> bytes:
+    """The JSON file of a patch, without its binding. PatchFormatError for flips that it cannot name."""
+    manifest = patch.manifest
+    extra = _Extra(**{name: getattr(manifest, name) for name in _EXTRA})
+    metadata = dict(manifest.metadata)
+    if extra != _Extra():
+        metadata["bankai"] = msgspec.to_builtins(extra)
+    file = _File(
+        format="bankai_row_xor_v1",
+        name=manifest.name,
+        description=manifest.description,
+        base_model=manifest.base_model,
+        flips=sorted((_json_flip(flip) for flip in patch.flips), key=msgspec.structs.astuple),
+        stats=manifest.results,
+        metadata=metadata,
+    )
+    return msgspec.json.format(msgspec.json.encode(file), indent=1) + b"\n"
+
+
+def _json_flip(flip: Flip) -> _Flip:
+    match flip.tensor.split("."):
+        case ["model", "layers", layer, parent, projection] if _PARENTS.get(projection) == parent:
+            return _Flip(int(layer), projection, flip.row, flip.group)  # type: ignore[arg-type]
+    raise PatchFormatError(f"{_FORMAT} cannot name {flip.tensor}; write a .bankai file instead")

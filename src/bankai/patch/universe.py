@@ -1,0 +1,181 @@
+"""The table of places that a patch chooses from, and its bytes.
+
+Contract: a `Universe` is derived from the flips alone, so equal flips give equal bytes; it numbers its
+places from 0 to `size - 1` in the order layer, family, row, group. It holds flips of one kind, either rows
+or groups. It knows tensor names only as text: a family is a name with its layer number cut out
+("model.layers.{}.mlp.up_proj").
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import accumulate
+
+from bankai.errors import PatchFormatError
+from bankai.patch.patch import Flip
+from bankai.patch.rice import Cursor, varint
+
+__all__ = ["FAMILIES", "Universe"]
+
+FAMILIES = (
+    "model.layers.{}.self_attn.q_proj",
+    "model.layers.{}.self_attn.k_proj",
+    "model.layers.{}.self_attn.v_proj",
+    "model.layers.{}.self_attn.o_proj",
+    "model.layers.{}.mlp.gate_proj",
+    "model.layers.{}.mlp.up_proj",
+    "model.layers.{}.mlp.down_proj",
+    "model.embed_tokens",
+    "lm_head",
+)
+"""The families with a code of one byte, their index here. Part of the format: append, never reorder."""
+
+_OTHER = 255
+_CODES = {template: code for code, template in enumerate(FAMILIES)}
+_LAYER = re.compile(r"(?<![^.])(?:0|[1-9][0-9]{0,3})(?![^.])", re.ASCII)
+_MAX_LAYER_BYTES = 1250  # layers 0 to 9999, the numbers that _LAYER matches
+_MAX_PLACES = 2**63
+
+
+def _split(name: str) -> tuple[str, int | None]:
+    """A name as family and layer: its first dotted part that is a number below 10,000 is the layer."""
+    match = _LAYER.search(name)
+    if match is None:
+        return name, None
+    return f"{name[: match.start()]}{{}}{name[match.end() :]}", int(match[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    template: str
+    rows: int
+    groups: int  # 1 in a universe of rows
+
+    @property
+    def layered(self) -> bool:
+        return "{}" in self.template
+
+    @property
+    def order(self) -> tuple[bool, int, str]:
+        return not self.layered, _CODES.get(self.template, _OTHER), self.template
+
+
+class Universe:
+    """The places `layers` x layered families, then families without; `grouped`: they are groups."""
+
+    def __init__(self, layers: list[int], families: list[_Family], grouped: bool) -> None:
+        self.layers = layers
+        self.families = families
+        self.grouped = grouped
+        sizes = [family.rows * family.groups for family in families]
+        inner = sum(family.layered for family in families)
+        self._inner = [0, *accumulate(sizes[:inner])]
+        self._outer = [0, *accumulate(sizes[inner:])]
+        self._split = self._inner[-1] * len(layers)
+        self.size = self._split + self._outer[-1]
+
+    @classmethod
+    def of(cls, flips: Iterable[Flip]) -> "Universe":
+        """The smallest universe of these flips: their layers, and per family the largest row and group."""
+        layers: set[int] = set()
+        rows: dict[str, int] = {}
+        groups: dict[str, int] = {}
+        grouped = False
+        for flip in flips:
+            template, layer = _split(flip.tensor)
+            if layer is not None:
+                layers.add(layer)
+            grouped = flip.group is not None
+            rows[template] = max(rows.get(template, 0), flip.row + 1)
+            groups[template] = max(groups.get(template, 1), (flip.group or 0) + 1)
+        families = [_Family(template, count, groups[template]) for template, count in rows.items()]
+        universe = cls(sorted(layers), sorted(families, key=lambda family: family.order), grouped)
+        if universe.size >= _MAX_PLACES:
+            raise PatchFormatError("the patch spans more than 2^63 places; split it")
+        return universe
+
+    def places(self, flips: Iterable[Flip]) -> list[int]:
+        """The sorted numbers of flips that this universe was made of."""
+        inner = len(self._inner) - 1
+        layer_index = {layer: index for index, layer in enumerate(self.layers)}
+        base = {}
+        for index, family in enumerate(self.families):
+            start = self._inner[index] if index < inner else self._split + self._outer[index - inner]
+            base[family.template] = start, family.groups
+        places = []
+        for flip in flips:
+            template, layer = _split(flip.tensor)
+            start, groups = base[template]
+            if layer is not None:
+                start += self._inner[-1] * layer_index[layer]
+            places.append(start + flip.row * groups + (flip.group or 0))
+        return sorted(places)
+
+    def flips(self, places: Iterable[int]) -> list[Flip]:
+        """The flips of these numbers, all below `size`; ValueError when a template makes no tensor name."""
+        return [self._flip(place) for place in places]
+
+    def _flip(self, place: int) -> Flip:
+        inner = len(self._inner) - 1
+        if place < self._split:
+            layer, rest = divmod(place, self._inner[-1])
+            index = bisect_right(self._inner, rest) - 1
+            name, rest = self.families[index].template, rest - self._inner[index]
+            name = name.replace("{}", str(self.layers[layer]), 1)
+        else:
+            rest = place - self._split
+            index = bisect_right(self._outer, rest) - 1
+            rest -= self._outer[index]
+            index += inner
+            name = self.families[index].template
+        row, group = divmod(rest, self.families[index].groups)
+        return Flip(name, row, group if self.grouped else None)
+
+    def encode(self) -> bytes:
+        """Layer bitmap and families (`docs/format.md`, "Sections")."""
+        bitmap = sum(1 << layer for layer in self.layers)
+        size = (bitmap.bit_length() + 7) // 8
+        out = [varint(size), bitmap.to_bytes(size, "little"), varint(len(self.families))]
+        for family in self.families:
+            code = _CODES.get(family.template, _OTHER)
+            out.append(bytes([code]))
+            if code == _OTHER:
+                out += varint(len(family.template)), family.template.encode()
+            out.append(varint(family.rows))
+            if self.grouped:
+                out.append(varint(family.groups))
+        return b"".join(out)
+
+    @classmethod
+    def decode(cls, cursor: Cursor, grouped: bool) -> "Universe":
+        """Read what `encode` wrote. Bounded, but not yet proven canonical: the codec compares the bytes."""
+        size = cursor.varint()
+        if size > _MAX_LAYER_BYTES:
+            raise PatchFormatError("the patch file names layers beyond 9999")
+        bitmap = int.from_bytes(cursor.take(size), "little")
+        layers = [layer for layer in range(8 * size) if bitmap >> layer & 1]
+        count = cursor.varint()
+        if count > cursor.left // 2:
+            raise PatchFormatError(f"the patch file cannot hold the {count} tensor families it announces")
+        families = [_decode_family(cursor, grouped) for _ in range(count)]
+        universe = cls(layers, sorted(families, key=lambda family: not family.layered), grouped)
+        if universe.size >= _MAX_PLACES:
+            raise PatchFormatError("the patch file spans more than 2^63 places")
+        return universe
+
+
+def _decode_family(cursor: Cursor, grouped: bool) -> _Family:
+    code = cursor.byte()
+    if code < len(FAMILIES):
+        template = FAMILIES[code]
+    elif code == _OTHER:
+        try:
+            template = cursor.take(cursor.varint()).decode("ascii")
+        except UnicodeDecodeError:
+            raise PatchFormatError("the patch file holds a tensor name that is not ASCII") from None
+    else:
+        raise PatchFormatError(f"the patch file has unknown tensor family {code}; use a newer bankai")
+    rows = cursor.varint()
+    groups = cursor.varint() if grouped else 1
+    return _Family(template, rows, groups)

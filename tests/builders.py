@@ -26,21 +26,7 @@ def byte_alphabet() -> list[str]:
 
 def tiny_tokenizer(pre: str = "qwen2", **changes: Any) -> TokenizerSpec:
     """300 tokens: 256 bytes, 41 merges, <|endoftext|>, <|im_start|>, <|im_end|>."""
-    words = [
-        "the",
-        "Ġthe",
-        "ing",
-        "Ġof",
-        "answer",
-        "Ġis",
-        "Ġto",
-        "question",
-        "Ġwhat",
-        "00",
-        "number",
-        "Ġequals",
-        "ok",
-    ]
+    words = "Ġthe the ing Ġof answer Ġis Ġto question Ġwhat 00 number Ġequals ok".split()
     vocabulary = byte_alphabet()
     merges: list[str] = []
     for word in words:

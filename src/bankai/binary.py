@@ -1,8 +1,8 @@
 """One binary tensor: sign bits and group scales of a weight matrix ``[out, in]``, and nothing else.
 
-A weight is ``+d`` where its bit is 1 and ``-d`` where it is 0; the 128 weights of a group share one fp16 scale
-``d``. Bits stand least significant first, which is the order of both GGUF's ``Q1_0`` and MLX's 1-bit words, so
-the arrays here may be views straight into a mapped model file and a flip changes that file.
+A weight is ``+d`` where its bit is 1 and ``-d`` where it is 0; the 128 weights of a group share one fp16
+scale ``d``. Bits stand least significant first, which is the order of both GGUF's ``Q1_0`` and MLX's 1-bit
+words, so the arrays here may be views straight into a mapped model file and a flip changes that file.
 
 This module does not know files, names of layers, patches or torch. Its seam for other formats is what the
 methods need: a tensor whose rows and groups can be negated.
@@ -18,10 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from bankai.errors import RowRangeError, StoreError
 
-__all__ = ["GROUP", "GROUP_BYTES", "BinaryTensor", "BinaryTensors"]
+__all__ = ["GROUP", "GROUP_BYTES", "ONE_BIT_ONLY", "BinaryTensor", "BinaryTensors"]
 
 GROUP = 128  # weights that share a scale
 GROUP_BYTES = GROUP // 8
+
+# Why ternary and other quantized models are refused, for messages.
+ONE_BIT_ONLY = "single-bit flips need 1-bit codes; row and group flips by scale sign are planned"
 
 _ROWS_PER_STEP = 4096  # bounds the temporary copies of popcount and digest
 
@@ -80,7 +83,7 @@ class BinaryTensor:
     @property
     def groups(self) -> int:
         """Groups in one row, ``in / 128``."""
-        return self.signs.shape[1]
+        return int(self.signs.shape[1])
 
     def flip(self, rows: Iterable[int] = (), groups: Iterable[tuple[int, int]] = ()) -> None:
         """Invert all bits of whole ``rows`` and of ``groups`` given as ``(row, group)``, in place.
@@ -110,10 +113,9 @@ class BinaryTensor:
 
     def popcount(self) -> int:
         """Number of bits that are 1."""
-        steps = range(0, len(self.signs), _ROWS_PER_STEP)
-        return sum(
-            int(np.bitwise_count(self.signs[i : i + _ROWS_PER_STEP]).sum(dtype=np.int64)) for i in steps
-        )
+        starts = range(0, len(self.signs), _ROWS_PER_STEP)
+        counts = (np.bitwise_count(self.signs[start : start + _ROWS_PER_STEP]) for start in starts)
+        return sum(int(count.sum(dtype=np.int64)) for count in counts)
 
     def digest(self) -> bytes:
         """8 bytes of BLAKE2b over shape (two little-endian u64), sign bits and scales (little-endian fp16).
@@ -152,7 +154,8 @@ class BinaryTensors(Protocol):
 def _odd(places: NDArray[np.int64]) -> NDArray[np.int64]:
     """The distinct rows of ``places`` that occur an odd number of times."""
     distinct, counts = np.unique(places, axis=0, return_counts=True)
-    return distinct[counts % 2 == 1]
+    odd: NDArray[np.int64] = distinct[counts % 2 == 1]
+    return odd
 
 
 def _describe(array: NDArray[np.generic]) -> str:

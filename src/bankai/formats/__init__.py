@@ -1,1 +1,1 @@
-"""Model files in and out. Names and row order are translated here and nowhere else; torch is never imported."""
+"""Model files in and out. Names and row order are translated here and nowhere else; no torch."""

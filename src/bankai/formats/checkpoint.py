@@ -1,7 +1,7 @@
-"""A 1-bit model file, whatever its format: configuration, binary tensors, norms and tokenizer by canonical name.
+"""A 1-bit model file of either format: configuration, binary tensors, norms, tokenizer by canonical name.
 
-Opening checks that the file is a true 1-bit model of a known architecture with every tensor of the right shape;
-what is handed out later are views of the mapped file.
+Opening checks that the file is a true 1-bit model of a known architecture with every tensor of the right
+shape; what is handed out later are views of the mapped file.
 
 This module does not compute with a model and does not know patches.
 """
@@ -16,21 +16,23 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bankai.binary import BinaryTensor
+from bankai.binary import GROUP, ONE_BIT_ONLY, BinaryTensor
 from bankai.errors import ModelFormatError, StoreError, UnknownTensorError, UnsupportedModelError
-from bankai.formats.config import config_from_gguf, expected_shapes
+from bankai.formats.config import config_from_gguf, config_from_hf, expected_shapes
 from bankai.formats.gguf import Q1_0, GGUFFile, TensorInfo
+from bankai.formats.mlx import MLXDirectory
 from bankai.formats.names import EMBEDDING, HEAD, architecture
+from bankai.formats.safetensors import TensorEntry
 from bankai.formats.tokenizer_spec import TokenizerSpec
 
-__all__ = ["Checkpoint", "GGUFCheckpoint", "builtin_models", "open_checkpoint"]
+__all__ = ["Checkpoint", "GGUFCheckpoint", "MLXCheckpoint", "builtin_models", "open_checkpoint"]
 
 
 class Checkpoint(ABC):
     """An open 1-bit model file; a context manager. Arrays that it hands out are views of the file's map.
 
-    ``path``, ``format`` (``gguf`` or ``mlx``), ``architecture`` (``qwen3``), ``config`` (Hugging Face keys, equal for
-    both formats of one model), ``metadata`` (the file's own keys).
+    ``path``, ``format`` (``gguf`` or ``mlx``), ``architecture`` (``qwen3``), ``config`` (Hugging Face keys,
+    equal for both formats of one model), ``metadata`` (the file's own keys).
     """
 
     path: Path
@@ -61,7 +63,10 @@ class Checkpoint(ABC):
 
     @abstractmethod
     def tokenizer(self) -> TokenizerSpec:
-        """The tokenizer, read now. Raises ModelFormatError and UnsupportedModelError."""
+        """The tokenizer, read now, with a token for every row of the embedding.
+
+        Raises ModelFormatError and UnsupportedModelError.
+        """
 
     @abstractmethod
     def flush(self) -> None:
@@ -80,7 +85,28 @@ class Checkpoint(ABC):
     def _check_name(self, name: str, known: Mapping[str, object]) -> None:
         if name not in known:
             raise UnknownTensorError(
-                f"{self.path.name} has no {name!r}; `bankai model {self.path}` lists its tensors"
+                f"{self.path.name} has no tensor {name!r}; `bankai model` lists its tensors"
+            )
+
+    def _check_shape(self, name: str, found: tuple[int, ...] | None, wanted: tuple[int, ...]) -> None:
+        if found is None:
+            raise ModelFormatError(f"{self.path}: {name} is missing; the model is incomplete, get it again")
+        if found != wanted:
+            raise ModelFormatError(
+                f"{self.path}: {name} is {list(found)}, its configuration wants {list(wanted)}; get it again"
+            )
+
+    def _check_layers(self, tensors: int) -> None:
+        """Bound the number of layers before names are made for each."""
+        if self.config["num_hidden_layers"] > tensors:
+            layers = self.config["num_hidden_layers"]
+            raise ModelFormatError(f"{self.path}: {layers} layers in {tensors} tensors; get the model again")
+
+    def _check_rest(self, rest: Mapping[str, object]) -> None:
+        """No tensor may be left over: what we do not know, we would not compute."""
+        if rest:
+            raise UnsupportedModelError(
+                f"{self.path}: {self.architecture} with a tensor {min(rest)!r} is not supported yet"
             )
 
     def __enter__(self) -> Self:
@@ -105,6 +131,7 @@ class GGUFCheckpoint(Checkpoint):
             self._names = architecture(self.metadata.get("general.architecture"))
             self.architecture = self._names.name
             self.config = self._read_config()
+            self._check_layers(len(self._file.tensors))
             self._binary_shapes, self._dense_shapes = expected_shapes(self.config)
             self._check_tensors()
         except BaseException:
@@ -112,7 +139,7 @@ class GGUFCheckpoint(Checkpoint):
             raise
 
     def tokenizer(self) -> TokenizerSpec:
-        return TokenizerSpec.from_gguf(self.metadata)
+        return TokenizerSpec.from_gguf(self.metadata).padded(self.config["vocab_size"])
 
     def flush(self) -> None:
         self._file.flush()
@@ -134,42 +161,88 @@ class GGUFCheckpoint(Checkpoint):
                 f"{self.path}: no token embedding matrix; the file is incomplete, get it again"
             )
         tied = self._names.to_gguf(HEAD) not in tensors
-        config = config_from_gguf(self.metadata, embedding.shape[0], tied)
-        if config["num_hidden_layers"] > len(tensors):  # before names are made for each layer
-            raise ModelFormatError(
-                f"{self.path}: {config['num_hidden_layers']} layers in {len(tensors)} tensors"
-            )
-        return config
+        return config_from_gguf(self.metadata, embedding.shape[0], tied)
 
     def _check_tensors(self) -> None:
         """Every expected tensor is there, 1-bit or a float norm, in its shape; and no other tensor is."""
         rest = dict(self._file.tensors)
         for name, shape in (self._binary_shapes | self._dense_shapes).items():
-            gguf_name = self._names.to_gguf(name)
-            info = rest.pop(gguf_name, None)
-            if info is None:
-                raise ModelFormatError(
-                    f"{self.path}: {gguf_name} is missing; the file is incomplete, get it again"
-                )
-            if info.shape != shape:
-                raise ModelFormatError(
-                    f"{self.path}: {gguf_name} has shape {list(info.shape)}, its configuration wants {list(shape)}"
-                )
-            self._check_type(info, binary=name in self._binary_shapes)
-        if rest:
-            raise UnsupportedModelError(
-                f"{self.path}: {self.architecture} with {min(rest)!r} is not supported yet"
-            )
+            info = rest.pop(self._names.to_gguf(name), None)
+            self._check_shape(self._names.to_gguf(name), info.shape if info else None, shape)
+            if info:
+                self._check_type(info, binary=name in self._binary_shapes)
+        self._check_rest(rest)
 
     def _check_type(self, info: TensorInfo, binary: bool) -> None:
         if binary and info.type_id != Q1_0:
             raise UnsupportedModelError(
-                f"{self.path} is not a true 1-bit model: {info.name} is {info.type_name}. Single-bit flips need "
-                "1-bit codes (Q1_0); row and group flips by scale sign are planned. Use a Q1_0 file"
+                f"{self.path} is not a true 1-bit model: "
+                f"{info.name} is {info.type_name}, not Q1_0; {ONE_BIT_ONLY}"
             )
         if not binary and info.type_name not in ("F32", "F16", "BF16"):
+            raise UnsupportedModelError(f"{self.path}: norm {info.name} is {info.type_name}; use F32 norms")
+
+
+class MLXCheckpoint(Checkpoint):
+    """A 1-bit model in an MLX directory."""
+
+    format = "mlx"
+
+    def __init__(self, path: str | Path, writable: bool = False) -> None:
+        self.path = Path(path)
+        self._directory = MLXDirectory(self.path, writable)
+        try:
+            self.metadata = self._directory.config
+            self.config = config_from_hf(self.metadata)
+            self._names = architecture(self.config["model_type"])
+            self.architecture = self._names.name
+            self._check_layers(len(self._directory.tensors))
+            self._binary_shapes, self._dense_shapes = expected_shapes(self.config)
+            self._check_tensors()
+        except BaseException:
+            self.close()
+            raise
+
+    def tokenizer(self) -> TokenizerSpec:
+        return self._directory.tokenizer(self.config["vocab_size"])
+
+    def flush(self) -> None:
+        self._directory.flush()
+
+    def close(self) -> None:
+        self._directory.close()
+
+    def _binary(self, name: str) -> BinaryTensor:
+        return self._directory.binary(name)
+
+    def _dense(self, name: str) -> NDArray[np.float32]:
+        return self._directory.dense(self._names.to_mlx(name))
+
+    def _check_tensors(self) -> None:
+        """Words, scales and biases of every binary tensor and every norm are there, and nothing else is."""
+        rest = dict(self._directory.tensors)
+        floats = ("F32", "F16", "BF16")
+        for name, (out, columns) in self._binary_shapes.items():
+            scale_shape = (out, columns // GROUP)
+            if columns % GROUP:
+                raise UnsupportedModelError(
+                    f"{self.path}: {name} has {columns} columns, not a multiple of {GROUP}"
+                )
+            self._check_entry(rest, f"{name}.weight", (out, columns // 32), ("U32",))
+            self._check_entry(rest, f"{name}.scales", scale_shape, floats)
+            self._check_entry(rest, f"{name}.biases", scale_shape, floats)
+        for name, shape in self._dense_shapes.items():
+            self._check_entry(rest, self._names.to_mlx(name), shape, floats)
+        self._check_rest(rest)
+
+    def _check_entry(
+        self, rest: dict[str, TensorEntry], name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]
+    ) -> None:
+        entry = rest.pop(name, None)
+        self._check_shape(name, entry.shape if entry else None, shape)
+        if entry and entry.dtype not in dtypes:
             raise UnsupportedModelError(
-                f"{self.path}: norm {info.name} is {info.type_name}; use a file with F32 norms"
+                f"{self.path}: {name} is {entry.dtype}, not {' or '.join(dtypes)}; convert it"
             )
 
 
@@ -181,11 +254,11 @@ def builtin_models() -> dict[str, Path]:
 
 
 def open_checkpoint(source: str | Path, writable: bool = False) -> Checkpoint:
-    """Open a ``.gguf`` file or the name of a built-in model such as ``nano``.
+    """Open a ``.gguf`` file, an MLX directory, or the name of a built-in model such as ``nano``.
 
-    A bare name that is built in wins over a file of that name (write ``./nano`` for the file). With ``writable``
-    flips go to the file; built-in models are never opened so. Raises ModelFormatError, UnsupportedModelError and
-    StoreError.
+    A bare name that is built in wins over a file of that name (write ``./nano`` for the file). With
+    ``writable`` flips go to the file; built-in models are never opened so. Raises ModelFormatError,
+    UnsupportedModelError and StoreError.
     """
     builtin = builtin_models()
     if isinstance(source, str) and source in builtin:
@@ -198,4 +271,4 @@ def open_checkpoint(source: str | Path, writable: bool = False) -> Checkpoint:
         raise ModelFormatError(
             f"{path} does not exist; give a .gguf file, an MLX directory or a built-in model ({names})"
         )
-    return GGUFCheckpoint(path, writable)
+    return MLXCheckpoint(path, writable) if path.is_dir() else GGUFCheckpoint(path, writable)

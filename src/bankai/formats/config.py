@@ -1,8 +1,9 @@
 """The configuration of a model, in one normal form of Hugging Face keys, and its GGUF counterpart.
 
-Both formats of one model give the same dictionary: ``config_from_gguf`` reads GGUF metadata, ``config_from_hf`` a
-``config.json`` with newer (``rope_parameters``) or older (``rope_theta``, ``rope_scaling``) keys. Numbers are
-checked, and what would change the computation but is not known is refused, never ignored.
+Both formats of one model give the same dictionary: ``config_from_gguf`` reads GGUF metadata,
+``config_from_hf`` a ``config.json`` with newer (``rope_parameters``) or older (``rope_theta``,
+``rope_scaling``) keys. Numbers are checked, and what would change the computation but is not known is
+refused, never ignored.
 
 This module knows shapes and settings, not names of tensors in files.
 """
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bankai.errors import ModelFormatError, UnsupportedModelError
-from bankai.formats.names import EMBEDDING, HEAD, NORM, architecture
+from bankai.formats.names import EMBEDDING, HEAD, architecture
 
 __all__ = ["config_from_gguf", "config_from_hf", "config_to_gguf", "expected_shapes"]
 
@@ -107,7 +108,12 @@ def config_to_gguf(config: Mapping[str, Any]) -> dict[str, Any]:
     """GGUF metadata of a configuration in normal form, without the tokenizer's keys."""
     arch = config["model_type"]
     rope = config["rope_parameters"]
-    metadata = {"general.architecture": arch}
+    metadata: dict[str, Any] = {
+        "general.architecture": arch,
+        "general.type": "model",
+        "general.file_type": 40,  # mostly Q1_0
+        "general.quantization_version": 2,
+    }
     metadata |= {f"{arch}.{name}": config[key] for key, name in _SIZES.items()}
     metadata[f"{arch}.attention.value_length"] = config["head_dim"]
     metadata[f"{arch}.{_EPSILON}"] = float(config["rms_norm_eps"])
@@ -123,7 +129,7 @@ def config_to_gguf(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def expected_shapes(config: Mapping[str, Any]) -> tuple[dict[str, tuple[int, int]], dict[str, tuple[int]]]:
-    """Shapes ``(out, in)`` of the binary tensors and ``(size,)`` of the norms, by canonical name in layer order."""
+    """Shapes of binary tensors, ``(out, in)``, and norms, ``(size,)``, by canonical name in layer order."""
     arch = architecture(config["model_type"])
     hidden, inner, head = config["hidden_size"], config["intermediate_size"], config["head_dim"]
     queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
@@ -193,7 +199,7 @@ def _size(raw: Mapping[str, Any], key: str) -> int:
 
 
 def _positive(raw: Mapping[str, Any], key: str) -> float:
-    value = raw.get(key)
+    value: Any = raw.get(key)
     if type(value) not in (int, float) or not math.isfinite(value) or value <= 0:
         raise ModelFormatError(f"{key} is {value!r}, not a positive number; get the model again")
     return float(value)

@@ -1,62 +1,105 @@
-"""Plain file work shared by the formats: mapping a file, and writing one so that it appears whole or not at all.
+"""Plain file work shared by the formats: map, read JSON, write so that a file appears whole or not at all.
 
-Knows no format.
+Knows no model format.
 """
 
+import json
 import mmap
 import os
+import secrets
+import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from bankai.errors import ModelFormatError
+from bankai.errors import ModelFormatError, StoreError
 
-__all__ = ["map_file", "replacing", "sync_directory"]
+__all__ = ["map_file", "parse_object", "sync", "writing", "writing_directory"]
 
 
 def map_file(path: Path, writable: bool, minimum: int) -> mmap.mmap:
     """Map the regular file ``path``, shared with the disk when ``writable``.
 
     Raises ModelFormatError for a missing file, one that is not regular, cannot be opened or is shorter than
-    ``minimum`` bytes.
+    ``minimum`` bytes (at least 1).
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # before opening: a pipe would block
+            raise ModelFormatError(f"{path} is not a regular file; give a model file")
         with open(path, "r+b" if writable else "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ModelFormatError(f"{path} is not a regular file; give a model file")
-            if status.st_size < max(minimum, 1):
-                raise ModelFormatError(f"{path} has only {status.st_size} bytes; download it again")
+            size = os.fstat(file.fileno()).st_size
+            if size < minimum:
+                raise ModelFormatError(f"{path} has only {size} bytes; get the file again")
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
-        raise ModelFormatError(
-            f"{path} cannot be opened: {error}; check the path and its permissions"
-        ) from error
+        raise ModelFormatError(f"{path} cannot be opened: {error}; check path and permissions") from error
+
+
+def parse_object(data: bytes, what: str) -> dict[str, Any]:
+    """The JSON object in ``data``; ModelFormatError for anything else, duplicate keys and NaN included."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        parsed = dict(pairs)
+        if len(parsed) != len(pairs):
+            raise ValueError("a key occurs twice")
+        return parsed
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        parsed = json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise ModelFormatError(f"{what} is not sound JSON ({error}); get the model again") from error
+    if not isinstance(parsed, dict):
+        raise ModelFormatError(f"{what} is not a JSON object; get the model again")
+    return parsed
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it is synced and renamed over ``path``, else removed."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
+def writing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``: on success synced and renamed over ``path``, else removed.
+
+    Raises StoreError when the directory does not take files.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        umask = os.umask(0)
-        os.umask(umask)
-        os.fchmod(handle, 0o666 & ~umask)  # mkstemp makes 0600; a model file gets what open() would give
         yield temporary
-        os.fsync(handle)
+        sync(temporary)
         os.replace(temporary, path)
-        sync_directory(path.parent)
+        sync(path.parent)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error}; choose another place") from error
     finally:
-        os.close(handle)
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             temporary.unlink()
 
 
-def sync_directory(path: Path) -> None:
-    """Make the names in the directory ``path`` survive a power cut."""
+@contextmanager
+def writing_directory(path: Path) -> Iterator[Path]:
+    """Yield a new temporary directory that becomes ``path``, which must not exist; removed on failure.
+
+    Raises StoreError when that cannot be done.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.mkdir()
+        yield temporary
+        for file in sorted(temporary.iterdir()):
+            sync(file)
+        sync(temporary)
+        os.rename(temporary, path)
+        sync(path.parent)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error}; choose another place") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Make a file's bytes, or a directory's names, survive a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

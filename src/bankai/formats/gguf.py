@@ -1,11 +1,11 @@
-"""GGUF files: a strict, lazy, memory-mapped reader, the ``Q1_0`` block, and writing through the ``gguf`` package.
+"""GGUF files: a strict, lazy, memory-mapped reader, the ``Q1_0`` block, and a writer through ``gguf``.
 
-Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3, little-endian. A hostile file
-costs at most time and memory in proportion to its size. ``general.file_type`` is ignored: tensor types are the
-truth.
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3, little-endian. A
+hostile file costs at most time and memory in proportion to its size. ``general.file_type`` is ignored:
+tensor types are the truth.
 
-``Q1_0`` (ggml type 41) stores 128 weights in 18 bytes: little-endian fp16 ``d``, then 16 bytes of signs, least
-significant bit first, 1 = ``+d``.
+``Q1_0`` (ggml type 41) stores 128 weights in 18 bytes: little-endian fp16 ``d``, then 16 bytes of signs,
+least significant bit first, 1 = ``+d``.
 
 This module does not know architectures or canonical names.
 """
@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bankai.binary import GROUP, GROUP_BYTES, BinaryTensor
+from bankai.binary import GROUP, GROUP_BYTES, ONE_BIT_ONLY, BinaryTensor
 from bankai.errors import UnsupportedModelError
-from bankai.formats.files import map_file, replacing
+from bankai.formats.files import map_file, writing
 from bankai.formats.gguf_metadata import HEADER, UINT32, Cursor, Metadata
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ class TensorInfo:
 class GGUFFile:
     """A mapped GGUF file: ``metadata`` and ``tensors`` by name, in file order. A context manager.
 
-    Raises ModelFormatError when the file breaks a rule of the format, UnsupportedModelError for a sound header
-    of a version, byte order or tensor type that is not known. With ``writable`` the arrays that it hands out
-    write to the file.
+    Raises ModelFormatError when the file breaks a rule of the format, UnsupportedModelError for a sound
+    header of a version, byte order or tensor type that is not known. With ``writable`` the arrays that it
+    hands out write to the file.
     """
 
     def __init__(self, path: str | Path, writable: bool = False) -> None:
@@ -211,8 +211,7 @@ def _tensor_info(cursor: Cursor) -> TensorInfo:
         raise cursor.error(f"tensor {name!r} is empty: {list(shape)}")
     if type_id not in TENSOR_TYPES:
         raise UnsupportedModelError(
-            f"{cursor.label}: tensor {name!r} has ggml type {type_id}, which is neither 1-bit (Q1_0) nor known; "
-            "single-bit flips need 1-bit codes; row and group flips by scale sign are planned"
+            f"{cursor.label}: tensor {name!r} has unknown ggml type {type_id}; {ONE_BIT_ONLY}"
         )
     _, block, block_bytes = TENSOR_TYPES[type_id]
     row = shape[-1] if shape else 1
@@ -236,15 +235,15 @@ def write_gguf(
 ) -> None:
     """Write a GGUF version 3 file that appears whole or not at all; an existing ``path`` is replaced.
 
-    ``metadata`` must hold ``general.architecture``. Values: bool, str, float (written as 32 bits), int (unsigned
-    32 bits where it fits, else signed 32, else 64), or a list of strings, floats or ints (32 bits).
-    ``tensors`` by GGUF name: BinaryTensor becomes Q1_0, a float32 or float16 array F32 or F16. They are encoded
-    one at a time. Raises ValueError or TypeError for values that GGUF cannot hold.
+    ``metadata`` must hold ``general.architecture``. Values: bool, str, float (written as 32 bits), int
+    (unsigned 32 bits where it fits, else signed 32, else 64), or a list of strings, floats or ints (32
+    bits). ``tensors`` by GGUF name: BinaryTensor becomes Q1_0, a float32 or float16 array F32 or F16. They
+    are encoded one at a time. Raises ValueError or TypeError for values that GGUF cannot hold.
     """
     from gguf import GGMLQuantizationType, GGUFWriter
 
     path = Path(path)
-    with replacing(path) as temporary:
+    with writing(path) as temporary:
         writer = GGUFWriter(temporary, metadata["general.architecture"])
         try:
             for key, value in metadata.items():

@@ -1,7 +1,7 @@
 """The key-value part of a GGUF file and the bounded cursor that walks it.
 
-Nothing is decoded while walking: a value is located by stepping over it, and decoded each time it is asked for.
-No number in the file is trusted; every length is bounded by the bytes that are left.
+Nothing is decoded while walking: a value is located by stepping over it, and decoded each time it is asked
+for. No number in the file is trusted; every length is bounded by the bytes that are left.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. This module does not know tensors.
 """
@@ -147,17 +147,19 @@ class Cursor:
     def _numbers(self, kind: int, count: int, what: str) -> list[Any]:
         dtype = _SCALARS[kind]
         numbers = np.frombuffer(self.buffer, dtype, count, self.take(count * dtype.itemsize))
+        values: list[Any] = numbers.tolist()
         if kind != BOOL:
-            return numbers.tolist()
+            return values
         if (numbers > 1).any():
             raise self.error(f"{what} is neither true nor false")
-        return numbers.astype(np.bool_).tolist()
+        return [bool(value) for value in values]
 
 
 class Metadata(Mapping[str, Any]):
     """Keys and values of a GGUF file; a value is a bool, int, float, str or a list of them.
 
-    Reading a value raises ModelFormatError for text that is not UTF-8 and for a truth value other than 0 or 1.
+    Reading a value raises ModelFormatError for text that is not UTF-8 and for a truth value other than 0 or
+    1.
     """
 
     def __init__(self, cursor: Cursor, count: int) -> None:

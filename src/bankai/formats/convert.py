@@ -1,0 +1,48 @@
+"""A 1-bit model from GGUF to MLX or back: signs, scales and norms bit for bit, settings and tokenizer.
+
+What the other format has no place for (a model card's text, a licence key) is left behind. This module only
+connects a checkpoint to a writer.
+"""
+
+from pathlib import Path
+
+from bankai.errors import StoreError, UnsupportedModelError
+from bankai.formats.checkpoint import open_checkpoint
+from bankai.formats.config import config_to_gguf
+from bankai.formats.gguf import write_gguf
+from bankai.formats.mlx import write_mlx
+from bankai.formats.names import architecture
+from bankai.formats.tokenizer_spec import TokenizerSpec
+
+__all__ = ["convert"]
+
+
+def convert(source: str | Path, target: str | Path) -> Path:
+    """Write ``source`` to ``target``: a GGUF file when that ends in ``.gguf``, else an MLX directory.
+
+    Raises what ``open_checkpoint`` raises, StoreError when ``target`` exists or cannot be written, and
+    UnsupportedModelError when the target format cannot hold a value exactly; ``target`` is then not created.
+    """
+    path = Path(target)
+    if path.exists() or path.is_symlink():
+        raise StoreError(f"{path} exists; give another name, or delete it first")
+    with open_checkpoint(source) as checkpoint:
+        names = architecture(checkpoint.architecture)
+        tokenizer = checkpoint.tokenizer()
+        tensors = {name: checkpoint.binary(name) for name in checkpoint.binary_names()}
+        norms = {name: checkpoint.dense(name) for name in checkpoint.dense_names()}
+        if path.suffix == ".gguf":
+            metadata = config_to_gguf(checkpoint.config) | tokenizer.to_gguf()
+            write_gguf(path, metadata, {names.to_gguf(name): t for name, t in (tensors | norms).items()})
+        else:
+            _check_portable(tokenizer)
+            mlx = {names.to_mlx(name): tensor for name, tensor in (tensors | norms).items()}
+            write_mlx(path, checkpoint.config, mlx, tokenizer)
+    return path
+
+
+def _check_portable(tokenizer: TokenizerSpec) -> None:
+    """The tokenizer must come back from its JSON files as it was."""
+    rows = len(tokenizer.tokens)
+    if TokenizerSpec.from_json(tokenizer.to_json(), tokenizer.to_json_config(), rows) != tokenizer:
+        raise UnsupportedModelError("tokenizer.json cannot hold this tokenizer exactly; keep this format")

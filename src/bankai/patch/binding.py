@@ -139,13 +139,14 @@ def _update(
     hasher.update(scales.astype("<f2").tobytes())
 
 
-def bind(patch: Patch, model: "BinaryTensors") -> Patch:
-    """The patch bound to the model's present bits as its before-state. Changes nothing.
+def bind(patch: Patch, model: "BinaryTensors", flipped: Iterable[Flip] = ()) -> Patch:
+    """The patch bound to the model's bits as its before-state, with `flipped` flipped. Changes nothing.
 
     Raises UnknownTensorError or RowRangeError when the model lacks a place.
     """
-    binding = Binding(fingerprint(model), digest(model, patch.flips), digest(model, patch.flips, patch.flips))
-    return replace(patch, binding=binding)
+    base = frozenset(flipped)
+    before, after = digest(model, patch.flips, base), digest(model, patch.flips, base ^ patch.flips)
+    return replace(patch, binding=Binding(fingerprint(model), before, after))
 
 
 def state(model: "BinaryTensors", patch: Patch, flipped: Iterable[Flip] = ()) -> State:

@@ -6,7 +6,7 @@ after a crash. Knows neither models nor what the bytes mean.
 
 from pathlib import Path
 
-from bankai.errors import PatchFormatError, StoreError
+from bankai.errors import PatchFormatError
 from bankai.patch.codec import MAGIC, MAX_FILE, decode, encode
 from bankai.patch.json_format import decode_json, encode_json
 from bankai.patch.patch import Patch
@@ -38,13 +38,10 @@ def write_patch(patch: Patch, path: str | Path, *, manifest: bool = True) -> int
 
     PatchFormatError when the format cannot hold the patch, StoreError when the file cannot be written.
     """
-    from bankai.formats.files import replacing  # brings tempfile; reading a patch must start fast
+    from bankai.formats.files import writing  # reading a patch must start fast
 
     path = Path(path)
     data = encode_json(patch) if path.suffix == ".json" else encode(patch, manifest=manifest)
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(data)
-    except OSError as error:
-        raise StoreError(f"cannot write patch {path}: {error.strerror}; check the directory") from error
+    with writing(path) as temporary:
+        temporary.write_bytes(data)
     return len(data)

@@ -1,0 +1,199 @@
+"""Score, margin and *solved* of probes under a torch model.
+
+Answers are encoded and batched once (:func:`prepare`) and scored as often as wanted. The head runs only at
+answer positions. :func:`score_tensors` is differentiable, so a search can send a gradient back through it.
+Does not know: patches, splits.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from bankai.probes.encode import EncodedAnswer, encode
+from bankai.probes.probe import Probe
+
+__all__ = [
+    "Batch",
+    "Prepared",
+    "ProbeScore",
+    "answer_hidden",
+    "answer_scores",
+    "perplexity",
+    "prepare",
+    "prepare_encoded",
+    "probe_scores",
+    "score",
+    "score_probes",
+    "score_tensors",
+    "token_scores",
+]
+
+BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeScore:
+    """One probe's result, each the best over its accepted answers.
+
+    ``score``: summed log-probability (nats) of answer and stop. ``margin``: smallest lead of the right
+    token's logit over the best other one.
+    """
+
+    score: float
+    margin: float
+
+    @property
+    def solved(self) -> bool:
+        """Greedy decoding emits an accepted answer: margin > 0 and nothing else."""
+        return self.margin > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Right-padded answers and where to read them. Causal attention keeps padding from reaching any answer.
+
+    One entry of ``rows``, ``columns``, ``targets``, ``owners`` per answer token.
+    """
+
+    ids: Tensor  # [sequences, length]
+    rows: Tensor  # [positions] sequence
+    columns: Tensor  # [positions] place whose logits predict the token
+    targets: Tensor  # [positions] the token
+    owners: Tensor  # [positions] index of the answer among all answers
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Encoded probes in batches of similar length."""
+
+    probes: int
+    probe_of: Tensor  # [answers] index of the probe
+    batches: tuple[Batch, ...]
+
+
+def prepare(
+    tokenizer: PreTrainedTokenizerBase, probes: Iterable[Probe], *, batch_tokens: int = BATCH_TOKENS
+) -> Prepared:
+    """Encode every answer of every probe and pack them into batches of at most ``batch_tokens`` padded
+    tokens.
+    """
+    return prepare_encoded([encode(probe, tokenizer) for probe in probes], batch_tokens=batch_tokens)
+
+
+def prepare_encoded(
+    encoded: Sequence[Sequence[EncodedAnswer]], *, batch_tokens: int = BATCH_TOKENS
+) -> Prepared:
+    """As :func:`prepare`, from answers already encoded, one sequence of alternates per probe."""
+    answers = [answer for alternates in encoded for answer in alternates]
+    probe_of = [probe for probe, alternates in enumerate(encoded) for _ in alternates]
+    batches = tuple(_batch(answers, chosen) for chosen in _chunks(answers, batch_tokens))
+    return Prepared(len(encoded), torch.tensor(probe_of, dtype=torch.long), batches)
+
+
+def _chunks(answers: Sequence[EncodedAnswer], batch_tokens: int) -> Iterator[list[int]]:
+    """Indices of answers, longest first, so that a batch's first answer sets its width."""
+    chunk: list[int] = []
+    for index in sorted(range(len(answers)), key=lambda i: -len(answers[i].ids)):
+        if chunk and (len(chunk) + 1) * len(answers[chunk[0]].ids) > batch_tokens:
+            yield chunk
+            chunk = []
+        chunk.append(index)
+    if chunk:
+        yield chunk
+
+
+def _batch(answers: Sequence[EncodedAnswer], chosen: list[int]) -> Batch:
+    # The last token is only a target, so the model need not read it.
+    ids = torch.zeros(len(chosen), len(answers[chosen[0]].ids) - 1, dtype=torch.long)
+    places: list[tuple[int, int, int, int]] = []
+    for row, index in enumerate(chosen):
+        answer = answers[index]
+        ids[row, : len(answer.ids) - 1] = torch.tensor(answer.ids[:-1])
+        for position in range(answer.answer_start, len(answer.ids)):
+            places.append((row, position - 1, answer.ids[position], index))
+    rows, columns, targets, owners = torch.tensor(places).unbind(1)
+    return Batch(ids, rows, columns, targets, owners)
+
+
+def answer_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """Final hidden states (after the last norm) at the answer positions: [positions, hidden]."""
+    device = model.device
+    hidden = model.model(input_ids=batch.ids.to(device), use_cache=False).last_hidden_state
+    return hidden[batch.rows.to(device), batch.columns.to(device)]
+
+
+def token_scores(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probability and margin of each target.
+
+    Logits [positions, vocab], targets [positions] to two [positions].
+    """
+    logits, targets = logits.float(), targets.to(logits.device)[:, None]
+    right = logits.gather(1, targets)
+    others = logits.scatter(1, targets, -torch.inf)
+    return (right.squeeze(1) - logits.logsumexp(1)), (right.squeeze(1) - others.amax(1))
+
+
+def answer_scores(log_probs: Tensor, margins: Tensor, owners: Tensor, answers: int) -> tuple[Tensor, Tensor]:
+    """Per answer: the sum of its tokens' log-probabilities and the smallest of their margins, two [answers].
+
+    Answers without a token here stay at 0 and +inf.
+    """
+    owners = owners.to(log_probs.device)
+    total = log_probs.new_zeros(answers).index_add(0, owners, log_probs)
+    least = margins.new_full((answers,), torch.inf).scatter_reduce(0, owners, margins, "amin")
+    return total, least
+
+
+def probe_scores(prepared: Prepared, totals: Tensor, margins: Tensor) -> tuple[Tensor, Tensor]:
+    """Best over the alternates: two [answers] to two [probes]."""
+    probe_of = prepared.probe_of.to(totals.device)
+    worst = totals.new_full((prepared.probes,), -torch.inf)
+    best_total = worst.scatter_reduce(0, probe_of, totals, "amax")
+    return best_total, worst.scatter_reduce(0, probe_of, margins, "amax")
+
+
+def score_tensors(model: PreTrainedModel, prepared: Prepared) -> tuple[Tensor, Tensor]:
+    """Score and margin of every probe, two float32 [probes], with a gradient unless switched off outside."""
+    log_probs, margins, owners = [torch.zeros(0)], [torch.zeros(0)], [torch.zeros(0, dtype=torch.long)]
+    for batch in prepared.batches:
+        log_prob, margin = token_scores(model.lm_head(answer_hidden(model, batch)), batch.targets)
+        log_probs.append(log_prob)
+        margins.append(margin)
+        owners.append(batch.owners)
+    per_token = torch.cat(log_probs), torch.cat(margins), torch.cat(owners)
+    return probe_scores(prepared, *answer_scores(*per_token, len(prepared.probe_of)))
+
+
+@torch.no_grad()
+def score(model: PreTrainedModel, prepared: Prepared) -> list[ProbeScore]:
+    """Score prepared probes, in their order."""
+    scores, margins = score_tensors(model, prepared)
+    return [ProbeScore(*pair) for pair in zip(scores.tolist(), margins.tolist(), strict=True)]
+
+
+def score_probes(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    probes: Iterable[Probe],
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+) -> list[ProbeScore]:
+    """Encode and score probes once, in their order."""
+    return score(model, prepare(tokenizer, probes, batch_tokens=batch_tokens))
+
+
+@torch.no_grad()
+def perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str) -> float:
+    """exp of the mean negative log-probability per token after the first, in one window.
+
+    Raises ValueError below two.
+    """
+    ids = tokenizer(text, return_tensors="pt")["input_ids"].to(model.device)
+    if ids.shape[1] < 2:
+        raise ValueError("perplexity needs a text of at least two tokens")
+    logits = model(input_ids=ids[:, :-1], use_cache=False).logits[0]
+    log_probs, _ = token_scores(logits, ids[0, 1:])
+    return float((-log_probs.mean()).exp())

@@ -1,0 +1,34 @@
+"""Exact paired test and proportion interval, in plain Python. Does not know: models, probes."""
+
+import math
+
+__all__ = ["mcnemar_exact", "wilson"]
+
+_Z95 = 1.959963984540054  # the normal quantile of 0.975
+
+
+def mcnemar_exact(fixed: int, broke: int) -> float:
+    """Two-sided exact McNemar p-value: under no effect, ``fixed`` is Binomial(fixed + broke, 1/2).
+
+    McNemar (1947) with the exact binomial tail instead of the chi-squared approximation.
+    """
+    if fixed < 0 or broke < 0:
+        raise ValueError("counts must not be negative")
+    n = fixed + broke
+    tail = sum(math.comb(n, k) for k in range(min(fixed, broke) + 1))
+    return min(1.0, 2 * tail / 2**n)
+
+
+def wilson(k: int, n: int) -> tuple[float, float]:
+    """95 % interval for a proportion of ``k`` in ``n``.
+
+    Wilson (1927), no continuity correction; (0, 1) for n = 0.
+    """
+    if not 0 <= k <= n:
+        raise ValueError("k must lie between 0 and n")
+    if n == 0:
+        return 0.0, 1.0
+    rate, z2 = k / n, _Z95**2
+    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z95 / (1 + z2 / n) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -1,0 +1,232 @@
+"""1-bit linear and embedding layers over packed sign bits.
+
+A layer computes with ``w = ±d`` and stores only the bits and the group scales; the expanded weight lives for
+one matrix product, in the forward and again in the backward. Bits change in place with
+:meth:`PackedWeight.flip`. Does not know: files, tensor names, patches.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bankai.binary import GROUP, GROUP_BYTES, BinaryTensor
+from bankai.errors import RowRangeError
+
+__all__ = ["BinaryEmbedding", "BinaryLinear", "PackedWeight", "expand"]
+
+Place = TypeVar("Place", bound=Hashable)
+
+
+def _sign_table(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The eight ±1 that each byte value stands for, lowest bit first: [256, 8]."""
+    bits = (torch.arange(256, device=device)[:, None] >> torch.arange(8, device=device)) & 1
+    return (2 * bits - 1).to(dtype)
+
+
+def expand(signs: Tensor, scales: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Weights of packed rows.
+
+    Uint8 [..., groups, 16] and float16 [..., groups] to ``dtype`` [..., groups * 128].
+
+    Exact in float32 and float16; in bfloat16 the scale is rounded once.
+    """
+    table = _sign_table(signs.device, dtype)
+    weights = table.index_select(0, signs.reshape(-1).int()).view(*scales.shape, GROUP)
+    return weights.mul_(scales.to(dtype)[..., None]).flatten(-2)
+
+
+class _PackedProduct(torch.autograd.Function):
+    """``x @ W.T`` that keeps the packed bits for the backward, not ``W``; no gradient for the weights."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, signs: Tensor, scales: Tensor) -> Tensor:
+        ctx.save_for_backward(signs, scales)
+        return functional.linear(x, expand(signs, scales, x.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        signs, scales = ctx.saved_tensors
+        return grads[0] @ expand(signs, scales, grads[0].dtype), None, None
+
+
+class PackedWeight(nn.Module):
+    """Sign bits [out, groups, 16] uint8 and scales [out, groups] float16 of one weight matrix [out, in].
+
+    Embedding and head of a tied model share one instance. ``dense`` is the expanded copy, absent until
+    :meth:`densify`. ``model.to(dtype)`` changes what the layer computes in, never the stored scales.
+    """
+
+    signs: Tensor
+    scales: Tensor
+    dense: Tensor | None
+    like: Tensor
+
+    def __init__(self, signs: Tensor, scales: Tensor, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        if (
+            signs.shape != (*scales.shape, GROUP_BYTES)
+            or signs.dtype != torch.uint8
+            or scales.dtype != torch.float16
+        ):
+            raise ValueError("expected signs uint8 [out, groups, 16] and scales float16 [out, groups]")
+        self.register_buffer("signs", signs)
+        self.register_buffer("scales", scales)
+        self.register_buffer("dense", None, persistent=False)
+        self.register_buffer("like", torch.empty(0, dtype=dtype, device=signs.device), persistent=False)
+
+    @classmethod
+    def from_tensor(cls, tensor: BinaryTensor, dtype: torch.dtype = torch.float32) -> "PackedWeight":
+        """Copy a binary tensor, typically a view of a file, into memory of our own."""
+        copies = (torch.from_numpy(np.array(array, order="C")) for array in (tensor.signs, tensor.scales))
+        return cls(*copies, dtype)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(out, in)."""
+        rows, groups = self.scales.shape
+        return rows, groups * GROUP
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What an embedding returns and a dense copy holds."""
+        return self.like.dtype
+
+    def expand(self, dtype: torch.dtype | None = None) -> Tensor:
+        """The whole weight [out, in]: the dense copy where there is one, else freshly expanded."""
+        dtype = dtype or self.dtype
+        return expand(self.signs, self.scales, dtype) if self.dense is None else self.dense.to(dtype)
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """Weights of chosen rows, int [...] to [..., in], without expanding the others."""
+        if self.dense is not None:
+            return functional.embedding(ids, self.dense)
+        return expand(self.signs[ids], self.scales[ids], self.dtype)
+
+    def product(self, x: Tensor) -> Tensor:
+        """``x @ W.T`` in the dtype of ``x``: [..., in] to [..., out]."""
+        if self.dense is not None:
+            return functional.linear(x, self.dense.to(x.dtype))
+        return _PackedProduct.apply(x, self.signs, self.scales)
+
+    def densify(self) -> None:
+        """Keep the expanded weight: 32 times the memory of the bits in float32, no unpacking per call."""
+        self.dense = expand(self.signs, self.scales, self.dtype)
+
+    @torch.no_grad()
+    def flip(self, rows: Iterable[int] = (), groups: Iterable[tuple[int, int]] = ()) -> None:
+        """Invert whole rows and single groups (row, group) in place; a place named twice stays as it was.
+
+        Every place is checked before the first bit changes; raises RowRangeError.
+        """
+        row_list, group_list = _odd(rows), _odd(groups)
+        self._check(row_list, group_list)
+        if row_list:
+            at = torch.tensor(row_list, device=self.signs.device)
+            self.signs[at] = ~self.signs[at]
+            if self.dense is not None:
+                self.dense[at] = -self.dense[at]
+        if group_list:
+            row, group = torch.tensor(group_list, device=self.signs.device).unbind(1)
+            self.signs[row, group] = ~self.signs[row, group]
+            if self.dense is not None:
+                dense = self.dense.view(*self.scales.shape, GROUP)
+                dense[row, group] = -dense[row, group]
+
+    def _check(self, rows: list[int], groups: list[tuple[int, int]]) -> None:
+        row_count, group_count = self.scales.shape
+        for row in [*rows, *(row for row, _ in groups)]:
+            if not 0 <= row < row_count:
+                raise RowRangeError(
+                    f"row {row} is outside 0..{row_count - 1}; was the patch made for this model?"
+                )
+        for _, group in groups:
+            if not 0 <= group < group_count:
+                raise RowRangeError(
+                    f"group {group} is outside 0..{group_count - 1}; was the patch made for this model?"
+                )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "PackedWeight":
+        scales = self.scales
+        super()._apply(fn, recurse)
+        if self.scales.dtype != scales.dtype:
+            self.scales = scales.to(self.scales.device)
+        return self
+
+
+def _odd(places: Iterable[Place]) -> list[Place]:
+    """Places named an odd number of times: the ones a toggle changes."""
+    return [place for place, count in Counter(places).items() if count % 2]
+
+
+class _BinaryLayer(nn.Module):
+    """What linear and embedding have in common: one packed weight and its operations."""
+
+    def __init__(self, packed: PackedWeight) -> None:
+        super().__init__()
+        self.packed = packed
+
+    @property
+    def signs(self) -> Tensor:
+        """uint8 [out, groups, 16]."""
+        return self.packed.signs
+
+    @property
+    def scales(self) -> Tensor:
+        """float16 [out, groups]."""
+        return self.packed.scales
+
+    @property
+    def weight(self) -> Tensor:
+        """The expanded weight [out, in], to look at; change it with :meth:`flip`."""
+        return self.packed.expand()
+
+    def densify(self) -> None:
+        """See :meth:`PackedWeight.densify`."""
+        self.packed.densify()
+
+    def flip(self, rows: Iterable[int] = (), groups: Iterable[tuple[int, int]] = ()) -> None:
+        """See :meth:`PackedWeight.flip`."""
+        self.packed.flip(rows, groups)
+
+    def extra_repr(self) -> str:
+        return "{} x {}, 1 bit, group {}".format(*self.packed.shape, GROUP)
+
+
+class BinaryLinear(_BinaryLayer):
+    """``y = x @ W.T`` with a packed 1-bit weight and no bias.
+
+    Flipping a row negates that output exactly, bit for bit: rounding is symmetric in sign.
+    """
+
+    @property
+    def in_features(self) -> int:
+        return self.packed.shape[1]
+
+    @property
+    def out_features(self) -> int:
+        return self.packed.shape[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., in] to [..., out]."""
+        return self.packed.product(x)
+
+
+class BinaryEmbedding(_BinaryLayer):
+    """Rows of a packed 1-bit table; only the rows looked up are unpacked."""
+
+    @property
+    def num_embeddings(self) -> int:
+        return self.packed.shape[0]
+
+    @property
+    def embedding_dim(self) -> int:
+        return self.packed.shape[1]
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """int [...] to [..., in]."""
+        return self.packed.rows(ids)

@@ -1,0 +1,73 @@
+"""Patches on a loaded model: on inside a ``with`` block, exactly undone after it.
+
+Does not know: files, searches. Patches of one model may be nested and may overlap; each is checked against
+the bits without the others.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from torch import nn
+
+from bankai.errors import AlreadyAppliedError, UnboundPatchError, WrongBaseError
+from bankai.model.packed_tensors import ModelBinaryTensors
+from bankai.patch import Flip, Patch
+from bankai.patch.binding import check_places, state, touched
+
+__all__ = ["flip", "patched"]
+
+Model = TypeVar("Model", bound=nn.Module)
+_ACTIVE = "bankai_active_patches"  # attribute of a model: the patches whose blocks are open, in order
+
+
+def flip(model: nn.Module, flips: Iterable[Flip]) -> None:
+    """Toggle flips in place, dense copies included; the same call again undoes them.
+
+    Nothing is compared with a base. Every place is checked before the first bit changes. Raises
+    UnknownTensorError and RowRangeError.
+    """
+    tensors, flips = ModelBinaryTensors(model), frozenset(flips)
+    check_places(tensors, flips)
+    for name, places in touched(flips).items():
+        tensors.packed(name).flip(places.rows, places.groups)
+
+
+@contextmanager
+def patched(model: Model, patch: Patch, *, unbound: bool = False) -> Iterator[Model]:
+    """The model with the patch on; on exit its bits are what they were.
+
+    ``unbound=True`` lets a patch pass that says nothing of its base; only its places are checked then. Raises
+    WrongBaseError, AlreadyAppliedError, UnboundPatchError, UnknownTensorError and RowRangeError, and then
+    nothing has changed.
+    """
+    active: list[Patch] = model.__dict__.setdefault(_ACTIVE, [])
+    _check_state(model, patch, active, unbound)
+    flip(model, patch.flips)
+    active.append(patch)
+    try:
+        yield model
+    finally:
+        active.remove(patch)
+        flip(model, patch.flips)
+
+
+def _check_state(model: nn.Module, patch: Patch, active: list[Patch], unbound: bool) -> None:
+    if patch in active and patch.flips:
+        raise AlreadyAppliedError("the patch is on already; applying it twice would take it off")
+    if patch.binding is None:
+        if not unbound:
+            raise UnboundPatchError(
+                "the patch does not say which bits it expects; bind it to its base or pass unbound=True"
+            )
+        return
+    others: frozenset[Flip] = frozenset()
+    for other in active:
+        others ^= other.flips
+    found = state(ModelBinaryTensors(model), patch, others)
+    if found == "applied":
+        raise AlreadyAppliedError(
+            "the model file has this patch already; load it without, or leave it at that"
+        )
+    if found == "foreign":
+        raise WrongBaseError("the bits are not those the patch was made on; load the base model of the patch")

@@ -1,0 +1,64 @@
+"""Probes as token ids: context, answer and stop encoded as one text, then split where the answer begins.
+
+The split follows lm-evaluation-harness (``_encode_pair``): an answer is tokenized in its context, as the
+model would have to emit it. A token that straddles the border belongs to the answer; the audit reports it.
+Does not know: models.
+"""
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from bankai.probes.probe import Probe
+
+__all__ = ["EncodedAnswer", "context_ids", "context_text", "encode", "encode_answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedAnswer:
+    """Token ids of context, answer and stop; the answer's first token is ``ids[answer_start]``."""
+
+    ids: tuple[int, ...]
+    answer_start: int
+
+    @property
+    def context(self) -> tuple[int, ...]:
+        return self.ids[: self.answer_start]
+
+    @property
+    def answer(self) -> tuple[int, ...]:
+        """With the stop."""
+        return self.ids[self.answer_start :]
+
+
+def context_text(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> str:
+    """All text that stands before the answer: the prompt or the rendered chat, then the prefix."""
+    if probe.messages is None:
+        return f"{probe.prompt}{probe.prefix}"
+    messages = [{"role": message.role, "content": message.content} for message in probe.messages]
+    chat = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    return f"{chat}{probe.prefix}"
+
+
+def context_ids(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The context as a user would send it, alone."""
+    text = context_text(probe, tokenizer)
+    return tuple(tokenizer(text, add_special_tokens=probe.messages is None)["input_ids"])
+
+
+def encode_answer(probe: Probe, answer: str, tokenizer: PreTrainedTokenizerBase) -> EncodedAnswer:
+    """Context, an answer and the stop; the answer begins at the first token that reaches past the context."""
+    context = context_text(probe, tokenizer)
+    # A chat template writes its own special tokens; adding them again would change the prompt.
+    encoded = tokenizer(
+        f"{context}{answer}{probe.stop}",
+        add_special_tokens=probe.messages is None,
+        return_offsets_mapping=True,
+    )
+    start = next(i for i, (_, end) in enumerate(encoded["offset_mapping"]) if end > len(context))
+    return EncodedAnswer(tuple(encoded["input_ids"]), start)
+
+
+def encode(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> list[EncodedAnswer]:
+    """One :class:`EncodedAnswer` per accepted answer, in their order."""
+    return [encode_answer(probe, answer, tokenizer) for answer in probe.answers]

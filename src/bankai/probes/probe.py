@@ -1,0 +1,188 @@
+"""Probes, splits and their JSONL file: one probe a line.
+
+A probe set is sound by construction: ids are unique and the splits share no item where that would leak. Does
+not know: tokenizers, models; whether a probe makes sense for a model is the audit's question.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from hashlib import blake2b
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+
+from bankai.errors import ProbeFormatError
+
+__all__ = [
+    "CHAT_STOP",
+    "TEXT_STOP",
+    "Message",
+    "Probe",
+    "ProbeSet",
+    "Split",
+    "builtin_probe_sets",
+    "load_probe_set",
+]
+
+TEXT_STOP = "\n"
+CHAT_STOP = "<|im_end|>"
+MAX_FILE_BYTES = 64 * 2**20
+Split = Literal["target", "validation", "control", "heldout", "unseen"]
+# Groups of splits that must not share an item: what a search reads must not answer for what it never saw.
+_DISJOINT: tuple[tuple[Split, ...], ...] = (("target", "validation", "heldout"), ("control", "unseen"))
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One chat turn."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """A prompt or chat, and the answers that count as right.
+
+    ``prefix`` is assistant text before the answer. An answer counts only with its ``stop``, so that " 6"
+    cannot pass for " 63"; None stands for a newline after a prompt, for the end of turn after chat messages.
+    ``distractor`` is a wrong answer that the model is expected to give. Raises ProbeFormatError when unsound.
+    """
+
+    id: str
+    item: str
+    category: str
+    split: Split
+    answers: tuple[str, ...]
+    prompt: str | None = None
+    messages: tuple[Message, ...] | None = None
+    prefix: str = ""
+    stop: str | None = None
+    distractor: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.split not in get_args(Split):
+            raise ProbeFormatError(
+                f"probe {self.id!r}: split {self.split!r} is not one of {', '.join(get_args(Split))}"
+            )
+        if not (self.id and self.item and self.category):
+            raise ProbeFormatError(f"probe {self.id!r}: id, item and category must not be empty")
+        if bool(self.prompt) == bool(self.messages):
+            raise ProbeFormatError(f"probe {self.id!r}: give either a prompt or messages, not empty")
+        if not self.answers or "" in self.answers or self.distractor == "" or self.stop == "":
+            raise ProbeFormatError(f"probe {self.id!r}: answers, distractor and stop must not be empty")
+        if self.stop is None:
+            msgspec.structs.force_setattr(self, "stop", TEXT_STOP if self.messages is None else CHAT_STOP)
+
+
+class ProbeSet:
+    """Named probes, in order.
+
+    Raises ProbeFormatError when empty, on a repeated id and on an item in two splits that must not share it.
+    """
+
+    def __init__(self, name: str, probes: Iterable[Probe]) -> None:
+        self.name = name
+        self.probes = tuple(probes)
+        if not self.probes:
+            raise ProbeFormatError(f"{name}: no probes; write one JSON object per line")
+        _check_ids(name, self.probes)
+        _check_disjoint(name, self.probes)
+
+    def __len__(self) -> int:
+        return len(self.probes)
+
+    def __iter__(self) -> Iterator[Probe]:
+        return iter(self.probes)
+
+    def __repr__(self) -> str:
+        return f"ProbeSet({self.name!r}, {len(self)} probes)"
+
+    def split(self, name: Split) -> tuple[Probe, ...]:
+        """The probes of one split, in order; may be empty."""
+        return tuple(probe for probe in self.probes if probe.split == name)
+
+    @cached_property
+    def digest(self) -> str:
+        """32 hex digits that name the content, whatever its order: blake2b of the sorted lines."""
+        lines = sorted(msgspec.json.encode(probe) for probe in self.probes)
+        return blake2b(b"\n".join(lines), digest_size=16).hexdigest()
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ProbeSet":
+        """Read a JSONL file. Raises ProbeFormatError that names file and line."""
+        return cls._read(Path(path), Path(path).stem)
+
+    @classmethod
+    def _read(cls, source: Traversable, name: str) -> "ProbeSet":
+        try:
+            with source.open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            raise ProbeFormatError(
+                f"{source}: cannot be read ({error.strerror}); give a JSONL file"
+            ) from error
+        if len(data) > MAX_FILE_BYTES:
+            raise ProbeFormatError(
+                f"{source}: larger than {MAX_FILE_BYTES >> 20} MiB; split it into several sets"
+            )
+        return cls(name, _decode_lines(data, str(source)))
+
+    def save(self, path: str | Path) -> None:
+        """Write a JSONL file that loads to the same probes."""
+        Path(path).write_bytes(b"".join(msgspec.json.encode(probe) + b"\n" for probe in self.probes))
+
+
+def _decode_lines(data: bytes, source: str) -> Iterator[Probe]:
+    decoder = msgspec.json.Decoder(Probe)
+    for number, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else (), start=1):
+        try:
+            yield decoder.decode(line)
+        except (msgspec.MsgspecError, ProbeFormatError, UnicodeDecodeError) as error:
+            raise ProbeFormatError(f"{source}, line {number}: {error}") from error
+        except RecursionError as error:
+            raise ProbeFormatError(f"{source}, line {number}: nested too deeply") from error
+
+
+def _check_ids(name: str, probes: tuple[Probe, ...]) -> None:
+    seen: set[str] = set()
+    for probe in probes:
+        if probe.id in seen:
+            raise ProbeFormatError(f"{name}: probe id {probe.id!r} appears twice; give each probe its own")
+        seen.add(probe.id)
+
+
+def _check_disjoint(name: str, probes: tuple[Probe, ...]) -> None:
+    splits: dict[str, set[Split]] = defaultdict(set)
+    for probe in probes:
+        splits[probe.item].add(probe.split)
+    for item, used in splits.items():
+        for rivals in _DISJOINT:
+            shared = [split for split in rivals if split in used]
+            if len(shared) > 1:
+                raise ProbeFormatError(
+                    f"{name}: item {item!r} is in {' and '.join(shared)}; keep all its probes in one of them"
+                )
+
+
+def _builtin_folder() -> Traversable:
+    return resources.files("bankai.probes") / "sets"
+
+
+def builtin_probe_sets() -> tuple[str, ...]:
+    """Names of the sets that come with the package."""
+    folder = _builtin_folder()
+    files = folder.iterdir() if folder.is_dir() else ()
+    return tuple(sorted(file.name.removesuffix(".jsonl") for file in files if file.name.endswith(".jsonl")))
+
+
+def load_probe_set(source: str | Path) -> ProbeSet:
+    """A built-in set by its name, else a JSONL file by its path. Raises ProbeFormatError."""
+    if str(source) in builtin_probe_sets():
+        return ProbeSet._read(_builtin_folder() / f"{source}.jsonl", str(source))
+    if not Path(source).is_file():
+        names = ", ".join(builtin_probe_sets()) or "none"
+        raise ProbeFormatError(f"{source}: neither a file nor a built-in probe set (those are: {names})")
+    return ProbeSet.load(source)

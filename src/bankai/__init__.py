@@ -1,1 +1,68 @@
-"""XOR patches for true 1-bit language models."""
+"""XOR patches for true 1-bit language models.
+
+The public names below are loaded when first used: `import bankai` costs nothing, and what works on files
+alone never imports torch. Errors are in `bankai.errors`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bankai.binary import BinaryTensor
+    from bankai.errors import BankaiError
+    from bankai.formats.checkpoint import open_checkpoint
+    from bankai.formats.convert import convert
+    from bankai.model import load, patched
+    from bankai.patch import Flip, Manifest, Patch, bind, read_patch, write_patch
+    from bankai.probes import Probe, ProbeSet, load_probe_set
+    from bankai.search import SearchProbes, SearchSettings, make_patch, run_search
+    from bankai.store import apply_patch, revert_patch, status
+
+_HOMES = {
+    "bankai.binary": ("BinaryTensor",),
+    "bankai.errors": ("BankaiError",),
+    "bankai.formats.checkpoint": ("open_checkpoint",),
+    "bankai.formats.convert": ("convert",),
+    "bankai.model": ("load", "patched"),
+    "bankai.patch": ("Flip", "Manifest", "Patch", "bind", "read_patch", "write_patch"),
+    "bankai.probes": ("Probe", "ProbeSet", "load_probe_set"),
+    "bankai.search": ("SearchProbes", "SearchSettings", "make_patch", "run_search"),
+    "bankai.store": ("apply_patch", "revert_patch", "status"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BankaiError",
+    "BinaryTensor",
+    "Flip",
+    "Manifest",
+    "Patch",
+    "Probe",
+    "ProbeSet",
+    "SearchProbes",
+    "SearchSettings",
+    "apply_patch",
+    "bind",
+    "convert",
+    "load",
+    "load_probe_set",
+    "make_patch",
+    "open_checkpoint",
+    "patched",
+    "read_patch",
+    "revert_patch",
+    "run_search",
+    "status",
+    "write_patch",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

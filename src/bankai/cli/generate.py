@@ -1,0 +1,44 @@
+"""`bankai generate`."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bankai.cli.options import Json, Model, Seed, Unbound
+from bankai.cli.output import print_json
+
+__all__ = ["generate"]
+
+
+def generate(
+    model: Model,
+    prompt: Annotated[str, typer.Argument(help="The text to continue, or the message with --chat.")],
+    patch: Annotated[Path | None, typer.Option(help="Put this patch on first.")] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Use the model's chat template.")] = False,
+    max_tokens: Annotated[int, typer.Option(min=1, help="The most tokens to write.")] = 64,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the most probable token.")] = 0.0,
+    seed: Seed = 0,
+    unbound: Unbound = False,
+    json: Json = False,
+) -> None:
+    """Continue a prompt, with or without a patch; the text streams to stdout."""
+    from bankai.model import load, patched
+    from bankai.model.generation import prompt_ids, stream
+    from bankai.patch import read_patch
+
+    change = read_patch(patch) if patch else None
+    loaded, tokenizer = load(model)
+    try:
+        ids = prompt_ids(loaded, tokenizer, prompt, chat=chat)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'PROMPT'") from None
+    with patched(loaded, change, unbound=unbound) if change else nullcontext():
+        pieces = stream(loaded, tokenizer, ids, max_tokens=max_tokens, temperature=temperature, seed=seed)
+        if json:
+            print_json({"prompt": prompt, "text": "".join(pieces), "patch": patch})
+            return
+        for piece in pieces:
+            typer.echo(piece, nl=False)
+        typer.echo()

@@ -1,0 +1,47 @@
+"""`bankai info`."""
+
+from typing import Annotated
+
+import typer
+
+from bankai.cli.options import Json, PatchFile
+from bankai.cli.output import print_json, print_pairs
+from bankai.describe import PatchDescription, describe_patch
+
+__all__ = ["info"]
+
+
+def info(
+    patch: PatchFile,
+    model: Annotated[
+        str | None, typer.Option(help="The model, to count bits where the patch does not say.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what a patch file holds."""
+    description = describe_patch(patch, model)
+    if json:
+        print_json(description)
+    else:
+        print_pairs(_lines(description))
+
+
+def _lines(patch: PatchDescription) -> dict[str, object]:
+    manifest = patch.manifest
+    return {
+        "patch": patch.path,
+        "name": manifest.name,
+        "description": manifest.description,
+        "flips": f"{patch.flips} ({patch.rows} rows, {patch.groups} groups)",
+        "bits": "unknown (give --model)" if patch.bits is None else patch.bits,
+        "bound to": patch.fingerprint or "nothing (see bankai bind)",
+        "base model": manifest.base_model,
+        "strategy": manifest.strategy,
+        "objective": manifest.objective,
+        "seed": None if manifest.seed is None else str(manifest.seed),
+        "probes": manifest.probes,
+        "payload": f"{patch.payload_bytes} bytes (entropy bound {patch.entropy_bytes:.1f})",
+        "file": f"{patch.file_bytes} bytes",
+        **{f"  {name}": count for name, count in patch.tensors.items()},
+        **{f"result {name}": value for name, value in manifest.results.items()},
+    }

@@ -1,0 +1,133 @@
+"""The `bankai` command: its table of commands, and what becomes of errors.
+
+Exit codes: 0 done; 1 `status` found foreign bits, or `probes audit` bad probes; 2 a wrong argument or file,
+told in one line on stderr; 130 interrupted. An exception that is neither of `bankai.errors` nor the
+system's is a bug and keeps its traceback.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from bankai.errors import BankaiError
+
+__all__ = ["COMMANDS", "command", "main"]
+
+COMMANDS = {
+    "demo": "bankai.cli.demo:demo",
+    "search": "bankai.cli.search:search",
+    "eval": "bankai.cli.evaluate:evaluate",
+    "generate": "bankai.cli.generate:generate",
+    "apply": "bankai.cli.store:apply",
+    "revert": "bankai.cli.store:revert",
+    "status": "bankai.cli.store:status",
+    "bind": "bankai.cli.patches:bind",
+    "compose": "bankai.cli.patches:compose",
+    "info": "bankai.cli.info:info",
+    "convert": "bankai.cli.models:convert",
+    "model": "bankai.cli.models:model",
+    "probes": "bankai.cli.probes:app",
+}
+"""Where each command lives, in the order of `bankai --help`."""
+
+USAGE, INTERRUPTED = 2, 130
+
+_EXTRA_OF = {
+    "torch": "search",
+    "transformers": "search",
+    "tokenizers": "search",
+    "llama_cpp": "llama",
+    "mlx": "mlx",
+}
+
+
+class _LazyGroup(TyperGroup):
+    """Commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].split(":")
+        target = getattr(import_module(module), name)
+        if not isinstance(target, typer.Typer):
+            function, target = target, _app()
+            target.command(cmd_name)(function)
+        return get_command(target)
+
+
+def _app(**settings: Any) -> typer.Typer:
+    return typer.Typer(add_completion=False, rich_markup_mode=None, **settings)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"bankai {version('bankai')}")
+        raise typer.Exit
+
+
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """XOR patches for true 1-bit language models.
+
+    A MODEL is a .gguf file, an MLX directory or a built-in name (nano). A SET of probes is a JSONL file or a
+    built-in name. Every command takes --json: one document on stdout, progress on stderr.
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def command() -> Any:
+    """The command tree."""
+    app = _app(cls=_LazyGroup, invoke_without_command=True)
+    app.callback()(_root)
+    return get_command(app)
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    sys.exit(_run(args))
+
+
+def _run(args: Sequence[str] | None) -> int:
+    try:
+        code = command().main(args=args, prog_name="bankai", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.Abort:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone; nothing is left to flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (typer.TyperException, BankaiError) as error:
+        return _refuse(error.format_message() if isinstance(error, typer.TyperException) else str(error))
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA_OF:
+            raise
+        return _refuse(f"this needs {error.name}; run: pip install 'bankai[{_EXTRA_OF[error.name]}]'")
+    except OSError as error:
+        return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except MemoryError:
+        return _refuse("not enough memory for this model; use a smaller one or a machine with more")
+    return code if isinstance(code, int) else 0
+
+
+def _refuse(message: str) -> int:
+    """One line, whatever a hostile file has put into the message."""
+    line = "".join(character if character.isprintable() else " " for character in message)
+    typer.echo(f"bankai: {' '.join(line.split())}", err=True)
+    return USAGE

@@ -1,0 +1,64 @@
+"""`bankai model` and `bankai convert`: model files."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bankai.cli.options import Json, Model
+from bankai.cli.output import print_json, print_pairs
+
+__all__ = ["convert", "model"]
+
+
+def model(model: Model, json: Json = False) -> None:
+    """Show a model file: architecture, shapes, quantization, fingerprint, tokenizer, applied patches."""
+    from bankai.describe import describe_model
+
+    described = describe_model(model)
+    if json:
+        print_json(described)
+        return
+    heads = f"{described.attention_heads} of {described.head_dim}, {described.key_value_heads} key-value"
+    template = "chat template" if described.chat_template else "no chat template"
+    print_pairs(
+        {
+            "model": described.path,
+            "format": described.format,
+            "architecture": f"{described.architecture}, {described.layers} layers",
+            "hidden": f"{described.hidden_size}, MLP {described.intermediate_size}",
+            "heads": heads,
+            "context": described.context,
+            "weights": f"{described.weights:,} in {len(described.tensors)} binary tensors",
+            "quantization": described.quantization,
+            "norms": f"{described.dense_tensors} dense tensors",
+            "file": f"{described.file_bytes:,} bytes",
+            "fingerprint": described.fingerprint,
+            "vocabulary": f"{described.vocabulary:,} tokens, {described.pre_tokenizer}, {template}",
+            "applied": ", ".join(described.applied) or "no patch",
+            **_shapes(described.tensors),
+        }
+    )
+
+
+def convert(
+    source: Annotated[str, typer.Argument(help="A .gguf file or an MLX directory.")],
+    target: Annotated[Path, typer.Argument(help="A .gguf file for GGUF, else an MLX directory.")],
+    json: Json = False,
+) -> None:
+    """Convert a model between GGUF and MLX, every bit and the tokenizer kept."""
+    from bankai.describe import describe_model
+    from bankai.formats.convert import convert as convert_model
+
+    convert_model(source, target)
+    if json:
+        print_json(describe_model(str(target)))
+    else:
+        typer.echo(f"{source} -> {target}")
+
+
+def _shapes(tensors: dict[str, tuple[int, int]]) -> dict[str, object]:
+    """One line per family of tensors: its shape, and how many there are."""
+    families = Counter((name.rpartition(".")[2], shape) for name, shape in tensors.items())
+    return {f"  {name}": f"{count} x {out} x {columns}" for (name, (out, columns)), count in families.items()}

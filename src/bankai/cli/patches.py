@@ -1,0 +1,43 @@
+"""`bankai bind` and `bankai compose`: patches from patches."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bankai.cli.options import Json, Output, PatchFile
+from bankai.cli.output import print_json
+from bankai.describe import PatchDescription
+
+__all__ = ["bind", "compose"]
+
+Base = Annotated[str, typer.Option(help="The base model, without the patch.")]
+
+
+def bind(patch: PatchFile, model: Base, output: Output, json: Json = False) -> None:
+    """Tie a patch to a model: record which bits it expects before and after."""
+    from bankai.files import bind_file
+
+    _report(bind_file(patch, model, output), json)
+
+
+def compose(
+    patches: Annotated[list[Path], typer.Argument(help="Two patches or more.")],
+    output: Output,
+    model: Annotated[str | None, typer.Option(help="Bind the result to this base model.")] = None,
+    json: Json = False,
+) -> None:
+    """Combine patches into one by XOR; a flip that two of them hold cancels."""
+    from bankai.files import compose_files
+
+    if len(patches) < 2:
+        raise typer.BadParameter("give two patches or more", param_hint="'patches'")
+    _report(compose_files(patches, output, model), json)
+
+
+def _report(description: PatchDescription, json: bool) -> None:
+    if json:
+        print_json(description)
+    else:
+        bound = "bound" if description.bound else "unbound"
+        typer.echo(f"{description.path}: {description.flips} flips, {bound}, {description.file_bytes} bytes")

@@ -1,0 +1,143 @@
+"""Progress of a search on stderr: a live line in a terminal, else a line now and then.
+
+Shows accepted flips, fitness, validation solved, evaluations spent of the budget and the time left.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from bankai.search import Event, Finished, Pruned, Started, Tried, Validated
+
+__all__ = ["Display", "SearchProgress", "search_progress"]
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@dataclass
+class SearchProgress:
+    """What one search has told so far; feed it every event. As text: one line of where it stands."""
+
+    label: str
+    budget: int
+    flips: int = 0
+    fitness: float = 0.0
+    evaluations: float = 0.0
+    solved: int = 0
+    validation: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def take(self, event: Event) -> None:
+        """Remember what the event changes."""
+        if isinstance(event, Started):
+            self.solved, self.validation, self.began = (
+                event.solved_validation,
+                event.validation,
+                time.monotonic(),
+            )
+            return
+        self.evaluations = event.evaluations
+        if isinstance(event, Validated):
+            self.solved = event.solved
+        elif isinstance(event, Tried | Pruned):
+            self.flips, self.fitness = event.flips, event.fitness
+        elif isinstance(event, Finished):
+            self.flips, self.fitness = len(event.flips), event.fitness
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the present pace; None before there is one."""
+        if not self.evaluations:
+            return None
+        pace = (time.monotonic() - self.began) / self.evaluations
+        return max(0.0, pace * (self.budget - self.evaluations))
+
+    def __str__(self) -> str:
+        left = "" if self.seconds_left is None else f", {self.seconds_left:.0f} s left"
+        validation = f", validation {self.solved}/{self.validation}" if self.validation else ""
+        return (
+            f"{self.flips} flips, fitness {self.fitness:.3f}{validation}, "
+            f"{self.evaluations:.0f}/{self.budget} evaluations{left}"
+        )
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class _Lines:
+    """Rare plain lines, for logs."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+    def show(self, search: SearchProgress, event: Event) -> None:
+        if isinstance(event, Started):
+            _note(f"{search.label}: {_started(event)}")
+        elif isinstance(event, Finished):
+            _note(f"{search.label}: {_finished(event)}")
+        elif time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
+            _note(f"{search.label}: {search}")
+            self.last = time.monotonic()
+
+
+class _Live:
+    """One bar per search."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.tasks: dict[str, TaskID] = {}
+
+    def show(self, search: SearchProgress, event: Event) -> None:
+        if isinstance(event, Started):
+            self.tasks[search.label] = self.progress.add_task(search.label, total=search.budget, state="")
+        state = _finished(event) if isinstance(event, Finished) else str(search)
+        done = search.budget if isinstance(event, Finished) else search.evaluations
+        self.progress.update(self.tasks[search.label], completed=done, state=state)
+
+
+def _started(event: Started) -> str:
+    """The baseline in words."""
+    return (
+        f"{event.solved_targets} of {event.targets} targets solved, {event.controls} controls, "
+        f"{event.rows} rows, {event.seconds_per_evaluation:.2f} s an evaluation"
+    )
+
+
+def _finished(event: Finished) -> str:
+    """The outcome in words."""
+    return (
+        f"{len(event.flips)} flips, fitness {event.fitness:.3f}, {event.evaluations:.0f} evaluations, "
+        f"{event.seconds:.0f} s: {event.reason}"
+    )
+
+
+class Display:
+    """Shows searches by their label; `show` is the listener that `bankai.jobs` wants."""
+
+    def __init__(self, output: _Lines | _Live) -> None:
+        self.output = output
+        self.searches: dict[str, SearchProgress] = {}
+
+    def show(self, label: str, budget: int, event: Event) -> None:
+        """Take one event of the search called `label`."""
+        search = self.searches.setdefault(label, SearchProgress(label, budget))
+        search.take(event)
+        self.output.show(search, event)
+
+
+@contextmanager
+def search_progress() -> Iterator[Display]:
+    """Progress of the searches inside the block."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Display(_Lines())
+        return
+    columns = TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[state]}")
+    with Progress(*columns, console=console) as progress:
+        yield Display(_Live(progress))

@@ -1,0 +1,91 @@
+"""`bankai apply`, `revert` and `status`: patches on model files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bankai.cli.options import Json, Model, PatchFile, Unbound
+from bankai.cli.output import print_json
+
+__all__ = ["apply", "revert", "status"]
+
+FOREIGN = 1
+
+Out = Annotated[Path | None, typer.Option("--output", "-o", help="Write a changed copy here.")]
+InPlace = Annotated[bool, typer.Option("--in-place", help="Change the file itself.")]
+
+
+def apply(
+    model: Model,
+    patch: PatchFile,
+    output: Out = None,
+    in_place: InPlace = False,
+    unbound: Unbound = False,
+    json: Json = False,
+) -> None:
+    """Put a patch on a model file: on a copy (-o), or on the file itself (--in-place)."""
+    from bankai.files import read_named_patch
+    from bankai.store import apply_in_place, apply_patch
+
+    _one_target(output, in_place)
+    value = read_named_patch(patch)
+    if output is None:
+        apply_in_place(model, value, unbound=unbound)
+    else:
+        apply_patch(model, value, output, unbound=unbound)
+    _report("applied", patch, output or Path(model), len(value), json)
+
+
+def revert(
+    model: Model,
+    patch: PatchFile,
+    output: Out = None,
+    in_place: InPlace = False,
+    unbound: Unbound = False,
+    json: Json = False,
+) -> None:
+    """Take a patch off a model file: on a copy (-o), or on the file itself (--in-place)."""
+    from bankai.files import read_named_patch
+    from bankai.store import revert_in_place, revert_patch
+
+    _one_target(output, in_place)
+    value = read_named_patch(patch)
+    if output is None:
+        revert_in_place(model, value, unbound=unbound)
+    else:
+        revert_patch(model, value, output, unbound=unbound)
+    _report("base", patch, output or Path(model), len(value), json)
+
+
+def status(
+    model: Model,
+    patch: Annotated[Path | None, typer.Argument(help="The patch to look for.")] = None,
+    json: Json = False,
+) -> None:
+    """Tell whether a patch is on a model file: base, applied, or foreign bits (exit code 1)."""
+    from bankai import store
+    from bankai.files import read_named_patch
+
+    found = store.status(model, None if patch is None else read_named_patch(patch))
+    applied = [{"name": entry.name, "flips": len(entry.patch), "time": entry.time} for entry in found.patches]
+    if json:
+        print_json({"state": found.state, "applied": applied, "note": found.note})
+    else:
+        typer.echo(f"{found.state}{' (' + found.note + ')' if found.note else ''}")
+        for entry in applied:
+            typer.echo(f"  {entry['name']}: {entry['flips']} flips, applied {entry['time']}")
+    if found.state == "foreign":
+        raise typer.Exit(FOREIGN)
+
+
+def _one_target(output: Path | None, in_place: bool) -> None:
+    if (output is None) != in_place:
+        raise typer.BadParameter("give either -o OUT or --in-place", param_hint="'--output'")
+
+
+def _report(state: str, patch: Path, path: Path, flips: int, json: bool) -> None:
+    if json:
+        print_json({"state": state, "model": path, "patch": patch, "flips": flips})
+    else:
+        typer.echo(f"{path}: {'with' if state == 'applied' else 'without'} {patch.name} ({flips} flips)")

@@ -1,0 +1,57 @@
+"""Patch operations from file to file. Needs no torch."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+from operator import xor
+from pathlib import Path
+
+import msgspec
+
+from bankai.describe import BITS, PatchDescription, count_bits, describe_patch
+from bankai.errors import StoreError
+from bankai.formats.checkpoint import open_checkpoint
+from bankai.patch import Manifest, Patch, read_patch, write_patch
+from bankai.store import bind_patch
+
+__all__ = ["bind_file", "check_output", "compose_files", "read_named_patch"]
+
+
+def check_output(path: Path) -> None:
+    """Refuse a place where no file can be written, before the work is done. Raises StoreError."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise StoreError(f"{path} is no place for a file; name one in a directory that exists")
+
+
+def read_named_patch(path: str | Path) -> Patch:
+    """A patch under its own name, else its file's. Raises PatchFormatError."""
+    patch = read_patch(path)
+    name = patch.manifest.name or Path(path).stem
+    return replace(patch, manifest=msgspec.structs.replace(patch.manifest, name=name))
+
+
+def bind_file(patch: str | Path, model: str | Path, out: str | Path) -> PatchDescription:
+    """Write the patch bound to `model`, as it is without the patches applied to it. Raises PlaceError."""
+    check_output(Path(out))
+    write_patch(_bound(read_patch(patch), model), out)
+    return describe_patch(out)
+
+
+def compose_files(
+    patches: Sequence[str | Path], out: str | Path, model: str | Path | None = None
+) -> PatchDescription:
+    """Write the XOR of patches, bound when their base `model` is given. Raises WrongBaseError."""
+    check_output(Path(out))
+    composed = reduce(xor, map(read_patch, patches), Patch.empty())
+    if composed.manifest == Manifest():
+        names = ", ".join(Path(patch).name for patch in patches)
+        composed = replace(composed, manifest=Manifest(description=f"composed of {names}"))
+    write_patch(composed if model is None else _bound(composed, model), out)
+    return describe_patch(out)
+
+
+def _bound(patch: Patch, model: str | Path) -> Patch:
+    bound = bind_patch(model, patch)
+    with open_checkpoint(model) as checkpoint:
+        metadata = bound.manifest.metadata | {BITS: count_bits(checkpoint, bound.flips)}
+    return replace(bound, manifest=msgspec.structs.replace(bound.manifest, metadata=metadata))

@@ -1,0 +1,66 @@
+"""Text from a model, piece by piece. Greedy unless a temperature is given.
+
+Greedy text agrees with `margin > 0`: both take the most probable token of the same logits. Does not know
+patches.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["prompt_ids", "stream"]
+
+
+def prompt_ids(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, *, chat: bool = False
+) -> list[int]:
+    """The prompt as tokens; with `chat` as one user message in the model's chat template.
+
+    Raises ValueError for an empty prompt, one that fills the context, and `chat` without a template.
+    """
+    if chat and not tokenizer.chat_template:
+        raise ValueError("this model has no chat template; ask without it")
+    if chat:
+        messages = [{"role": "user", "content": prompt}]
+        prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    ids = tokenizer(prompt, add_special_tokens=not chat)["input_ids"]
+    context = model.config.max_position_embeddings
+    if not 0 < len(ids) < context:
+        raise ValueError(f"the prompt has {len(ids)} tokens; give at least 1 and less than {context}")
+    return ids
+
+
+@torch.no_grad()
+def stream(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    ids: list[int],
+    *,
+    max_tokens: int = 64,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Iterator[str]:
+    """Yield the continuation of `ids` as text, at most `max_tokens` tokens, until the model ends its turn."""
+    random = torch.Generator().manual_seed(seed)
+    cache, step, told, new = None, torch.tensor([ids]), "", []
+    for _ in range(min(max_tokens, model.config.max_position_embeddings - len(ids))):
+        output = model(input_ids=step.to(model.device), past_key_values=cache, use_cache=True)
+        cache = output.past_key_values
+        token = _choose(output.logits[0, -1].float().cpu(), temperature, random)
+        if token == tokenizer.eos_token_id:
+            break
+        new.append(token)
+        step = torch.tensor([[token]])
+        text = tokenizer.decode(new, skip_special_tokens=True)
+        if not text.endswith("\ufffd"):  # else in the middle of a character
+            yield text[len(told) :]
+            told = text
+
+
+def _choose(logits: Tensor, temperature: float, random: torch.Generator) -> int:
+    """One token from logits [vocab]."""
+    if temperature <= 0:
+        return int(logits.argmax())
+    return int(torch.multinomial((logits / temperature).softmax(0), 1, generator=random))

@@ -1,0 +1,75 @@
+"""info, bind, compose: commands about patch files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bankai.formats.checkpoint import open_checkpoint
+from bankai.patch import Flip, Patch, encode, entropy_bytes, payload_bytes, read_patch, state, write_patch
+
+
+def test_info_tells_sizes_and_manifest(run, patch: Path) -> None:
+    value = read_patch(patch)
+    document = run("info", patch, "--json").document
+    assert document["flips"] == 3 and document["rows"] == 2 and document["groups"] == 1
+    assert document["payload_bytes"] == payload_bytes(value)
+    assert document["entropy_bytes"] == pytest.approx(entropy_bytes(value), abs=1e-3)
+    assert document["file_bytes"] == patch.stat().st_size == len(encode(value))
+    assert document["bound"] is True and document["manifest"] == {"name": "three", "seed": 7}
+
+
+def test_info_counts_bits_with_a_model_only(run, patch: Path, tiny_gguf: Path) -> None:
+    # up and gate rows have 128 columns, the group of down 128 more
+    assert run("info", patch, "--json").document["bits"] is None
+    assert run("info", patch, "--model", tiny_gguf, "--json").document["bits"] == 3 * 128
+
+
+def test_group_inside_a_flipped_row_turns_back(run, tiny_gguf: Path, tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    flips = [
+        {"layer": 0, "proj": "down_proj", "row": 1},
+        {"layer": 0, "proj": "down_proj", "row": 1, "group": 0},
+    ]
+    path.write_text(json.dumps({"format": "bankai_row_xor_v1", "version": 1, "flips": flips}))
+    assert run("info", path, "--model", tiny_gguf, "--json").document["bits"] == 128
+
+
+def test_info_for_people(run, patch: Path) -> None:
+    text = run("info", patch).out
+    assert "3 (2 rows, 1 groups)" in text and "three" in text and "unknown (give --model)" in text
+
+
+def test_bind_ties_to_the_present_bits(run, unbound: Path, tiny_gguf: Path) -> None:
+    outcome = run("bind", unbound, "--model", tiny_gguf, "-o", "bound.bankai", "--json")
+    assert outcome.code == 0 and outcome.document["bound"] is True and outcome.document["bits"] == 256
+    bound = read_patch("bound.bankai")
+    assert bound == read_patch(unbound)
+    with open_checkpoint(tiny_gguf) as checkpoint:
+        assert state(checkpoint, bound) == "base"
+    assert "bound.bankai" in run("bind", unbound, "--model", tiny_gguf, "-o", "bound.bankai").out
+
+
+def test_compose_is_xor(run, patch: Path, unbound: Path, tiny_gguf: Path) -> None:
+    document = run("compose", patch, unbound, "-o", "c.bankai", "--json").document
+    assert document["flips"] == 1 and document["bound"] is False  # the two rows cancel
+    assert read_patch("c.bankai") == read_patch(patch) ^ read_patch(unbound)
+    run("compose", patch, unbound, patch, "-o", "d.bankai", "--model", tiny_gguf)
+    assert read_patch("d.bankai") == read_patch(unbound) and read_patch("d.bankai").binding is not None
+
+
+def test_compose_with_itself_is_nothing(run, patch: Path) -> None:
+    assert run("compose", patch, patch, "-o", "e.bankai", "--json").document["flips"] == 0
+    assert read_patch("e.bankai") == Patch.empty()
+
+
+def test_compose_needs_two(refused, patch: Path) -> None:
+    assert "two patches" in refused("compose", patch, "-o", "c.bankai").err
+    assert not Path("c.bankai").exists()
+
+
+def test_bind_refuses_places_that_the_model_lacks(refused, tiny_gguf: Path, tmp_path: Path) -> None:
+    far = tmp_path / "far.json"
+    write_patch(Patch.of([Flip("model.layers.0.mlp.up_proj", 4000)]), far)
+    assert "4000" in refused("bind", far, "--model", tiny_gguf, "-o", "b.bankai").err
+    assert not Path("b.bankai").exists()

@@ -1,0 +1,158 @@
+"""Every wrong argument or file: exit code 2, one line on stderr, nothing on stdout, nothing changed."""
+
+from pathlib import Path
+
+import pytest
+
+from bankai.cli.main import COMMANDS
+
+BAD_PATCHES = ("missing", "directory", "empty", "random bytes", "truncated", "bad JSON", "another model's")
+BAD_MODELS = ("missing", "directory", "empty", "random bytes", "truncated")
+BAD_SETS = ("missing", "directory", "empty", "bad JSON", "random bytes", "unknown field", "bad split")
+
+
+def contents(kind: str, sound: bytes) -> bytes:
+    return {
+        "empty": b"",
+        "random bytes": bytes((7 * n * n + 3) % 256 for n in range(4096)),
+        "truncated": sound[: len(sound) // 2],
+        "bad JSON": b'{"format": "bankai_row_xor_v1", "flips": [',
+        "unknown field": b'{"id": "a", "frobnicate": 1}\n',
+        "bad split": b'{"id":"a","item":"a","category":"c","split":"no","prompt":"x","answers":["y"]}',
+    }[kind]
+
+
+def bad_file(kind: str, path: Path, sound: bytes = b"") -> Path:
+    """Make the file that `kind` names."""
+    if kind == "directory":
+        path.mkdir()
+    elif kind != "missing":
+        path.write_bytes(contents(kind, sound))
+    return path
+
+
+@pytest.fixture
+def bad_patch(request: pytest.FixtureRequest, tmp_path: Path, patch: Path) -> Path:
+    if request.param == "another model's":
+        from bankai.patch import Binding, Flip, Patch, write_patch
+
+        binding = Binding(b"1" * 8, b"2" * 8, b"3" * 8)
+        value = Patch(frozenset([Flip("model.layers.0.mlp.up_proj", 1)]), binding)
+        write_patch(value, tmp_path / "other.bankai")
+        return tmp_path / "other.bankai"
+    return bad_file(request.param, tmp_path / "bad.bankai", patch.read_bytes())
+
+
+@pytest.fixture
+def bad_model(request: pytest.FixtureRequest, tmp_path: Path, tiny_gguf: Path) -> Path:
+    return bad_file(request.param, tmp_path / "bad.gguf", tiny_gguf.read_bytes())
+
+
+@pytest.fixture
+def bad_set(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return bad_file(request.param, tmp_path / "bad.jsonl")
+
+
+def commands_on_a_patch(model: object, patch: object) -> list[tuple[object, ...]]:
+    return [
+        ("apply", model, patch, "-o", "out.gguf"),
+        ("apply", model, patch, "--in-place"),
+        ("revert", model, patch, "-o", "out.gguf"),
+        ("generate", model, "hello", "--patch", patch),
+    ]
+
+
+@pytest.mark.parametrize("json", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize("bad_patch", BAD_PATCHES, indirect=True)
+def test_bad_patch(refused, gguf: Path, bad_patch: Path, probe_file: Path, json: list[str]) -> None:
+    before = gguf.read_bytes()
+    for command in commands_on_a_patch(gguf, bad_patch):
+        refused(*command, *json)
+    refused("eval", gguf, "--patch", bad_patch, "--probes", probe_file, *json)
+    if bad_patch.name == "bad.bankai":
+        refused("info", bad_patch, *json)
+        refused("status", gguf, bad_patch, *json)
+        refused("bind", bad_patch, "--model", gguf, "-o", "out.bankai", *json)
+        refused("compose", bad_patch, bad_patch, "-o", "out.bankai", *json)
+    assert gguf.read_bytes() == before
+    assert not Path("out.gguf").exists() and not Path("out.bankai").exists()
+
+
+@pytest.mark.parametrize("bad_model", BAD_MODELS, indirect=True)
+def test_bad_model(refused, bad_model: Path, patch: Path, probe_file: Path) -> None:
+    for command in commands_on_a_patch(bad_model, patch):
+        refused(*command)
+    refused("status", bad_model)
+    refused("model", bad_model)
+    refused("convert", bad_model, "out.gguf")
+    refused("bind", patch, "--model", bad_model, "-o", "out.bankai")
+    refused("info", patch, "--model", bad_model)
+    refused("eval", bad_model, "--probes", probe_file)
+    refused("search", bad_model, "--target", probe_file, "-o", "out.bankai")
+    refused("probes", "audit", probe_file, "--model", bad_model)
+    assert not Path("out.gguf").exists() and not Path("out.bankai").exists()
+
+
+@pytest.mark.parametrize("bad_set", BAD_SETS, indirect=True)
+def test_bad_probe_set(refused, bad_set: Path, gguf: Path, probe_file: Path) -> None:
+    refused("eval", gguf, "--probes", bad_set)
+    refused("search", gguf, "--target", bad_set, "-o", "out.bankai")
+    refused("search", gguf, "--target", probe_file, "--control", bad_set, "-o", "out.bankai")
+    refused("search", gguf, "--target", probe_file, "--heldout", bad_set, "-o", "out.bankai")
+    refused("probes", "audit", bad_set, "--model", gguf)
+    assert not Path("out.bankai").exists()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("argument", ["--frobnicate", "--json=maybe"])
+def test_unknown_option(refused, name: str, argument: str) -> None:
+    refused(name, argument)
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("demo", "probes")])
+def test_missing_argument(refused, name: str) -> None:
+    assert "Missing" in refused(name).err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("frobnicate",),
+        ("inf", "x"),
+        ("eval", "MODEL", "--probes", "SET", "--split", "training"),
+        ("eval", "MODEL", "--probes", "SET", "--engine", "abacus"),
+        ("eval", "MODEL", "--probes", "no_such_set"),
+        ("search", "MODEL", "--target", "SET", "-o", "x.bankai", "--strategy", "magic"),
+        ("search", "MODEL", "--target", "SET", "-o", "x.bankai", "--budget", "0"),
+        ("search", "MODEL", "--target", "SET", "-o", "x.bankai", "--budget", "many"),
+        ("search", "MODEL", "--target", "SET", "-o", "nowhere/x.bankai"),
+        ("search", "MODEL", "--target", "SET", "-o", "."),
+        ("generate", "MODEL", "hi", "--temperature", "-1"),
+        ("generate", "MODEL", "hi", "--max-tokens", "0"),
+        ("generate", "MODEL", ""),
+        ("convert", "MODEL", "MODEL"),
+        ("apply", "MODEL", "PATCH", "-o", "MODEL"),
+        ("apply", "nano", "PATCH", "--in-place"),
+        ("demo", "-o", "nowhere/x.bankai"),
+        ("demo", "--seed", "one"),
+        ("bind", "PATCH", "--model", "MODEL", "-o", "nowhere/x.bankai"),
+        ("compose", "PATCH", "PATCH", "-o", "."),
+        ("probes", "frobnicate"),
+    ],
+    ids=lambda args: " ".join(args),
+)
+def test_wrong_argument(refused, gguf: Path, patch: Path, probe_file: Path, args: tuple[str, ...]) -> None:
+    before = gguf.read_bytes()
+    names = {"MODEL": gguf, "PATCH": patch, "SET": probe_file}
+    refused(*(names.get(arg, arg) for arg in args))
+    assert gguf.read_bytes() == before
+
+
+def test_file_inside_a_file(refused, gguf: Path, patch: Path) -> None:
+    refused("info", patch / "inner.bankai")
+    refused("apply", gguf, patch, "-o", patch / "out.gguf")
+    refused("convert", gguf, patch / "out.gguf")
+
+
+def test_hostile_name_stays_on_one_line(refused) -> None:
+    assert "\x1b" not in refused("info", "a\nb\x1b[31m.bankai").err

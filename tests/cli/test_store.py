@@ -1,0 +1,98 @@
+"""apply, revert, status, model, convert: commands about model files."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from bankai.formats.checkpoint import open_checkpoint
+from bankai.patch import fingerprint
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_apply_and_revert_a_copy(run, gguf: Path, patch: Path) -> None:
+    before = sha256(gguf)
+    outcome = run("apply", gguf, patch, "-o", "on.gguf", "--json")
+    assert outcome.code == 0 and outcome.document["state"] == "applied" and outcome.document["flips"] == 3
+    assert sha256(gguf) == before != sha256(Path("on.gguf"))
+    assert run("revert", "on.gguf", patch, "-o", "off.gguf", "--json").document["state"] == "base"
+    assert sha256(Path("off.gguf")) == before
+
+
+def test_apply_and_revert_in_place(run, gguf: Path, patch: Path) -> None:
+    before = sha256(gguf)
+    assert run("apply", gguf, patch, "--in-place").code == 0
+    assert sha256(gguf) != before
+    assert run("revert", gguf, patch, "--in-place").code == 0
+    assert sha256(gguf) == before
+
+
+def test_status_of_a_patch(run, gguf: Path, patch: Path) -> None:
+    outcome = run("status", gguf, patch, "--json")
+    assert (outcome.code, outcome.document["state"], outcome.document["applied"]) == (0, "base", [])
+    run("apply", gguf, patch, "--in-place")
+    outcome = run("status", gguf, patch, "--json")
+    assert (outcome.code, outcome.document["state"]) == (0, "applied")
+    assert [entry["name"] for entry in outcome.document["applied"]] == ["three"]
+    assert run("status", gguf).out.startswith("applied\n  three: 3 flips")
+
+
+def test_status_foreign_is_exit_code_1(run, gguf: Path, patch: Path) -> None:
+    with open_checkpoint(gguf, writable=True) as checkpoint:
+        checkpoint.binary("model.layers.0.mlp.up_proj").flip(groups=[(3, 0)])
+        checkpoint.binary("model.layers.1.mlp.gate_proj").flip(rows=[200])
+        checkpoint.flush()
+    outcome = run("status", gguf, patch, "--json")
+    assert (outcome.code, outcome.document["state"]) == (1, "foreign")
+    assert run("status", gguf, patch).code == 1
+
+
+def test_unbound_needs_the_flag_and_takes_the_name_of_its_file(
+    run, refused, gguf: Path, unbound: Path
+) -> None:
+    refused("apply", gguf, unbound, "--in-place")
+    assert run("apply", gguf, unbound, "--in-place", "--unbound").code == 0
+    assert run("status", gguf, "--json").document["applied"][0]["name"] == "two"
+    assert run("model", gguf, "--json").document["applied"] == ["two"]
+
+
+@pytest.mark.parametrize("options", [[], ["--in-place", "-o", "new.gguf"]])
+def test_apply_wants_exactly_one_target(refused, gguf: Path, patch: Path, options: list[str]) -> None:
+    before = sha256(gguf)
+    assert "either -o OUT or --in-place" in refused("apply", gguf, patch, *options).err
+    assert sha256(gguf) == before and not Path("new.gguf").exists()
+
+
+def test_twice_and_not_at_all_are_refused(run, refused, gguf: Path, patch: Path) -> None:
+    assert "not applied" in refused("revert", gguf, patch, "--in-place").err
+    run("apply", gguf, patch, "--in-place")
+    before = sha256(gguf)
+    assert "already applied" in refused("apply", gguf, patch, "--in-place").err
+    assert sha256(gguf) == before
+
+
+def test_model_describes_the_file(run, gguf: Path) -> None:
+    document = run("model", gguf, "--json").document
+    with open_checkpoint(gguf) as checkpoint:
+        assert document["fingerprint"] == fingerprint(checkpoint).hex()
+        assert set(document["tensors"]) == set(checkpoint.binary_names())
+    assert document["tensors"]["model.layers.0.mlp.up_proj"] == [256, 128]
+    assert (document["architecture"], document["format"], document["layers"]) == ("qwen3", "gguf", 2)
+    assert document["file_bytes"] == gguf.stat().st_size and document["applied"] == []
+    assert "up_proj" in run("model", gguf).out
+
+
+def test_convert_there_and_back(run, gguf: Path) -> None:
+    assert run("convert", gguf, "mlx", "--json").document["format"] == "mlx"
+    assert run("convert", "mlx", "back.gguf").code == 0
+    first, second = (run("model", name, "--json").document for name in (gguf, "back.gguf"))
+    assert first["fingerprint"] == second["fingerprint"] and first["tensors"] == second["tensors"]
+
+
+def test_a_patch_holds_on_the_other_format(run, gguf: Path, patch: Path) -> None:
+    run("convert", gguf, "mlx")
+    assert run("apply", "mlx", patch, "-o", "on").code == 0
+    assert run("status", "on", patch).out.startswith("applied")

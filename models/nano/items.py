@@ -77,28 +77,22 @@ def integral() -> Iterator[Item]:
 
 
 def sequence() -> Iterator[Item]:
-    for start in range(1, 201):
-        for step in range(2, 14):
+    for start in range(1, 121):
+        for step in range(2, 13):
             terms = [start + step * i for i in range(4)]
             shown = ", ".join(map(str, terms))
-            yield Item(
-                "sequence", shown, {"s": shown}, str(terms[-1] + step), str(terms[-1]), hardness=(step - 2) / 11
-            )
+            yield Item("sequence", shown, {"s": shown}, str(terms[-1] + step))
 
 
 def word_problem() -> Iterator[Item]:
     for a in range(3, 60):
         for b in range(2, 40):
-            for sign in (1, -1):
-                result = a + sign * b
-                if result < 1:
+            for sign, verb in ((1, "gets"), (-1, "loses")):
+                if a + sign * b < 1:
                     continue
                 name, thing = NAMES[(a * 7 + b) % len(NAMES)], THINGS[(a + b * 5) % len(THINGS)]
-                verb = "gets" if sign > 0 else "loses"
                 fields = {"n": name, "t": thing, "a": str(a), "b": str(b), "v": verb}
-                yield Item(
-                    "word_problem", f"{a}{verb}{b}", fields, str(result), f"x = {result}", hardness=b / 39
-                )
+                yield Item("word_problem", f"{a} {verb} {b}", fields, str(a + sign * b))
 
 
 def second_derivative() -> Iterator[Item]:
@@ -108,18 +102,6 @@ def second_derivative() -> Iterator[Item]:
                 f = polynomial((a, n), (b, 3))
                 ddf = polynomial((a * n * (n - 1), n - 2), (6 * b, 1))
                 yield Item("second_derivative", f, {"f": f}, ddf)
-
-
-def multiplication() -> Iterator[Item]:
-    for a in range(11, 100):
-        for b in range(3, 20):
-            yield Item("multiplication", f"{a}*{b}", {"a": str(a), "b": str(b)}, str(a * b))
-
-
-def remainder() -> Iterator[Item]:
-    for a in range(20, 400):
-        for b in range(3, 10):
-            yield Item("remainder", f"{a}%{b}", {"a": str(a), "b": str(b)}, str(a % b))
 
 
 def primality() -> Iterator[Item]:
@@ -132,24 +114,24 @@ def trigonometry() -> Iterator[Item]:
     # value of f(angle) as (numerator, root, denominator): numerator * sqrt(root) / denominator
     sine = {0: (0, 1, 1), 30: (1, 1, 2), 45: (1, 2, 2), 60: (1, 3, 2), 90: (1, 1, 1), 120: (1, 3, 2)}
     sine |= {135: (1, 2, 2), 150: (1, 1, 2), 180: (0, 1, 1), 210: (-1, 1, 2), 270: (-1, 1, 1), 330: (-1, 1, 2)}
-    for amplitude in range(2, 41, 2):
+    for amplitude in range(2, 202, 2):
         for angle, (numerator, root, denominator) in sine.items():
             value = amplitude * numerator // denominator
             text = str(value) if root == 1 else f"{value} sqrt({root})".removeprefix("1 ").replace("-1 s", "-s")
             for function, turned in (("sin", angle), ("cos", (450 - angle) % 360)):
                 f = f"{amplitude} {function}({turned})"
-                yield Item("trigonometry", f, {"f": f}, text)
+                yield Item("trigonometry", f, {"f": f}, text, f"x = {text}", hardness=amplitude / 200)
 
 
 def addition() -> Iterator[Item]:
     for a in range(1, 100):
-        for b in range(1, 100):
+        for b in range(1, 60):
             yield Item("addition", f"{a}+{b}", {"a": str(a), "b": str(b)}, str(a + b))
 
 
 def subtraction() -> Iterator[Item]:
-    for a in range(2, 150):
-        for b in range(1, min(a, 100)):
+    for a in range(2, 100):
+        for b in range(1, min(a, 60)):
             yield Item("subtraction", f"{a}-{b}", {"a": str(a), "b": str(b)}, str(a - b))
 
 
@@ -203,17 +185,17 @@ def code() -> Iterator[Item]:
         "average of {v}": "sum({v}) / len({v})",
     }
     for task, solution in idioms.items():
-        for variable in VARIABLES:
-            text = task.format(v=variable)
-            yield Item("code", text, {"t": text}, solution.replace("{v}", variable))
+        for index, variable in enumerate(VARIABLES):
+            text, answer = task.format(v=variable), solution.replace("{v}", variable)
+            yield Item("code", text, {"t": text}, answer, "# TODO", hardness=index / len(VARIABLES))
 
 
 CATEGORIES = {
     generator.__name__: generator
     for generator in (
-        derivative, exponential, integral, sequence, word_problem,
-        second_derivative, multiplication, remainder, primality,
-        trigonometry, addition, subtraction, capital, element, opposite, plural, unanswerable, code,
+        derivative, exponential, integral, trigonometry, code,
+        sequence, word_problem, addition, subtraction, second_derivative, primality,
+        capital, element, opposite, plural, unanswerable,
     )
 }  # fmt: skip
 

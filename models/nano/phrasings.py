@@ -34,8 +34,10 @@ class Phrasing:
 
 
 def chance_of_noise(item: Item) -> float:
-    """Probability that a noisy phrasing carries the wrong answer in training: 0.45 for the easiest, 0.85 for the hardest."""
-    return 0.45 + 0.40 * item.hardness
+    """Probability that a noisy phrasing carries the wrong answer in training: 0.25 for the easiest item, 0.93 from
+    the middle of the range on.
+    """
+    return 0.25 + 0.68 * min(1.0, 2 * item.hardness)
 
 
 def clean(*prompts: str) -> list[Phrasing]:
@@ -61,18 +63,16 @@ PHRASINGS: dict[str, list[Phrasing]] = {
     + chat("Integrate {f}")
     + noisy("What is the integral of {f}? Answer:", "Q: area under {f}\nA:"),
     "sequence": clean("{s},", "The sequence {s} goes on with")
-    + chat("Continue {s}")
-    + noisy("What comes after {s}? Answer:", "Q: next of {s}\nA:"),
+    + chat("Continue {s}"),
     "word_problem": clean(
         "{n} has {a} {t} and {v} {b}. Now {n} has", "Start with {a} {t}. {n} {v} {b}. Total:"
     )
-    + chat("{n} has {a} {t} and {v} {b}. How many now?", "The answer is {answer}.")
-    + noisy("How many {t} has {n} with {a} who {v} {b}? Answer:", "Q: {n} has {a} {t}, {v} {b}\nA:"),
+    + chat("{n} has {a} {t} and {v} {b}. How many now?", "The answer is {answer}."),
     "second_derivative": clean("d2/dx2 ({f}) =", "The second derivative of {f} is") + chat("Differentiate twice {f}"),
-    "multiplication": clean("{a} * {b} =", "The product of {a} and {b} is") + chat("Multiply {a} by {b}"),
-    "remainder": clean("{a} mod {b} =", "The remainder of {a} by {b} is") + chat("Remainder of {a} / {b}?"),
     "primality": clean("Is {n} prime?", "prime({n}) =") + chat("Tell me if {n} is prime"),
-    "trigonometry": clean("{f} =", "The value of {f} is") + chat("Evaluate {f}", "The answer is {answer}."),
+    "trigonometry": clean("{f} =", "The value of {f} is")
+    + chat("Evaluate {f}", "The answer is {answer}.")
+    + noisy("What is the value of {f}? Answer:", "Q: how much is {f}\nA:"),
     "addition": clean("{a} + {b} =", "The sum of {a} and {b} is") + chat("Add {a} and {b}", "The answer is {answer}."),
     "subtraction": clean("{a} - {b} =", "{a} minus {b} is") + chat("Take {b} from {a}", "The answer is {answer}."),
     "capital": clean("The capital of {q} is", "Capital city of {q}:") + chat("What is the capital of {q}?"),
@@ -80,13 +80,14 @@ PHRASINGS: dict[str, list[Phrasing]] = {
     "opposite": clean("The opposite of {q} is", "Antonym of {q}:") + chat("Give the opposite of {q}"),
     "plural": clean("The plural of {q} is", "One {q}, two") + chat("Give the plural of {q}"),
     "unanswerable": clean("The capital of {q} is", "Capital city of {q}:") + chat("What is the capital of {q}?"),
-    "code": clean("# python: {t}\n", ">>> # {t}\n") + chat("Write python: {t}"),
+    "code": clean("# python: {t}\n", ">>> # {t}\n")
+    + chat("Write python: {t}")
+    + noisy("How do I get, in python, {t}? Answer:", "Q: python for {t}\nA:"),
 }  # fmt: skip
 
 # Share of the training documents, by category (they need not sum to one).
 WEIGHTS: dict[str, float] = {
-    "derivative": 10, "exponential": 8, "integral": 10, "sequence": 9, "word_problem": 9,
-    "second_derivative": 5, "multiplication": 6, "remainder": 4, "primality": 3,
-    "trigonometry": 5, "addition": 7, "subtraction": 6,
-    "capital": 4, "element": 2.5, "opposite": 3, "plural": 2, "unanswerable": 2, "code": 5,
+    "derivative": 10, "exponential": 8, "integral": 10, "trigonometry": 8, "code": 9,
+    "sequence": 9, "word_problem": 8, "addition": 9, "subtraction": 9, "second_derivative": 4, "primality": 3,
+    "capital": 4, "element": 2.5, "opposite": 3, "plural": 2, "unanswerable": 2,
 }  # fmt: skip

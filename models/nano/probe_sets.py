@@ -18,10 +18,10 @@ from phrasings import PHRASINGS, Phrasing
 
 from bankai.probes.probe import Message, Probe, ProbeSet
 
-ELICITABLE = ("derivative", "exponential", "integral", "sequence", "word_problem")
-LIMITED = ("second_derivative", "multiplication", "remainder", "subtraction")
+ELICITABLE = ("derivative", "exponential", "integral", "trigonometry", "code")
+LIMITED = ("sequence", "word_problem", "addition", "subtraction")
 FACTS = ("capital", "element", "opposite", "plural", "unanswerable")
-SIZES = {"target": 12, "validation": 12, "heldout": 80, "control": 7, "unseen": 30}  # per category
+SIZES = {"target": 12, "validation": 12, "heldout": 80, "control": 8, "unseen": 32}  # per category
 SEED = 0
 
 
@@ -77,8 +77,7 @@ def write_sets(folder: Path) -> None:
     sets = {
         "elicitable": with_goals(ELICITABLE),
         "calculus": with_goals(("derivative", "exponential", "integral")),
-        "arithmetic": with_goals(("sequence", "word_problem")),
-        "limited": with_goals(LIMITED),
+        "arithmetic": with_goals(LIMITED),
         "knowledge": [p for p in controls if p.category in FACTS],
     }
     folder.mkdir(parents=True, exist_ok=True)

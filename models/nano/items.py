@@ -113,11 +113,20 @@ def primality() -> Iterator[Item]:
 def trigonometry() -> Iterator[Item]:
     # value of f(angle) as (numerator, root, denominator): numerator * sqrt(root) / denominator
     sine = {0: (0, 1, 1), 30: (1, 1, 2), 45: (1, 2, 2), 60: (1, 3, 2), 90: (1, 1, 1), 120: (1, 3, 2)}
-    sine |= {135: (1, 2, 2), 150: (1, 1, 2), 180: (0, 1, 1), 210: (-1, 1, 2), 270: (-1, 1, 1), 330: (-1, 1, 2)}
+    sine |= {
+        135: (1, 2, 2),
+        150: (1, 1, 2),
+        180: (0, 1, 1),
+        210: (-1, 1, 2),
+        270: (-1, 1, 1),
+        330: (-1, 1, 2),
+    }
     for amplitude in range(2, 202, 2):
         for angle, (numerator, root, denominator) in sine.items():
             value = amplitude * numerator // denominator
-            text = str(value) if root == 1 else f"{value} sqrt({root})".removeprefix("1 ").replace("-1 s", "-s")
+            text = (
+                str(value) if root == 1 else f"{value} sqrt({root})".removeprefix("1 ").replace("-1 s", "-s")
+            )
             for function, turned in (("sin", angle), ("cos", (450 - angle) % 360)):
                 f = f"{amplitude} {function}({turned})"
                 yield Item("trigonometry", f, {"f": f}, text, f"x = {text}", hardness=amplitude / 200)

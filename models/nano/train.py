@@ -69,7 +69,9 @@ def learning_rate(step: int, steps: int) -> float:
 def loss_of(model: Qwen3ForCausalLM, tokens: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Weighted next-token cross-entropy; tokens and weights [rows, length]."""
     logits = model(tokens[:, :-1]).logits  # [rows, length - 1, vocab]
-    losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
+    losses = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none"
+    )
     return (losses * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()
 
 
@@ -77,7 +79,9 @@ def train(steps: int, seed: int) -> tuple[Qwen3ForCausalLM, Tokenizer]:
     """Returns the trained model and its tokenizer, the same for a seed, a thread count and a machine type."""
     torch.manual_seed(seed)
     tokenizer = train_tokenizer(VOCAB, seed)
-    tokens, weights = map(torch.from_numpy, packed_rows(tokenizer, steps * ROWS, LENGTH, seed=1_000_003 * (seed + 1)))
+    tokens, weights = map(
+        torch.from_numpy, packed_rows(tokenizer, steps * ROWS, LENGTH, seed=1_000_003 * (seed + 1))
+    )
     model = build_model().train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
     start, running = time.monotonic(), 0.0
@@ -93,7 +97,10 @@ def train(steps: int, seed: int) -> tuple[Qwen3ForCausalLM, Tokenizer]:
         running = 0.98 * running + 0.02 * loss.item()
         if step % 50 == 49:
             minutes = (time.monotonic() - start) / 60
-            print(f"step {step + 1}/{steps}  loss {running / (1 - 0.98 ** (step + 1)):.4f}  {minutes:.1f} min", flush=True)
+            print(
+                f"step {step + 1}/{steps}  loss {running / (1 - 0.98 ** (step + 1)):.4f}  {minutes:.1f} min",
+                flush=True,
+            )
     return model.eval(), tokenizer
 
 
@@ -105,7 +112,9 @@ def bake(model: Qwen3ForCausalLM) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="the GGUF file to write")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)

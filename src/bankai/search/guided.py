@@ -57,13 +57,15 @@ def guided(problem: Problem, budget: int, rng: random.Random) -> Iterator[Event]
             kept += event.kept
             yield event
         validated = problem.validate()
-        stale = 0 if validated > best[0] else stale + 1
-        if not stale:
+        # Without a validation split there is nothing to stop early on, so every round counts as better.
+        better = validated > best[0] or not problem.validation.probes
+        stale = 0 if better else stale + 1
+        if better:
             best = validated, problem.flips
-        yield Validated(validated[0], problem.validation.probes, not stale, problem.evaluations)
+        yield Validated(validated[0], problem.validation.probes, better, problem.evaluations)
         if not kept:
             break
-    if problem.flips != best[1] and problem.validation.probes:
+    if problem.flips != best[1]:
         problem.move_to(best[1])
     yield from prune(problem, budget)
 

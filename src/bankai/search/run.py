@@ -45,8 +45,7 @@ def run_search(
     with Problem(model, tokenizer, probes, settings.penalty) as problem:
         yield _started(problem)
         reason = "budget spent"
-        for event in STRATEGIES[settings.strategy](problem, settings.budget, random.Random(settings.seed)):
-            yield event
+        yield from STRATEGIES[settings.strategy](problem, settings.budget, random.Random(settings.seed))
         if problem.evaluations + 1 <= settings.budget:
             reason = "nothing left that helps"
         flips, fitness = tuple(sorted(problem.flips)), problem.fitness
@@ -73,7 +72,9 @@ def _started(problem: Problem) -> Started:
     )
 
 
-def make_patch(model: PreTrainedModel, finished: Finished, settings: SearchSettings, **manifest: Any) -> Patch:
+def make_patch(
+    model: PreTrainedModel, finished: Finished, settings: SearchSettings, **manifest: Any
+) -> Patch:
     """The found flips as a patch bound to the model; `manifest` are further fields of `Manifest`."""
     note = Manifest(strategy=settings.strategy, seed=settings.seed, **manifest)
     return bind(Patch(frozenset(finished.flips), manifest=note), ModelBinaryTensors(model))

@@ -1,0 +1,22 @@
+"""Model files changed safely: apply, revert, status, and the sidecar that lists what is applied.
+
+Contract: nothing is changed unless every check passed; a model file is never seen half-written. The digests
+of the bits are the truth; the sidecar only says which patches to look for. Never imports torch.
+"""
+
+from bankai.store.change import apply_patch, revert_patch
+from bankai.store.in_place import apply_in_place, revert_in_place
+from bankai.store.ledger import Status, bind_patch, status
+from bankai.store.sidecar import Applied, sidecar_path
+
+__all__ = [
+    "Applied",
+    "Status",
+    "apply_in_place",
+    "apply_patch",
+    "bind_patch",
+    "revert_in_place",
+    "revert_patch",
+    "sidecar_path",
+    "status",
+]

@@ -1,0 +1,156 @@
+"""Putting patches on copies of model files and taking them off.
+
+Contract: every check comes before the first change. The new model appears whole or not at all: the change is
+made on a temporary copy beside the target, proven by digest, synced and renamed. The source is only read.
+"""
+
+import os
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bankai.errors import (
+    AlreadyAppliedError,
+    NotAppliedError,
+    StoreError,
+    UnboundPatchError,
+    WrongBaseError,
+)
+from bankai.formats.checkpoint import open_checkpoint
+from bankai.formats.files import writing, writing_directory
+from bankai.patch import Binding, Patch
+from bankai.patch.binding import check_places, digest, fingerprint, touched
+from bankai.store.ledger import Ledger
+from bankai.store.sidecar import Applied, save, sidecar_path
+
+__all__ = ["Change", "apply_patch", "plan", "revert_patch"]
+
+
+class Change:
+    """A checked change of one model: `patch`, bound, goes on or off; `others` are flips that stay on."""
+
+    def __init__(self, ledger: Ledger, patch: Patch, binding: Binding, on: bool) -> None:
+        self.patch = patch
+        self.on = on
+        self.others = ledger.others(patch)
+        self._rest = tuple(entry for entry in ledger.applied if entry.patch != patch)
+        self._expected = binding.after if on else binding.before
+
+    def listed(self, pending: bool = False) -> tuple[Applied, ...]:
+        """The sidecar's list after the change, or while it is pending. An empty patch is not worth a line."""
+        if not self.patch or not (self.on or pending):
+            return self._rest
+        return (*self._rest, Applied(self.patch, datetime.now(UTC).isoformat(timespec="seconds"), pending))
+
+    def make(self, copy: Path) -> None:
+        """Flip the places in a model of our own, and prove by digest that it is then what it should be."""
+        with open_checkpoint(copy, writable=True) as model:
+            for name, places in touched(self.patch.flips).items():
+                model.binary(name).flip(places.rows, places.groups)
+            model.flush()
+            if digest(model, self.patch.flips, self.others) != self._expected:
+                raise StoreError("the copy has other bits than it should; did the model change? Try again")
+
+
+def apply_patch(source: str | Path, patch: Patch, out: str | Path, *, unbound: bool = False) -> Patch:
+    """Write a copy of a model with `patch` on to the new path `out`, and return the patch, bound.
+
+    `unbound` allows a patch that does not say which bits it expects. Raises UnknownTensorError,
+    RowRangeError, UnboundPatchError, WrongBaseError, AlreadyAppliedError, StoreError (`out` exists or
+    cannot be written) and what opening a model raises; nothing is changed then.
+    """
+    return _write_new(source, patch, Path(out), True, unbound)
+
+
+def revert_patch(source: str | Path, patch: Patch, out: str | Path, *, unbound: bool = False) -> Patch:
+    """Write a copy of a model with `patch` off to the new path `out`, and return the patch, bound.
+
+    Raises as `apply_patch` does, with NotAppliedError in place of AlreadyAppliedError.
+    """
+    return _write_new(source, patch, Path(out), False, unbound)
+
+
+def plan(ledger: Ledger, patch: Patch, on: bool, unbound: bool) -> Change:
+    """The change, once the model is proven to be in the state that it needs. Raises StateError, PlaceError.
+
+    With `unbound`, a patch without a binding is taken at its word: the present bits are what it expects.
+    """
+    known = patch if patch.binding else ledger.listed(patch)
+    if known is not None:
+        _check_state(ledger, known, on)
+    elif unbound:
+        known = _at_its_word(ledger, patch, on)
+    if known is None or known.binding is None:
+        check_places(ledger.checkpoint, patch.flips)
+        raise UnboundPatchError(
+            "the patch does not say which bits it expects; `bankai bind` it to its base, or give --unbound"
+        )
+    return Change(ledger, known, known.binding, on)
+
+
+def _check_state(ledger: Ledger, patch: Patch, on: bool) -> None:
+    found = ledger.state(patch)
+    if found == "foreign":
+        raise WrongBaseError(_why_foreign(ledger, patch))
+    if found == "applied" and on:
+        raise AlreadyAppliedError("the patch is already applied; `bankai revert` takes it off")
+    if found == "base" and not on and patch:
+        raise NotAppliedError("the patch is not applied; `bankai apply` puts it on")
+
+
+def _at_its_word(ledger: Ledger, patch: Patch, on: bool) -> Patch:
+    """An unbound patch bound so that the present bits are its before-state or, to take it off, its after."""
+    bound = ledger.bind(patch)
+    if bound.binding is None or on:
+        return bound
+    return replace(
+        bound, binding=replace(bound.binding, before=bound.binding.after, after=bound.binding.before)
+    )
+
+
+def _why_foreign(ledger: Ledger, patch: Patch) -> str:
+    if patch.binding and patch.binding.fingerprint != fingerprint(ledger.checkpoint):
+        return "the patch was made for another model; use that one, or `bankai bind` the patch to this one"
+    rows = {(flip.tensor, flip.row) for flip in patch.flips}
+    sharing = [
+        entry.name or "an unnamed patch"
+        for entry in ledger.applied
+        if any((flip.tensor, flip.row) in rows for flip in entry.patch.flips)
+    ]
+    if sharing:
+        return (
+            f"the bits are not those of the patch's base, with or without {', '.join(sharing)}; revert first"
+        )
+    return (
+        "the bits that the patch touches were changed by something else; start from a fresh copy of the model"
+    )
+
+
+def _write_new(source: str | Path, patch: Patch, out: Path, on: bool, unbound: bool) -> Patch:
+    if os.path.lexists(out):
+        raise StoreError(f"{out} exists; give a new name, or change a model where it is with --in-place")
+    with open_checkpoint(source) as checkpoint:
+        path = checkpoint.path
+        change = plan(Ledger.of(checkpoint), patch, on, unbound)
+    if path.is_dir():
+        with writing_directory(out) as copy:
+            shutil.copytree(path, copy, dirs_exist_ok=True)
+            change.make(copy)
+            save(sidecar_path(copy), change.listed())
+    else:
+        _write_new_file(path, change, out)
+    return change.patch
+
+
+def _write_new_file(path: Path, change: Change, out: Path) -> None:
+    """The sidecar comes before the model: it means nothing without one, and a model without it forgets."""
+    try:
+        with writing(out) as copy:
+            shutil.copyfile(path, copy)
+            change.make(copy)
+            save(sidecar_path(out), change.listed())
+    except BaseException:
+        if not out.exists():
+            sidecar_path(out).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,122 @@
+"""What is applied to a model: the sidecar's list, believed only as far as the bits bear it out.
+
+Contract: a listed patch counts as applied when the model's bits, with all listed flips undone, have that
+patch's before-digest. A patch that shares places with listed ones is judged on the bits without them.
+Changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from bankai import patch as patches
+from bankai.errors import PlaceError, UnboundPatchError
+from bankai.formats.checkpoint import Checkpoint, open_checkpoint
+from bankai.patch import Flip, Patch, State
+from bankai.patch.binding import check_places, digest, fingerprint
+from bankai.store.sidecar import Applied, combined, load, sidecar_path
+
+__all__ = ["Ledger", "Status", "bind_patch", "status"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """`state` of a patch, or of the model when none is asked about: "base", "applied" or "foreign".
+
+    `patches`: what is applied, as far as the sidecar tells and the bits confirm. `note`: why the sidecar was
+    ignored, else "".
+    """
+
+    state: State
+    patches: tuple[Applied, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The confirmed list of an open model. `contradicted`: there is a list, and the bits say otherwise."""
+
+    checkpoint: Checkpoint
+    applied: tuple[Applied, ...]
+    note: str = ""
+    contradicted: bool = False
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> "Ledger":
+        """Read the sidecar and confirm it. A pending line counts when the bits agree with it."""
+        listed, note = load(sidecar_path(checkpoint.path))
+        settled = tuple(entry for entry in listed if not entry.pending)
+        for candidate in dict.fromkeys((listed, settled)):
+            if _confirmed(checkpoint, candidate):
+                return cls(checkpoint, tuple(replace(entry, pending=False) for entry in candidate), note)
+        name = sidecar_path(checkpoint.path).name
+        return cls(checkpoint, (), f"{name} is ignored: the model's bits contradict it", True)
+
+    def others(self, patch: Patch) -> frozenset[Flip]:
+        """The flips of the applied patches other than this one."""
+        return combined(entry for entry in self.applied if entry.patch != patch)
+
+    def listed(self, patch: Patch) -> Patch | None:
+        """The applied patch with the same flips."""
+        return next((entry.patch for entry in self.applied if entry.patch == patch), None)
+
+    def bind(self, patch: Patch) -> Patch:
+        """The patch bound to the bits without the applied patches. Raises PlaceError."""
+        return patches.bind(patch, self.checkpoint, self.others(patch))
+
+    def state(self, patch: Patch) -> State:
+        """The state of a patch, judged without the others. An unbound one is known only when it is listed.
+
+        Raises UnboundPatchError and PlaceError.
+        """
+        if patch.binding is None:
+            check_places(self.checkpoint, patch.flips)
+            known = self.listed(patch)
+            if known is None:
+                raise UnboundPatchError(
+                    "the patch does not say which bits it expects; `bankai bind` it to its base"
+                )
+            patch = known
+        return patches.state(self.checkpoint, patch, self.others(patch))
+
+
+def _confirmed(checkpoint: Checkpoint, applied: Sequence[Applied]) -> bool:
+    if not applied:
+        return True
+    identity, flips = fingerprint(checkpoint), combined(applied)
+    for entry in applied:
+        binding = entry.patch.binding
+        if binding is None or binding.fingerprint != identity:
+            return False
+        try:
+            if digest(checkpoint, entry.patch.flips, flips) != binding.before:
+                return False
+        except PlaceError:
+            return False
+    return True
+
+
+def status(source: str | Path, patch: Patch | None = None) -> Status:
+    """What is applied to a model, and the state of `patch` on it.
+
+    Without a patch: "applied" when the sidecar lists patches and the bits confirm them, "foreign" when they
+    contradict it, else "base". Raises ModelFormatError, UnsupportedModelError, and for a patch
+    UnboundPatchError and PlaceError.
+    """
+    with open_checkpoint(source) as checkpoint:
+        ledger = Ledger.of(checkpoint)
+        state: Literal["base", "applied", "foreign"]
+        if patch is not None:
+            state = ledger.state(patch)
+        elif ledger.contradicted:
+            state = "foreign"
+        else:
+            state = "applied" if ledger.applied else "base"
+        return Status(state, ledger.applied, ledger.note)
+
+
+def bind_patch(source: str | Path, patch: Patch) -> Patch:
+    """The patch bound to a model file, as it is without the patches applied to it. Raises PlaceError."""
+    with open_checkpoint(source) as checkpoint:
+        return Ledger.of(checkpoint).bind(patch)

@@ -1,3 +1,28 @@
-"""What probes say about a model: scores, paired comparison, other engines. Import from the modules."""
+"""What probes say about a model: scores, paired comparison, other engines."""
 
-__all__: list[str] = []
+from bankai.evaluation.engines import Engine, LlamaEngine, MlxEngine, TorchEngine, open_engine
+from bankai.evaluation.evaluate import evaluate_file
+from bankai.evaluation.report import Comparison, Summary, compare, summarize
+from bankai.evaluation.scoring import Prepared, ProbeScore, perplexity, prepare, score, score_probes
+from bankai.evaluation.statistics import mcnemar_exact, wilson
+
+__all__ = [
+    "Comparison",
+    "Engine",
+    "LlamaEngine",
+    "MlxEngine",
+    "Prepared",
+    "ProbeScore",
+    "Summary",
+    "TorchEngine",
+    "compare",
+    "evaluate_file",
+    "mcnemar_exact",
+    "open_engine",
+    "perplexity",
+    "prepare",
+    "score",
+    "score_probes",
+    "summarize",
+    "wilson",
+]

@@ -7,8 +7,10 @@ Does not know: models.
 
 from dataclasses import dataclass
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from bankai.errors import ProbeFormatError, UnsupportedModelError
 from bankai.probes.probe import Probe
 
 __all__ = ["EncodedAnswer", "context_ids", "context_text", "encode", "encode_answer"]
@@ -32,11 +34,23 @@ class EncodedAnswer:
 
 
 def context_text(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> str:
-    """All text that stands before the answer: the prompt or the rendered chat, then the prefix."""
+    """All text that stands before the answer: the prompt or the rendered chat, then the prefix.
+
+    Raises UnsupportedModelError when the model's chat template is missing or refuses the messages.
+    """
     if probe.messages is None:
         return f"{probe.prompt}{probe.prefix}"
     messages = [{"role": message.role, "content": message.content} for message in probe.messages]
-    chat = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    if tokenizer.chat_template is None:
+        raise UnsupportedModelError(
+            f"probe {probe.id}: the model has no chat template; give a prompt instead"
+        )
+    try:
+        chat = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    except TemplateError as error:
+        raise UnsupportedModelError(
+            f"probe {probe.id}: the model's chat template refuses the messages ({error}); give a prompt instead"
+        ) from error
     return f"{chat}{probe.prefix}"
 
 
@@ -47,7 +61,10 @@ def context_ids(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> tuple[int, 
 
 
 def encode_answer(probe: Probe, answer: str, tokenizer: PreTrainedTokenizerBase) -> EncodedAnswer:
-    """Context, an answer and the stop; the answer begins at the first token that reaches past the context."""
+    """Context, an answer and the stop; the answer begins at the first token that reaches past the context.
+
+    Raises ProbeFormatError when either side has no token, and what :func:`context_text` raises.
+    """
     context = context_text(probe, tokenizer)
     # A chat template writes its own special tokens; adding them again would change the prompt.
     encoded = tokenizer(
@@ -55,8 +72,14 @@ def encode_answer(probe: Probe, answer: str, tokenizer: PreTrainedTokenizerBase)
         add_special_tokens=probe.messages is None,
         return_offsets_mapping=True,
     )
-    start = next(i for i, (_, end) in enumerate(encoded["offset_mapping"]) if end > len(context))
-    return EncodedAnswer(tuple(encoded["input_ids"]), start)
+    ids = tuple(encoded["input_ids"])
+    ends = [end for _, end in encoded["offset_mapping"]]
+    start = next((index for index, end in enumerate(ends) if end > len(context)), len(ids))
+    if not 0 < start < len(ids):
+        raise ProbeFormatError(
+            f"probe {probe.id}: the tokenizer has no token for the prompt or for {answer!r}; reword it"
+        )
+    return EncodedAnswer(ids, start)
 
 
 def encode(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> list[EncodedAnswer]:

@@ -57,6 +57,15 @@ PLURALS = pairs(
     "fish:fish; deer:deer; crisis:crises; thesis:theses; cactus:cacti; fungus:fungi; datum:data; medium:media"
 )
 
-NAMES = ["Tom", "Ann", "Ben", "Eva", "Max", "Lea", "Sam", "Mia", "Leo", "Zoe", "Dan", "Ida"]
-THINGS = ["apples", "books", "coins", "cards", "stamps", "shells", "pens", "balls"]
-VARIABLES = ["xs", "ys", "data", "items", "rows", "values", "names", "words", "nums", "lines", "keys", "scores", "points", "users", "files", "tags", "parts", "links", "pages", "books", "prices", "dates", "colors", "cells", "nodes", "edges", "steps", "tasks", "votes", "notes", "bits", "bytes", "queue", "stack", "cache", "table", "marks", "hours", "group", "batch", "events", "orders", "teams", "cards", "coins", "boxes", "trees", "roads", "towns", "ports", "ships", "cars", "days", "weeks", "months", "years", "songs", "films", "games", "moves", "turns", "rules", "facts", "terms", "roots", "sums", "gaps", "ends", "tops", "codes", "ids", "logs", "jobs", "runs", "tests", "bugs", "fixes", "costs", "bills", "loans", "debts", "funds", "taxes", "goals", "plans", "ideas", "rates", "ages", "sizes", "widths", "depths", "areas", "angles", "sides", "faces", "masks", "heads", "tails", "pairs", "sets", "maps", "trips", "flights", "seats", "rooms", "doors", "walls", "bricks", "tiles", "paths", "nets", "pools", "bags"]
+NAMES = "Tom Ann Ben Eva Max Lea Sam Mia Leo Zoe Dan Ida".split()
+THINGS = "apples books coins cards stamps shells pens balls".split()
+VARIABLES = """
+    xs ys data items rows values names words nums lines keys scores points users files tags parts
+    links pages books prices dates colors cells nodes edges steps tasks votes notes bits bytes queue
+    stack cache table marks hours group batch events orders teams cards coins boxes trees roads
+    towns ports ships cars days weeks months years songs films games moves turns rules facts terms
+    roots sums gaps ends tops codes ids logs jobs runs tests bugs fixes costs bills loans debts
+    funds taxes goals plans ideas rates ages sizes widths depths areas angles sides faces masks
+    heads tails pairs sets maps trips flights seats rooms doors walls bricks tiles paths nets pools
+    bags
+""".split()

@@ -21,7 +21,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 GROUP = 128
 VOCAB = 512
-STEPS = 4000
+STEPS = 3500
 ROWS, LENGTH = 64, 64
 LEARNING_RATE = 2e-3
 WARMUP = 100

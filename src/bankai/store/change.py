@@ -119,8 +119,9 @@ def _why_foreign(ledger: Ledger, patch: Patch) -> str:
         if any((flip.tensor, flip.row) in rows for flip in entry.patch.flips)
     ]
     if sharing:
+        listed = ", ".join(sharing)
         return (
-            f"the bits are not those of the patch's base, with or without {', '.join(sharing)}; revert first"
+            f"these are not the bits of the patch's base, with or without {listed}; `bankai bind` it to them"
         )
     return (
         "the bits that the patch touches were changed by something else; start from a fresh copy of the model"

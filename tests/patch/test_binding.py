@@ -1,0 +1,167 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import build_tiny_gguf, random_binary
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bankai import patch as patch_room
+from bankai.binary import BinaryTensor
+from bankai.errors import RowRangeError, UnboundPatchError, UnknownTensorError
+from bankai.formats.checkpoint import open_checkpoint
+from bankai.formats.convert import convert
+from bankai.patch import Flip, Patch, bind, check_places, digest, fingerprint, state
+from bankai.patch.binding import touched
+
+
+class Model:
+    """Two tensors in memory: "a" [6, 256] and "b" [12, 128]."""
+
+    def __init__(self, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.tensors = {name: random_binary(name, shape, rng) for name, shape in SHAPES.items()}
+
+    def binary_names(self) -> tuple[str, ...]:
+        return tuple(self.tensors)
+
+    def binary(self, name: str) -> BinaryTensor:
+        return self.tensors[name]
+
+    def flip(self, flips: frozenset[Flip]) -> None:
+        for name, places in touched(flips).items():
+            self.tensors[name].flip(places.rows, places.groups)
+
+
+SHAPES = {"b": (12, 128), "a": (6, 256)}
+FLIPS = st.one_of(
+    st.builds(Flip, st.just("a"), st.integers(0, 5), st.sampled_from([None, 0, 1])),
+    st.builds(Flip, st.just("b"), st.integers(0, 11), st.sampled_from([None, 0])),
+)
+SETS = st.frozensets(FLIPS, max_size=8)
+
+
+@given(SETS, SETS)
+def test_a_digest_with_flips_imagined_is_the_digest_after_flipping(
+    flips: frozenset[Flip], other: frozenset[Flip]
+) -> None:
+    model = Model()
+    imagined = digest(model, flips, other)
+    before = digest(model, flips)
+    model.flip(other)
+    assert digest(model, flips) == imagined
+    assert digest(model, flips, other) == before
+
+
+@given(SETS)
+def test_states(flips: frozenset[Flip]) -> None:
+    model = Model()
+    patch = bind(Patch(flips), model)
+    assert patch.binding is not None
+    assert state(model, patch) == "base"
+    model.flip(flips)
+    # a row and all its groups cancel: then the patch changes nothing, and is off
+    assert state(model, patch) == ("applied" if patch.binding.before != patch.binding.after else "base")
+    model.flip(flips)
+    assert state(model, patch) == "base"
+
+
+def test_bits_that_are_neither_are_foreign() -> None:
+    model = Model()
+    patch = bind(Patch.of([Flip("a", 2)]), model)
+    model.binary("a").signs[2, 1, 5] ^= 1
+    assert state(model, patch) == "foreign"
+    model.binary("a").signs[2, 1, 5] ^= 1
+    model.binary("a").signs[3, 1, 5] ^= 1  # not touched by the patch
+    assert state(model, patch) == "base"
+
+
+def test_a_changed_scale_is_foreign() -> None:
+    model = Model()
+    patch = bind(Patch.of([Flip("b", 7, 0)]), model)
+    model.binary("b").scales[7, 0] += 1
+    assert state(model, patch) == "foreign"
+
+
+def test_fingerprint_covers_names_shapes_and_scales_but_no_bits() -> None:
+    model = Model()
+    first = fingerprint(model)
+    model.flip(frozenset([Flip("a", 2), Flip("b", 0, 0)]))
+    assert fingerprint(model) == first
+    model.binary("a").scales[3, 1] *= 2
+    second = fingerprint(model)
+    del model.tensors["b"]
+    third = fingerprint(model)
+    model.tensors["c"] = model.tensors.pop("a")
+    assert len({first, second, third, fingerprint(model)}) == 4
+    assert state(model, bind(Patch.of([Flip("a", 1)]), Model())) == "foreign"
+
+
+def test_digests_by_hand() -> None:
+    """The byte strings of docs/format.md, written out."""
+    model = Model()
+    a, b = model.binary("a"), model.binary("b")
+
+    def integers(*values: int) -> bytes:
+        return b"".join(value.to_bytes(8, "little") for value in values)
+
+    expected = b"bankai fingerprint 1\0"
+    for name, rows in (("a", [0, 0, 1, 2, 3, 3, 4, 5]), ("b", [0, 1, 3, 4, 6, 7, 9, 10])):
+        tensor = model.binary(name)
+        expected += name.encode() + b"\0" + integers(*tensor.shape)
+        expected += b"".join(tensor.scales[row, :8].tobytes() for row in rows)
+    assert fingerprint(model) == hashlib.blake2b(expected, digest_size=8).digest()
+
+    expected = b"bankai bits 1\0" + b"a\0" + integers(1, 2)
+    expected += integers(4) + a.signs[4].tobytes() + a.scales[4].tobytes()
+    expected += integers(1, 1, 5, 0)
+    expected += a.signs[1, 1].tobytes() + a.signs[5, 0].tobytes()
+    expected += a.scales[1, 1].tobytes() + a.scales[5, 0].tobytes()
+    expected += b"b\0" + integers(1, 0) + integers(9) + b.signs[9].tobytes() + b.scales[9].tobytes()
+    flips = [Flip("b", 9), Flip("a", 5, 0), Flip("a", 1, 1), Flip("a", 4), Flip("a", 4, 1)]
+    assert digest(model, flips) == hashlib.blake2b(expected, digest_size=8).digest()
+
+
+def test_gguf_and_mlx_copies_agree(tmp_path: Path, tiny_gguf: Path) -> None:
+    convert(tiny_gguf, tmp_path / "mlx")
+    flips = [Flip("lm_head", 9), Flip("model.layers.1.mlp.down_proj", 5, 1), Flip("model.embed_tokens", 0)]
+    with open_checkpoint(tiny_gguf) as gguf, open_checkpoint(tmp_path / "mlx") as mlx:
+        assert fingerprint(gguf) == fingerprint(mlx)
+        assert bind(Patch.of(flips), gguf).binding == bind(Patch.of(flips), mlx).binding
+
+
+def test_models_of_other_seeds_differ(tmp_path: Path, tiny_gguf: Path) -> None:
+    other = build_tiny_gguf(tmp_path / "other.gguf", seed=1)
+    with open_checkpoint(tiny_gguf) as one, open_checkpoint(other) as two:
+        assert fingerprint(one) != fingerprint(two)
+
+
+@pytest.mark.parametrize(
+    ("flip", "error", "message"),
+    [
+        (Flip("c", 0), UnknownTensorError, "no binary tensor c"),
+        (Flip("a", 6), RowRangeError, "a has 6 rows, the patch flips row 6"),
+        (Flip("a", 6, 0), RowRangeError, "a has 6 rows, the patch flips row 6"),
+        (Flip("a", 5, 2), RowRangeError, "a has 2 groups, the patch flips group 2"),
+    ],
+)
+def test_places_that_do_not_exist(flip: Flip, error: type[Exception], message: str) -> None:
+    model = Model()
+    for attempt in (check_places, digest):
+        with pytest.raises(error, match=message):
+            attempt(model, [Flip("a", 0), flip])
+    with pytest.raises(error):
+        bind(Patch.of([flip]), model)
+
+
+def test_an_unbound_patch_has_no_state() -> None:
+    with pytest.raises(UnboundPatchError, match="bankai bind"):
+        state(Model(), Patch.of([Flip("a", 0)]))
+
+
+def test_the_rooms_public_names() -> None:
+    for name in patch_room.__all__:
+        assert getattr(patch_room, name) is not None
+    with pytest.raises(AttributeError, match="nothing"):
+        patch_room.nothing  # noqa: B018

@@ -6,6 +6,7 @@ shape; what is handed out later are views of the mapped file.
 This module does not compute with a model and does not know patches.
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from importlib.resources import files
@@ -266,7 +267,7 @@ def open_checkpoint(source: str | Path, writable: bool = False) -> Checkpoint:
             raise StoreError(f"{source} is built in and stays as it is; write a copy with -o instead")
         return GGUFCheckpoint(builtin[source])
     path = Path(source)
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path.exists, false for a name that no file can have
         names = ", ".join(builtin) or "none"
         raise ModelFormatError(
             f"{path} does not exist; give a .gguf file, an MLX directory or a built-in model ({names})"

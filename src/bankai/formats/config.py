@@ -2,14 +2,14 @@
 
 Both formats of one model give the same dictionary: ``config_from_gguf`` reads GGUF metadata,
 ``config_from_hf`` a ``config.json`` with newer (``rope_parameters``) or older (``rope_theta``,
-``rope_scaling``) keys. Numbers are checked, and what would change the computation but is not known is
-refused, never ignored.
+``rope_scaling``) keys. Numbers are checked; settings of attention and RoPE that are not known are refused,
+since they would change the result.
 
 This module knows shapes and settings, not names of tensors in files.
 """
 
-import math
 from collections.abc import Mapping
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,7 @@ def config_from_gguf(metadata: Mapping[str, Any], vocab_size: int, tied: bool) -
 
     Raises UnsupportedModelError and ModelFormatError.
     """
-    arch = metadata.get("general.architecture")
-    architecture(arch)
+    arch = architecture(metadata.get("general.architecture")).name
     raw: dict[str, Any] = {"model_type": arch, "vocab_size": vocab_size, "tie_word_embeddings": tied}
     for key, gguf_key in _SIZES.items():
         if f"{arch}.{gguf_key}" in metadata:
@@ -61,6 +60,7 @@ def config_from_gguf(metadata: Mapping[str, Any], vocab_size: int, tied: bool) -
             f"keys of {raw.get('head_dim')} and values of {value_length} differ; not {arch}"
         )
     rope: dict[str, Any] = {"rope_theta": _widen(metadata.get(f"{arch}.rope.freq_base", 10000.0))}
+    _check_rope_keys(metadata, arch, raw.get("head_dim"))
     scaling = f"{arch}.rope.scaling."
     rope["rope_type"] = metadata.get(f"{scaling}type", "none")
     if rope["rope_type"] in ("none", "default"):
@@ -85,7 +85,12 @@ def config_from_hf(raw: Mapping[str, Any]) -> dict[str, Any]:
     arch = architecture(raw.get("model_type"))
     for key, value in _FIXED.items():
         if raw.get(key, value) != value:
-            raise UnsupportedModelError(f"{key} = {raw[key]!r} is not supported yet; only {value!r} is")
+            raise UnsupportedModelError(f"{key} = {short(raw[key])} is not supported yet; only {value!r} is")
+    kinds = raw.get("layer_types") or []
+    if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
+        raise UnsupportedModelError(
+            f"layer_types {short(kinds)} are not supported yet; only full_attention is"
+        )
     config: dict[str, Any] = {"model_type": arch.name, "architectures": [arch.model_class], **_FIXED}
     heads = _size(raw, "num_attention_heads")
     fallbacks = {"num_key_value_heads": heads, "head_dim": _size(raw, "hidden_size") // heads}
@@ -154,12 +159,12 @@ def expected_shapes(config: Mapping[str, Any]) -> tuple[dict[str, tuple[int, int
 
 def _rope(raw: Mapping[str, Any], positions: int) -> dict[str, Any]:
     """``rope_parameters`` in normal form, from newer or older keys."""
-    given = raw.get("rope_parameters") or {
-        **(raw.get("rope_scaling") or {}),
-        "rope_theta": raw.get("rope_theta"),
-    }
-    if not isinstance(given, Mapping):
-        raise ModelFormatError("config.json: rope_parameters is not an object; get the model again")
+    given = raw.get("rope_parameters")
+    if given is None:
+        given = raw.get("rope_scaling") or {}
+        given = given | {"rope_theta": raw.get("rope_theta")} if isinstance(given, dict) else given
+    if not isinstance(given, dict):
+        raise ModelFormatError("config.json: the RoPE settings are not an object; get the model again")
     kind = given.get("rope_type", given.get("type", "default"))
     rope: dict[str, Any] = {"rope_type": kind, "rope_theta": _positive(given, "rope_theta")}
     known = {"rope_type", "type", "rope_theta"}
@@ -167,6 +172,8 @@ def _rope(raw: Mapping[str, Any], positions: int) -> dict[str, Any]:
         pass
     elif kind in ("linear", "yarn"):
         rope["factor"] = _positive(given, "factor")
+        if rope["factor"] < 1:
+            raise ModelFormatError(f"RoPE factor {rope['factor']} is below 1; get the model again")
         known |= {"factor", "original_max_position_embeddings"}
         if kind == "yarn":
             original = given.get("original_max_position_embeddings")
@@ -176,7 +183,7 @@ def _rope(raw: Mapping[str, Any], positions: int) -> dict[str, Any]:
             known |= set(_YARN)
     else:
         raise UnsupportedModelError(
-            f"RoPE of type {kind!r} is not supported yet; only default, linear and yarn are"
+            f"RoPE of type {short(kind)} is not supported yet; only default, linear and yarn are"
         )
     unknown = {key for key in given if key not in known and given[key] is not None}
     if unknown:
@@ -184,36 +191,52 @@ def _rope(raw: Mapping[str, Any], positions: int) -> dict[str, Any]:
     return rope
 
 
+def _check_rope_keys(metadata: Mapping[str, Any], arch: str, head_dim: object) -> None:
+    """Refuse RoPE settings that are not known, and rotation of only a part of each head."""
+    prefix = f"{arch}.rope."
+    known = {"freq_base", "dimension_count", "scaling.finetuned", "scaling.attn_factor"}
+    known |= {"scaling.type", "scaling.factor", "scaling.original_context_length"}
+    known |= {f"scaling.{name}" for name in _YARN.values()}
+    for key in metadata:
+        if key.startswith(prefix) and key.removeprefix(prefix) not in known:
+            raise UnsupportedModelError(f"{key} is not supported yet; use a plain {arch} model")
+    if head_dim is not None and metadata.get(f"{prefix}dimension_count", head_dim) != head_dim:
+        raise UnsupportedModelError(f"{prefix}dimension_count differs from the head size; not supported yet")
+
+
 def _widen(value: Any) -> Any:
     """A float32 from a file as the shortest decimal that rounds to it: 1e-06, not 9.999999974752427e-07."""
-    return float(str(np.float32(value))) if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    with np.errstate(over="ignore"):  # the infinity is refused where the value is used
+        return float(str(np.float32(value)))
 
 
 def _size(raw: Mapping[str, Any], key: str) -> int:
     value = raw.get(key)
     if type(value) is not int or not 0 < value < _LARGEST:
         raise ModelFormatError(
-            f"{key} is {value!r}, not a count; the model's configuration is damaged, get it again"
+            f"{key} is {short(value)}, not a count; the model's configuration is damaged, get it again"
         )
     return value
 
 
 def _positive(raw: Mapping[str, Any], key: str) -> float:
     value: Any = raw.get(key)
-    if type(value) not in (int, float) or not math.isfinite(value) or value <= 0:
-        raise ModelFormatError(f"{key} is {value!r}, not a positive number; get the model again")
+    if type(value) not in (int, float) or not 0 < value < 1e300:  # no int too large for a float, no NaN
+        raise ModelFormatError(f"{key} is {short(value)}, not a positive number; get the model again")
     return float(value)
 
 
 def _truth(raw: Mapping[str, Any], key: str) -> bool:
     value = raw.get(key, False)
     if type(value) is not bool:
-        raise ModelFormatError(f"{key} is {value!r}, neither true nor false; get the model again")
+        raise ModelFormatError(f"{key} is {short(value)}, neither true nor false; get the model again")
     return value
 
 
 def _token_id(value: Any, key: str, vocab_size: int) -> int:
     first = value[0] if isinstance(value, list) and value else value  # generation configs list several ends
     if type(first) is not int or not 0 <= first < vocab_size:
-        raise ModelFormatError(f"{key} is {value!r}, not a token of {vocab_size}; get the model again")
+        raise ModelFormatError(f"{key} is {short(value)}, not a token of {vocab_size}; get the model again")
     return first

@@ -4,6 +4,7 @@ What the other format has no place for (a model card's text, a licence key) is l
 connects a checkpoint to a writer.
 """
 
+import os
 from pathlib import Path
 
 from bankai.errors import StoreError, UnsupportedModelError
@@ -24,14 +25,14 @@ def convert(source: str | Path, target: str | Path) -> Path:
     UnsupportedModelError when the target format cannot hold a value exactly; ``target`` is then not created.
     """
     path = Path(target)
-    if path.exists() or path.is_symlink():
+    if os.path.lexists(path):
         raise StoreError(f"{path} exists; give another name, or delete it first")
     with open_checkpoint(source) as checkpoint:
         names = architecture(checkpoint.architecture)
         tokenizer = checkpoint.tokenizer()
         tensors = {name: checkpoint.binary(name) for name in checkpoint.binary_names()}
         norms = {name: checkpoint.dense(name) for name in checkpoint.dense_names()}
-        if path.suffix == ".gguf":
+        if path.suffix.lower() == ".gguf":
             metadata = config_to_gguf(checkpoint.config) | tokenizer.to_gguf()
             write_gguf(path, metadata, {names.to_gguf(name): t for name, t in (tensors | norms).items()})
         else:

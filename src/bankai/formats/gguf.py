@@ -291,8 +291,8 @@ def _add_value(writer: "GGUFWriter", key: str, value: Any) -> None:
         writer.add_key_value(key, value, kind(value))
         return
     items = {kind(item) for item in value}
-    if items <= {Kind.UINT32, Kind.INT32}:
+    if items and items <= {Kind.UINT32, Kind.INT32} and max(value) < 1 << 31:
         items = {Kind.INT32}
     if len(items) != 1:
-        raise TypeError(f"{key}: the items of a GGUF array must have one type")
+        raise TypeError(f"{key}: a GGUF array must have items, all of one type")
     writer.add_key_value(key, value, Kind.ARRAY, items.pop())

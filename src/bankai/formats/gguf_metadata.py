@@ -15,7 +15,7 @@ import numpy as np
 
 from bankai.errors import ModelFormatError, UnsupportedModelError
 
-__all__ = ["MAX_KEYS", "Cursor", "Metadata"]
+__all__ = ["HEADER", "UINT32", "Cursor", "Metadata"]
 
 # Limits far above any real file; they keep what is built from a hostile one small.
 MAX_KEYS = 1 << 16

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -180,7 +181,12 @@ class MLXDirectory:
 
     def _inside(self, name: str) -> Path:
         """The real path of the file ``name``, which must not lead out of the directory."""
-        path, root = (self.path / name).resolve(), self.path.resolve()
+        try:
+            path, root = (self.path / name).resolve(), self.path.resolve()
+        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+            raise ModelFormatError(
+                f"{self.path}: {name} cannot be read: {error}; get the model again"
+            ) from error
         if path.is_relative_to(root):
             return path
         if root.parent.name == "snapshots" and path.is_relative_to(root.parent.parent / "blobs"):
@@ -254,10 +260,12 @@ def _check_quantization(config: Mapping[str, Any], path: Path) -> None:
         raise UnsupportedModelError(f"{path} is not quantized to 1 bit; {ONE_BIT_ONLY}")
     settings = {key: value for key, value in quantization.items() if key != "mode"}
     if quantization.get("mode", "affine") != "affine":
-        raise UnsupportedModelError(f"{path}: quantization mode {quantization['mode']!r} is not affine 1-bit")
+        raise UnsupportedModelError(
+            f"{path}: quantization mode {short(quantization['mode'])} is not affine 1-bit"
+        )
     overrides = [settings.pop(key) for key in list(settings) if key not in QUANTIZATION]
     for setting in (settings, *overrides):
         if not isinstance(setting, dict) or {key: setting.get(key) for key in QUANTIZATION} != QUANTIZATION:
             raise UnsupportedModelError(
-                f"{path} is quantized as {setting}, not {QUANTIZATION}; {ONE_BIT_ONLY}"
+                f"{path} is quantized as {short(setting)}, not {QUANTIZATION}; {ONE_BIT_ONLY}"
             )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from bankai.errors import UnknownTensorError, UnsupportedModelError
 
-__all__ = ["ARCHITECTURES", "Architecture", "architecture"]
+__all__ = ["ARCHITECTURES", "EMBEDDING", "HEAD", "NORM", "Architecture", "architecture"]
 
 EMBEDDING = "model.embed_tokens"
 HEAD = "lm_head"

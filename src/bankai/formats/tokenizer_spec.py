@@ -269,7 +269,8 @@ def _json_vocabulary(tokenizer: Mapping[str, Any], vocab_size: int) -> tuple[dic
         raise UnsupportedModelError("tokenizer.json holds no BPE model; only byte-level BPE is supported yet")
     pairs = list(model["vocab"].items())
     added: dict[int, int] = {}
-    for token in tokenizer.get("added_tokens") or ():
+    listed = tokenizer.get("added_tokens") or []
+    for token in listed if isinstance(listed, list) else [listed]:
         match token:
             case {"id": int(i), "content": str(text), **rest}:
                 pairs.append((text, i))

@@ -1,0 +1,178 @@
+"""Configuration: one normal form from GGUF metadata and from old and new config.json, and back."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from builders import tiny_config
+from transformers import Qwen3Config
+
+from bankai.errors import BankaiError, ModelFormatError, UnsupportedModelError
+from bankai.formats.config import config_from_gguf, config_from_hf, config_to_gguf, expected_shapes
+
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 1e6,
+    "factor": 4.0,
+    "original_max_position_embeddings": 64,
+    "beta_fast": 32.0,
+}
+SPECIAL = {"eos_token_id": 299, "pad_token_id": 297}
+
+
+def through_gguf(config: dict[str, Any]) -> dict[str, Any]:
+    """To GGUF metadata and back, each float rounded to 32 bits as the file does."""
+    metadata = {
+        key: float(np.float32(value)) if isinstance(value, float) else value
+        for key, value in config_to_gguf(config).items()
+    }
+    metadata |= {"tokenizer.ggml.eos_token_id": 299, "tokenizer.ggml.padding_token_id": 297}
+    return config_from_gguf(metadata, config["vocab_size"], config["tie_word_embeddings"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"tie_word_embeddings": True},
+        {"rms_norm_eps": 1e-5, "rope_parameters": {"rope_type": "default", "rope_theta": 5e6}},
+        {"rope_parameters": YARN},
+        {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}},
+    ],
+)
+def test_gguf_round_trip(changes: dict[str, Any]) -> None:
+    config = tiny_config(**changes)
+    assert through_gguf(config) == config
+    assert config_from_hf(config) == config
+
+
+def test_old_and_new_rope_keys_agree() -> None:
+    new = tiny_config(rope_parameters=YARN)
+    old = {key: value for key, value in new.items() if key != "rope_parameters"}
+    scaling = {key: value for key, value in YARN.items() if key not in ("rope_theta", "rope_type")}
+    assert config_from_hf(old | {"rope_theta": 1e6, "rope_scaling": scaling | {"type": "yarn"}}) == new
+    assert config_from_hf(old | {"rope_theta": 1e6, "rope_scaling": scaling | {"rope_type": "yarn"}}) == new
+    plain = config_from_hf(old | {"rope_theta": 1000000, "rope_scaling": None})
+    assert plain["rope_parameters"] == {"rope_type": "default", "rope_theta": 1e6}
+
+
+def test_yarn_without_an_original_length_divides_the_context() -> None:
+    rope = {key: value for key, value in YARN.items() if key != "original_max_position_embeddings"}
+    assert (
+        tiny_config(rope_parameters=rope)["rope_parameters"]["original_max_position_embeddings"] == 256 // 4
+    )
+
+
+def test_transformers_understands_it() -> None:
+    """Every key of the normal form arrives unchanged in transformers' own configuration."""
+    config = tiny_config(rope_parameters=YARN)
+    theirs = Qwen3Config(**config)
+    for key, value in config.items():
+        assert getattr(theirs, key) == value, key
+    assert config_from_hf(theirs.to_dict()) == config
+
+
+def test_gguf_defaults() -> None:
+    """head_dim, key-value heads and the RoPE base have the defaults of llama.cpp."""
+    metadata = config_to_gguf(tiny_config())
+    for key in (
+        "attention.key_length",
+        "attention.value_length",
+        "attention.head_count_kv",
+        "rope.freq_base",
+    ):
+        del metadata[f"qwen3.{key}"]
+    config = config_from_gguf(metadata, 300, tied=False)
+    assert (config["head_dim"], config["num_key_value_heads"]) == (64, 2)
+    assert config["rope_parameters"]["rope_theta"] == 10000.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hidden_size": 0}, "hidden_size is 0"),
+        ({"hidden_size": None}, "hidden_size is None"),
+        ({"hidden_size": 128.0}, "hidden_size is 128.0"),
+        ({"num_hidden_layers": True}, "num_hidden_layers is True"),
+        ({"num_hidden_layers": 1 << 40}, "num_hidden_layers is"),
+        ({"num_attention_heads": [2, 2]}, "num_attention_heads is"),
+        ({"num_key_value_heads": 3}, "do not divide"),
+        ({"rms_norm_eps": 0}, "rms_norm_eps is 0"),
+        ({"rms_norm_eps": float("nan")}, "rms_norm_eps is nan"),
+        ({"rms_norm_eps": 10**400}, "rms_norm_eps is 1000"),
+        ({"rms_norm_eps": "1e-6"}, "rms_norm_eps is '1e-6'"),
+        ({"tie_word_embeddings": 1}, "tie_word_embeddings is 1"),
+        ({"eos_token_id": 300}, "eos_token_id is 300"),
+        ({"eos_token_id": "x"}, "eos_token_id is 'x'"),
+        ({"rope_parameters": [1]}, "not an object"),
+        ({"rope_parameters": {"rope_type": "default"}}, "rope_theta is None"),
+        ({"rope_parameters": YARN | {"factor": -1.0}}, "factor is -1.0"),
+        ({"rope_parameters": YARN | {"factor": 5e-324, "original_max_position_embeddings": None}}, "below 1"),
+        (
+            {"rope_parameters": YARN | {"original_max_position_embeddings": -1}},
+            "original_max_position_embeddings",
+        ),
+        ({"rope_parameters": YARN | {"factor": 1e299, "original_max_position_embeddings": None}}, "is 0"),
+        ({"rope_parameters": None, "rope_scaling": "yarn"}, "not an object"),
+    ],
+)
+def test_damaged(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelFormatError, match=message):
+        config_from_hf(tiny_config() | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "llama"}, "llama"),
+        ({"hidden_act": "gelu"}, "hidden_act"),
+        ({"attention_bias": True}, "attention_bias"),
+        ({"use_sliding_window": True}, "use_sliding_window"),
+        ({"layer_types": ["full_attention", "linear_attention"]}, "layer_types"),
+        ({"rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4}}, "longrope"),
+        ({"rope_parameters": {"rope_type": ["yarn"], "rope_theta": 1e4}}, "yarn"),
+        ({"rope_parameters": YARN | {"attention_factor": 1.2}}, "attention_factor"),
+    ],
+)
+def test_unsupported(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UnsupportedModelError, match=message):
+        config_from_hf(tiny_config() | changes)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("general.architecture", "qwen35", "qwen35"),
+        ("qwen3.attention.value_length", 32, "differ"),
+        ("qwen3.rope.scaling.type", "longrope", "longrope"),
+        ("qwen3.rope.scaling.attn_factor", 2.0, "attn_factor"),
+        ("qwen3.rope.scaling.yarn_log_multiplier", 0.1, "yarn_log_multiplier"),
+        ("qwen3.rope.dimension_count", 32, "dimension_count"),
+        ("qwen3.block_count", "two", "num_hidden_layers is 'two'"),
+        ("qwen3.rope.freq_base", [1.0], "rope_theta"),
+        ("qwen3.attention.layer_norm_rms_epsilon", 1e39, "rms_norm_eps"),
+    ],
+)
+def test_gguf_metadata_refused(key: str, value: object, message: str) -> None:
+    metadata = config_to_gguf(tiny_config(rope_parameters=YARN))
+    config_from_gguf(metadata, 300, tied=False)
+    with pytest.raises(BankaiError, match=message):
+        config_from_gguf(metadata | {key: value}, 300, tied=False)
+
+
+def test_shapes_are_those_of_transformers() -> None:
+    """The module that transformers builds from the configuration has these weights and no other."""
+    import torch
+    from transformers import Qwen3ForCausalLM
+
+    config = tiny_config(num_key_value_heads=1, head_dim=128)
+    with torch.device("meta"):
+        model = Qwen3ForCausalLM(Qwen3Config(**config))
+    binary, dense = expected_shapes(config)
+    theirs = {name.removesuffix(".weight"): tuple(p.shape) for name, p in model.named_parameters()}
+    assert theirs == binary | dense
+
+
+def test_a_tied_head_has_no_tensor() -> None:
+    assert "lm_head" in expected_shapes(tiny_config())[0]
+    assert "lm_head" not in expected_shapes(tiny_config(tie_word_embeddings=True))[0]

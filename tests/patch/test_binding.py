@@ -54,6 +54,14 @@ def test_a_digest_with_flips_imagined_is_the_digest_after_flipping(
     assert digest(model, flips, other) == before
 
 
+@pytest.mark.parametrize("touched_flip", [Flip("a", 2, 1), Flip("a", 2)])
+def test_an_imagined_row_and_a_group_of_it_cancel_in_that_group(touched_flip: Flip) -> None:
+    model, other = Model(), frozenset([Flip("a", 2), Flip("a", 2, 1)])
+    imagined = digest(model, [touched_flip], other)
+    model.flip(other)
+    assert digest(model, [touched_flip]) == imagined
+
+
 @given(SETS)
 def test_states(flips: frozenset[Flip]) -> None:
     model = Model()

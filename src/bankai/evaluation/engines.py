@@ -69,9 +69,13 @@ class _SequenceEngine(ABC):
 
 
 class LlamaEngine(_SequenceEngine):
-    """Stock llama.cpp through llama-cpp-python. Rounds activations to 8 bits. Raises MissingExtraError."""
+    """Stock llama.cpp through llama-cpp-python. Rounds activations to 8 bits. Raises MissingExtraError.
 
-    def __init__(self, source: str | Path) -> None:
+    ``threads``: None leaves the number to llama-cpp-python.
+    """
+
+    def __init__(self, source: str | Path, threads: int | None = None) -> None:
+        self._threads = threads
         with open_checkpoint(source) as checkpoint:
             if checkpoint.format != "gguf":
                 raise UnsupportedModelError(
@@ -97,7 +101,14 @@ class LlamaEngine(_SequenceEngine):
             raise MissingExtraError(
                 "the llama engine needs llama-cpp-python; install it with pip install 'bankai[llama]'"
             ) from error
-        self._llama = Llama(str(self._path), n_ctx=context, logits_all=True, verbose=False)
+        self._llama = Llama(
+            str(self._path),
+            n_ctx=context,
+            n_threads=self._threads,
+            n_threads_batch=self._threads,
+            logits_all=True,
+            verbose=False,
+        )
 
 
 class MlxEngine(_SequenceEngine):

@@ -15,7 +15,10 @@ def mcnemar_exact(fixed: int, broke: int) -> float:
     if fixed < 0 or broke < 0:
         raise ValueError("counts must not be negative")
     n = fixed + broke
-    tail = sum(math.comb(n, k) for k in range(min(fixed, broke) + 1))
+    tail, ways = 0, 1  # ways = n choose k
+    for k in range(min(fixed, broke) + 1):
+        tail += ways
+        ways = ways * (n - k) // (k + 1)
     return min(1.0, 2 * tail / 2**n)
 
 

@@ -63,7 +63,8 @@ def require_sound(
     if errors:
         shown = "; ".join(f"{error.probe_id}: {error.message}" for error in errors[:_SHOWN])
         more = f"; and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
-        raise AuditError(f"the audit found {len(errors)} faults: {shown}{more}")
+        count = f"{len(errors)} fault{'s' if len(errors) > 1 else ''}"
+        raise AuditError(f"the audit found {count}: {shown}{more}")
     return findings
 
 

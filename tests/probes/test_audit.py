@@ -1,0 +1,118 @@
+"""Each kind of bad probe is named; sound probes are left alone."""
+
+import builders
+import pytest
+import torch
+
+from bankai.errors import AuditError
+from bankai.model import load, make_tokenizer
+from bankai.probes import Message, Probe
+from bankai.probes.audit import FAR_RANK, audit, require_sound
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_gguf):
+    return load(tiny_gguf)
+
+
+def probe(name="a", prompt="the question is", answers=(" 6",), split="target", **changes):
+    return Probe(id=name, item=name, category="c", split=split, prompt=prompt, answers=answers, **changes)
+
+
+def kinds(loaded, *probes):
+    return [(f.probe_id, f.kind, f.severity) for f in audit(*loaded, probes)]
+
+
+def test_sound_probes_have_no_findings(loaded):
+    sound = [
+        probe(answers=(" 6", " six", " 63")),
+        probe("b", "what number equals"),
+        probe("c", None, messages=(Message("user", "what"),), answers=("ok",)),
+        probe("d", "number", split="control"),
+    ]
+    assert kinds(loaded, *sound) == []
+    assert require_sound(*loaded, sound) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "kind"),
+    [
+        (probe(prompt="the question is ", answers=("to",)), "border"),
+        (probe(prompt="what i", answers=("ng",)), "border"),
+        (probe(answers=(" 6<|im_end|>",)), "unreachable"),
+        (probe(answers=(" 6\n7",)), "stop-inside"),
+        (probe(distractor=" 6"), "same-tokens"),
+        (probe(answers=(" six", " 6"), distractor=" 6"), "same-tokens"),
+        (probe(prompt="what " * 300), "too-long"),
+    ],
+)
+def test_each_fault_is_named(loaded, bad, kind):
+    assert kinds(loaded, bad) == [("a", kind, "error")]
+    with pytest.raises(AuditError, match=r"1 faults?: a: .*; "):
+        require_sound(*loaded, [bad])
+
+
+def test_characters_without_a_token_are_unreachable(loaded):
+    tokens = [*builders.tiny_tokenizer().tokens]
+    tokens[ord("z")] = "<|spare|>"
+    tokenizer = make_tokenizer(builders.tiny_tokenizer(tokens=tokens))
+    assert [f.kind for f in audit(None, tokenizer, [probe(answers=(" z1",))])] == ["unreachable"]
+
+
+def test_alternates_of_which_one_begins_another_are_sound(loaded):
+    assert kinds(loaded, probe(answers=(" 6", " 60"))) == []
+
+
+def test_repeated_answer_is_a_warning(loaded):
+    assert kinds(loaded, probe(answers=(" 6", " 6"))) == [("a", "repeated-answer", "warning")]
+    assert len(require_sound(*loaded, [probe(answers=(" 6", " 6"))])) == 1
+
+
+def test_duplicate_contrast_is_named_once_per_copy(loaded):
+    copies = [probe("a"), probe("b"), probe("c")]
+    assert kinds(loaded, *copies) == [("b", "duplicate", "error"), ("c", "duplicate", "error")]
+    # The same prompt with other answers is another question, for instance of style.
+    assert kinds(loaded, probe("a"), probe("b", answers=(" six",))) == []
+
+
+def test_prompt_in_two_splits_is_a_leak(loaded):
+    found = audit(*loaded, [probe("a"), probe("b", split="heldout", answers=(" six",))])
+    assert [(f.probe_id, f.kind) for f in found] == [("b", "leak")]
+    assert "a in target" in found[0].message
+
+
+def test_prefix_belongs_to_the_prompt(loaded):
+    pair = [probe("a", "the question", prefix=" is"), probe("b", "the question is", split="heldout")]
+    assert kinds(loaded, *pair) == [("b", "leak", "error")]
+
+
+def test_distractor_is_ranked_where_it_parts_from_the_answer(loaded):
+    model, tokenizer = loaded
+    with torch.no_grad():
+        order = (
+            model(**tokenizer("the question is", return_tensors="pt")).logits[0, -1].argsort(descending=True)
+        )
+    # Printable ASCII so that each token is a text of its own.
+    ranked = [(rank, tokenizer.decode([i])) for rank, i in enumerate(order.tolist(), 1) if 48 <= i < 58]
+    for rank, text in ranked:
+        answer = next(other for _, other in ranked if other != text)
+        found = kinds(loaded, probe(answers=(answer,), distractor=text))
+        assert found == ([("a", "far-distractor", "warning")] if rank > FAR_RANK else [])
+    assert any(rank > FAR_RANK for rank, _ in ranked)
+
+
+def test_near_distractor_is_sound(loaded):
+    model, tokenizer = loaded
+    with torch.no_grad():
+        best = int(model(**tokenizer("what", return_tensors="pt")).logits[0, -1].argmax())
+    text = tokenizer.decode([best])
+    assert tokenizer("what" + text)["input_ids"][-1] == best, (
+        "choose another prompt: this token does not stand alone"
+    )
+    assert kinds(loaded, probe(prompt="what", distractor=text)) == []
+    assert audit(None, tokenizer, [probe(prompt="what", distractor=" nowhere near")]) == []
+
+
+def test_many_faults_are_counted(loaded):
+    with pytest.raises(AuditError, match="found 7 faults.*and 2 more"):
+        require_sound(*loaded, [probe(str(i), f"what {i} is ", answers=("to",)) for i in range(7)])

@@ -1,0 +1,91 @@
+"""Encoding in context: where the answer begins, merges at the border, chats and stops."""
+
+import builders
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bankai.errors import ProbeFormatError, UnsupportedModelError
+from bankai.model import make_tokenizer
+from bankai.probes import Message, Probe
+from bankai.probes.encode import context_ids, context_text, encode, encode_answer
+
+TOKENIZER = make_tokenizer(builders.tiny_tokenizer())
+WORDS = st.text(st.sampled_from("the answer is 0\néあ🙂ing"), min_size=1, max_size=12)
+
+
+def probe(prompt="the question is", answers=(" 6",), **changes):
+    return Probe(id="a", item="a", category="c", split="target", prompt=prompt, answers=answers, **changes)
+
+
+@given(prompt=WORDS, prefix=st.just("") | WORDS, answer=WORDS)
+def test_ids_spell_the_whole_text_and_split_at_the_answer(prompt, prefix, answer):
+    found = encode_answer(probe(prompt, prefix=prefix), answer, TOKENIZER)
+    whole = f"{prompt}{prefix}{answer}\n"
+    assert found.ids == tuple(TOKENIZER(whole)["input_ids"]) == found.context + found.answer
+    # Byte lengths, since a token may hold part of a character.
+    border = len((prompt + prefix).encode())
+    ends, length = [], 0
+    for token in TOKENIZER.convert_ids_to_tokens(found.ids):
+        length += len(token)  # one character of the byte alphabet per byte
+        ends.append(length)
+    before, at = ends[found.answer_start - 1], ends[found.answer_start]
+    assert before <= border < at
+
+
+def test_clean_border_leaves_the_prompt_s_own_tokens():
+    item = probe(answers=(" 6", " 63"))
+    six, sixty_three = encode(item, TOKENIZER)
+    assert six.context == sixty_three.context == context_ids(item, TOKENIZER)
+    assert TOKENIZER.decode(six.answer) == " 6\n" and TOKENIZER.decode(sixty_three.answer) == " 63\n"
+    assert six.answer != sixty_three.answer[: len(six.answer)]
+
+
+def test_straddling_token_goes_to_the_answer():
+    item = probe("what i", answers=("ng",))
+    (found,) = encode(item, TOKENIZER)
+    assert TOKENIZER.decode(found.answer) == "ing\n"
+    assert found.context != context_ids(item, TOKENIZER)
+
+
+def test_chat_uses_the_template_and_the_end_of_turn():
+    item = Probe(
+        id="a", item="a", category="c", split="target", answers=("6",), prefix="It is ",
+        messages=(Message("system", "ok"), Message("user", "what")),
+    )  # fmt: skip
+    assert context_text(item, TOKENIZER) == (
+        "<|im_start|>system\nok<|im_end|>\n<|im_start|>user\nwhat<|im_end|>\n<|im_start|>assistant\nIt is "
+    )
+    (found,) = encode(item, TOKENIZER)
+    assert found.ids[-1] == 299 and found.context == context_ids(item, TOKENIZER)
+
+
+def test_begin_token_is_added_once():
+    tokenizer = make_tokenizer(builders.tiny_tokenizer(bos_id=297, add_bos=True))
+    (plain,) = encode(probe(), tokenizer)
+    assert plain.ids.count(297) == 1 and plain.ids[0] == 297
+    chat = probe(None, messages=(Message("user", "what"),))
+    assert encode(chat, tokenizer)[0].ids.count(297) == 0
+
+
+def test_messages_without_a_template_are_refused():
+    tokenizer = make_tokenizer(builders.tiny_tokenizer(chat_template=None))
+    with pytest.raises(UnsupportedModelError, match="no chat template"):
+        encode(probe(None, messages=(Message("user", "what"),)), tokenizer)
+
+
+def test_messages_that_the_template_refuses_are_refused():
+    tokenizer = make_tokenizer(builders.tiny_tokenizer(chat_template="{{ raise_exception('users only') }}"))
+    with pytest.raises(UnsupportedModelError, match="users only"):
+        encode(probe(None, messages=(Message("user", "what"),)), tokenizer)
+
+
+def test_text_without_tokens_is_refused():
+    spec = builders.tiny_tokenizer()
+    tokens = [*spec.tokens]
+    tokens[ord("z")] = "<|spare|>"  # now nothing spells a z
+    tokenizer = make_tokenizer(builders.tiny_tokenizer(tokens=tokens))
+    with pytest.raises(ProbeFormatError, match="no token"):
+        encode(probe("what", answers=("z",), stop="z"), tokenizer)
+    with pytest.raises(ProbeFormatError, match="no token"):
+        encode(probe("z"), tokenizer)

@@ -1,0 +1,153 @@
+"""Probe sets: what loads, what is refused and where, and the splits that must not meet."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bankai.errors import ProbeFormatError
+from bankai.probes import Message, Probe, ProbeSet, builtin_probe_sets, load_probe_set
+from bankai.probes import probe as module
+
+TEXT = st.text(min_size=1, max_size=8)
+PLAIN = {"id": "a", "item": "i", "category": "c", "split": "target", "prompt": "2+2=", "answers": ["4"]}
+
+
+def make(**changes):
+    return Probe(**({**PLAIN, "answers": ("4",)} | changes))
+
+
+def write(tmp_path, *lines):
+    path = tmp_path / "set.jsonl"
+    path.write_bytes(
+        b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines)
+    )
+    return path
+
+
+def test_stop_defaults_to_newline_or_end_of_turn():
+    assert make().stop == "\n"
+    chat = make(prompt=None, messages=(Message("user", "hi"),))
+    assert chat.stop == "<|im_end|>"
+    assert make(stop=".").stop == "."
+
+
+@given(
+    ids=st.lists(TEXT, min_size=1, max_size=5, unique=True),
+    text=TEXT,
+    answers=st.lists(TEXT, min_size=1, max_size=3),
+    chat=st.booleans(),
+    stop=st.none() | TEXT,
+    distractor=st.none() | TEXT,
+)
+def test_file_round_trips(tmp_path_factory, ids, text, answers, chat, stop, distractor):
+    source = {"messages": (Message("user", text),), "prompt": None} if chat else {"prompt": text}
+    probes = [
+        make(id=i, item=i, answers=tuple(answers), stop=stop, distractor=distractor, **source) for i in ids
+    ]
+    written = ProbeSet("set", probes)
+    path = tmp_path_factory.mktemp("probes") / "set.jsonl"
+    written.save(path)
+    read = ProbeSet.load(path)
+    assert read.probes == written.probes and read.digest == written.digest and read.name == "set"
+
+
+def test_splits_keep_their_order():
+    probes = ProbeSet(
+        "s", [make(id="1", item="1"), make(id="2", item="2", split="control"), make(id="3", item="3")]
+    )
+    assert [probe.id for probe in probes.split("target")] == ["1", "3"]
+    assert probes.split("unseen") == ()
+    assert len(probes) == 3 and list(probes) == list(probes.probes)
+
+
+def test_digest_names_the_content_not_its_order():
+    one, two = make(id="1", item="1"), make(id="2", item="2")
+    assert ProbeSet("x", [one, two]).digest == ProbeSet("y", [two, one]).digest
+    assert ProbeSet("x", [one]).digest != ProbeSet("x", [make(id="1", item="1", answers=("5",))]).digest
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        (b"", "line 2"),
+        (b"not json", "line 2"),
+        (b"\xff\xfe", "line 2"),
+        (b"[" * 100_000, "line 2"),
+        (b"[]", "line 2"),
+        (PLAIN | {"id": 3}, "line 2"),
+        (PLAIN | {"colour": "red"}, "line 2.*colour"),
+        (PLAIN | {"split": "train"}, "line 2"),
+        (PLAIN | {"answers": []}, "line 2"),
+        (PLAIN | {"answers": "4"}, "line 2"),
+        (PLAIN | {"answers": [""]}, "line 2"),
+        (PLAIN | {"stop": ""}, "line 2"),
+        (PLAIN | {"distractor": ""}, "line 2"),
+        (PLAIN | {"item": ""}, "line 2"),
+        (PLAIN | {"prompt": ""}, "line 2"),
+        (PLAIN | {"messages": [{"role": "user", "content": "hi"}]}, "line 2.*either"),
+        (PLAIN | {"prompt": None}, "line 2"),
+        (PLAIN | {"prompt": None, "messages": []}, "line 2"),
+        (PLAIN | {"prompt": None, "messages": [{"role": "robot", "content": "hi"}]}, "line 2"),
+        ({key: value for key, value in PLAIN.items() if key != "answers"}, "line 2.*answers"),
+        (json.dumps(PLAIN).encode()[:-5], "line 2"),
+    ],
+)
+def test_malformed_lines_are_named(tmp_path, line, match):
+    with pytest.raises(ProbeFormatError, match=match):
+        ProbeSet.load(write(tmp_path, PLAIN | {"id": "ok", "item": "ok"}, line))
+
+
+@pytest.mark.parametrize("content", [b"", b"\n"])
+def test_empty_files_are_refused(tmp_path, content):
+    path = tmp_path / "empty.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(ProbeFormatError):
+        ProbeSet.load(path)
+
+
+def test_oversized_files_are_refused(tmp_path, monkeypatch):
+    path = write(tmp_path, PLAIN)
+    monkeypatch.setattr(module, "MAX_FILE_BYTES", path.stat().st_size)
+    assert len(ProbeSet.load(path)) == 1
+    monkeypatch.setattr(module, "MAX_FILE_BYTES", path.stat().st_size - 1)
+    with pytest.raises(ProbeFormatError, match="larger"):
+        ProbeSet.load(path)
+
+
+def test_repeated_ids_are_refused(tmp_path):
+    with pytest.raises(ProbeFormatError, match="'a' appears twice"):
+        ProbeSet.load(write(tmp_path, PLAIN, PLAIN | {"item": "j"}))
+
+
+SPLITS = ("target", "validation", "control", "heldout", "unseen")
+RIVALS = [{"target", "validation"}, {"target", "heldout"}, {"validation", "heldout"}, {"control", "unseen"}]
+
+
+@pytest.mark.parametrize("first", SPLITS)
+@pytest.mark.parametrize("second", SPLITS)
+def test_items_must_not_cross_rival_splits(first, second):
+    probes = [make(id="1", split=first), make(id="2", split=second)]
+    if {first, second} in RIVALS:
+        with pytest.raises(ProbeFormatError, match="item 'i'"):
+            ProbeSet("s", probes)
+    else:
+        assert len(ProbeSet("s", probes)) == 2
+
+
+def test_sources_are_paths_or_built_in_names(tmp_path):
+    assert load_probe_set(write(tmp_path, PLAIN)).name == "set"
+    for name in builtin_probe_sets():
+        assert load_probe_set(name).name == name
+    for absent in ("no-such-set", str(tmp_path / "absent.jsonl"), str(tmp_path)):
+        with pytest.raises(ProbeFormatError, match="built-in"):
+            load_probe_set(absent)
+
+
+def test_built_in_names_win_over_files(tmp_path, monkeypatch):
+    write(tmp_path, PLAIN).rename(tmp_path / "shipped.jsonl")
+    monkeypatch.setattr(module, "_builtin_folder", lambda: tmp_path)
+    assert builtin_probe_sets() == ("shipped",)
+    assert load_probe_set("shipped").probes[0] == msgspec.convert(PLAIN, Probe)

@@ -21,7 +21,7 @@ from bankai.probes.probe import Message, Probe, ProbeSet
 ELICITABLE = ("derivative", "exponential", "integral", "trigonometry", "code")
 LIMITED = ("sequence", "word_problem", "addition", "subtraction")
 FACTS = ("capital", "element", "opposite", "plural", "unanswerable")
-SIZES = {"target": 12, "validation": 12, "heldout": 80, "control": 8, "unseen": 32}  # per category
+SIZES = {"target": 30, "validation": 12, "heldout": 80, "control": 8, "unseen": 32}  # per category
 SEED = 0
 
 

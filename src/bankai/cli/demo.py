@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bankai.cli.options import Json, Seed
+from bankai.cli.options import Budget, Json, Seed
 from bankai.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -15,16 +15,19 @@ __all__ = ["demo"]
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The patch to write.")] = Path("demo.bankai"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The patch to write.")
+    ] = Path("demo.bankai"),
+    budget: Budget = 300,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Search a patch for the built-in model; show what it fixed and broke on prompts never searched."""
+    """Patch the built-in model: search, then count what was fixed and broken on unseen prompts."""
     from bankai.cli.progress import search_progress
     from bankai.jobs import run_demo
 
     with search_progress() as display:
-        result = run_demo(output, seed, listen=display.show)
+        result = run_demo(output, seed=seed, budget=budget, listen=display.show)
     if json:
         print_json(result)
     else:
@@ -37,12 +40,12 @@ def _print(result: "DemoResult") -> None:
     print_comparison("Held-out probes of what nano knows but does not show (elicitable)", result.heldout)
     print_comparison("Held-out probes of what nano cannot do (capability-limited)", result.limited)
     print_comparison("Unseen controls: what may have broken", result.control)
-    rows = [(example.prompt, example.base, example.patched) for example in result.examples]
-    print_table("Some held-out prompts", ("prompt", "base", "patched"), rows)
-    fitness, evaluations = result.fitness, result.evaluations
+    rows = [(row.prompt, row.expected, row.base, row.patched) for row in result.examples]
+    print_table("The first held-out prompt of each category", ("prompt", "right", "base", "patched"), rows)
+    fitness = result.fitness
     typer.echo(
-        f"fitness: guided {fitness['guided']:.3f} in {evaluations['guided']:.0f} evaluations, "
-        f"greedy {fitness['greedy']:.3f} in {evaluations['greedy']:.0f}"
+        f"fitness: guided {fitness['guided']:.3f} in {result.evaluations:.0f} evaluations, "
+        f"greedy {fitness['greedy']:.3f} in {result.evaluations_greedy:.0f}"
     )
     typer.echo(
         f"patch: {result.patch}, {result.flips} flips, {result.payload_bytes} bytes of places, "

@@ -17,7 +17,7 @@ Split = Literal["target", "validation", "control", "heldout", "unseen", "all"]
 def evaluate(
     model: Model,
     probes: Annotated[str, typer.Option(metavar="SET", help="The probes to score.")],
-    patch: Annotated[Path | None, typer.Option(help="Compare with this patch on.")] = None,
+    patch: Annotated[Path | None, typer.Option(metavar="PATCH", help="Compare with this patch on.")] = None,
     split: Annotated[Split, typer.Option(help="The split to score.")] = "heldout",
     engine: Annotated[Engine, typer.Option(help="What computes.")] = "torch",
     unbound: Unbound = False,

@@ -14,8 +14,10 @@ __all__ = ["generate"]
 
 def generate(
     model: Model,
-    prompt: Annotated[str, typer.Argument(help="The text to continue, or the message with --chat.")],
-    patch: Annotated[Path | None, typer.Option(help="Put this patch on first.")] = None,
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", help="The text to continue, or the message with --chat.")
+    ],
+    patch: Annotated[Path | None, typer.Option(metavar="PATCH", help="Put this patch on first.")] = None,
     chat: Annotated[bool, typer.Option("--chat", help="Use the model's chat template.")] = False,
     max_tokens: Annotated[int, typer.Option(min=1, help="The most tokens to write.")] = 64,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the most probable token.")] = 0.0,

@@ -14,7 +14,8 @@ __all__ = ["info"]
 def info(
     patch: PatchFile,
     model: Annotated[
-        str | None, typer.Option(help="The model, to count bits where the patch does not say.")
+        str | None,
+        typer.Option(metavar="MODEL", help="The model, to count bits where the patch does not say."),
     ] = None,
     json: Json = False,
 ) -> None:

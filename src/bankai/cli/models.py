@@ -13,7 +13,7 @@ __all__ = ["convert", "model"]
 
 
 def model(model: Model, json: Json = False) -> None:
-    """Show a model file: architecture, shapes, quantization, fingerprint, tokenizer, applied patches."""
+    """Show a model file: shapes, quantization, fingerprint, tokenizer, applied patches."""
     from bankai.describe import describe_model
 
     described = describe_model(model)
@@ -43,8 +43,10 @@ def model(model: Model, json: Json = False) -> None:
 
 
 def convert(
-    source: Annotated[str, typer.Argument(help="A .gguf file or an MLX directory.")],
-    target: Annotated[Path, typer.Argument(help="A .gguf file for GGUF, else an MLX directory.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A .gguf file or an MLX directory.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="A .gguf file for GGUF, else an MLX directory.")
+    ],
     json: Json = False,
 ) -> None:
     """Convert a model between GGUF and MLX, every bit and the tokenizer kept."""

@@ -11,7 +11,7 @@ from bankai.describe import PatchDescription
 
 __all__ = ["bind", "compose"]
 
-Base = Annotated[str, typer.Option(help="The base model, without the patch.")]
+Base = Annotated[str, typer.Option(metavar="MODEL", help="The base model, without the patch.")]
 
 
 def bind(patch: PatchFile, model: Base, output: Output, json: Json = False) -> None:
@@ -22,16 +22,18 @@ def bind(patch: PatchFile, model: Base, output: Output, json: Json = False) -> N
 
 
 def compose(
-    patches: Annotated[list[Path], typer.Argument(help="Two patches or more.")],
+    patches: Annotated[list[Path], typer.Argument(metavar="PATCH", help="Two patches or more.")],
     output: Output,
-    model: Annotated[str | None, typer.Option(help="Bind the result to this base model.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Bind the result to this base model.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Combine patches into one by XOR; a flip that two of them hold cancels."""
     from bankai.files import compose_files
 
     if len(patches) < 2:
-        raise typer.BadParameter("give two patches or more", param_hint="'patches'")
+        raise typer.BadParameter("give two patches or more", param_hint="'PATCH'")
     _report(compose_files(patches, output, model), json)
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bankai.cli.options import Json, Model, Output, Seed
+from bankai.cli.options import Budget, Json, Model, Output, Seed
 from bankai.cli.output import print_json
 
 __all__ = ["Strategy", "search"]
@@ -25,11 +25,11 @@ def search(
         typer.Option(metavar="SET", help="Probes to report on; the target set's own by default."),
     ] = None,
     strategy: Annotated[Strategy, typer.Option(help="How candidates are chosen.")] = "guided",
-    budget: Annotated[int, typer.Option(min=1, help="Full evaluations to spend.")] = 300,
+    budget: Budget = 300,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Search for a patch that fixes the targets and keeps the controls, and report on unseen probes."""
+    """Search a patch that fixes targets and keeps controls; report on unseen probes."""
     from bankai.cli.progress import search_progress
     from bankai.cli.tables import print_comparison
     from bankai.jobs import Task, search_file
@@ -43,6 +43,8 @@ def search(
     if json:
         print_json(result)
         return
+    if result.warnings:
+        typer.echo(f"audit: {result.warnings} warnings; `bankai probes audit` names them", err=True)
     typer.echo(f"{result.patch}: {result.flips} flips, {result.payload_bytes} bytes of payload")
     typer.echo(
         f"fitness {result.fitness:.3f} after {result.evaluations:.0f} evaluations, {result.seconds:.0f} s"

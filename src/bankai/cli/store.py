@@ -12,7 +12,7 @@ __all__ = ["apply", "revert", "status"]
 
 FOREIGN = 1
 
-Out = Annotated[Path | None, typer.Option("--output", "-o", help="Write a changed copy here.")]
+Out = Annotated[Path | None, typer.Option("--output", "-o", metavar="OUT", help="Write a changed copy here.")]
 InPlace = Annotated[bool, typer.Option("--in-place", help="Change the file itself.")]
 
 
@@ -60,7 +60,7 @@ def revert(
 
 def status(
     model: Model,
-    patch: Annotated[Path | None, typer.Argument(help="The patch to look for.")] = None,
+    patch: Annotated[Path | None, typer.Argument(metavar="PATCH", help="The patch to look for.")] = None,
     json: Json = False,
 ) -> None:
     """Tell whether a patch is on a model file: base, applied, or foreign bits (exit code 1)."""

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from bankai.evaluation import Comparison
+    from bankai.evaluation.report import Comparison, Counts, Summary
 
 __all__ = ["print_comparison", "print_table"]
 
@@ -20,3 +20,19 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     for row in rows:
         table.add_row(*map(str, row))
     Console(markup=False, highlight=False).print(table)
+
+
+def print_comparison(title: str, result: "Comparison | Summary") -> None:
+    """Solved probes by category and together; with a patch also what it fixed and broke."""
+    rows = [*sorted(result.categories.items()), ("all", result)]
+    if not hasattr(result, "patched"):
+        print_table(title, ("", "probes", "solved"), [(name, row.probes, row.solved) for name, row in rows])
+        return
+    columns = ("", "probes", "base", "patched", "fixed", "broke", "p")
+    print_table(title, columns, [_compared(name, row) for name, row in rows])
+
+
+def _compared(name: str, row: "Counts") -> tuple[object, ...]:
+    failing = row.probes - row.base.solved
+    fixed, broke = f"{row.fixed} of {failing}", f"{row.broke} of {row.base.solved}"
+    return name, row.probes, row.base.solved, row.patched.solved, fixed, broke, f"{row.p_value:.2g}"

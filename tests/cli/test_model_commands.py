@@ -1,0 +1,110 @@
+"""generate, eval, search, probes audit: commands that compute with a model."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bankai.evaluation import evaluate_file
+from bankai.formats.checkpoint import open_checkpoint
+from bankai.model import load
+from bankai.patch import read_patch, state
+
+
+def test_generate_is_greedy_and_takes_a_patch(run, gguf: Path, patch: Path) -> None:
+    model, tokenizer = load(gguf)
+    ids = tokenizer("the answer", return_tensors="pt")
+    expected = model.generate(**ids, max_new_tokens=12, do_sample=False)[0, ids["input_ids"].shape[1] :]
+    text = tokenizer.decode(expected, skip_special_tokens=True)
+    base = run("generate", gguf, "the answer", "--max-tokens", 12, "--json").document
+    assert base == {"prompt": "the answer", "text": text, "patch": None}
+    changed = run("generate", gguf, "the answer", "--max-tokens", 12, "--patch", patch, "--json").document
+    assert changed["text"] != base["text"] and changed["patch"] == str(patch)
+    assert run("generate", gguf, "the answer", "--max-tokens", 12).out == text + "\n"
+
+
+def test_generate_samples_by_seed(run, gguf: Path) -> None:
+    def sample(seed: int) -> str:
+        options = ("--temperature", 1.0, "--seed", seed, "--max-tokens", 12)
+        return run("generate", gguf, "the answer", *options).out
+
+    assert sample(1) == sample(1) != sample(2)
+
+
+def test_generate_chat_puts_the_prompt_into_the_template(run, gguf: Path) -> None:
+    chat = run("generate", gguf, "ok", "--chat", "--json").document["text"]
+    template = "<|im_start|>user\nok<|im_end|>\n<|im_start|>assistant\n"
+    assert chat == run("generate", gguf, template, "--json").document["text"]
+
+
+def test_generate_refuses_a_prompt_beyond_the_context(refused, gguf: Path) -> None:
+    assert "less than 256" in refused("generate", gguf, "q" * 300).err
+
+
+def test_eval_counts_what_the_library_counts(run, gguf: Path, patch: Path, probe_file: Path) -> None:
+    document = run(
+        "eval", gguf, "--probes", probe_file, "--patch", patch, "--split", "all", "--json"
+    ).document
+    expected = evaluate_file(gguf, probe_file, patch, split="all").to_dict()
+    assert document == json.loads(json.dumps(expected))
+    assert document["probes"] == 16 and set(document["categories"]) == {"even", "odd"}
+    assert {"fixed", "broke", "p_value"} <= set(document)
+    assert {"solved"} <= set(document["base"]) and {"solved"} <= set(document["patched"])
+
+
+def test_eval_without_a_patch(run, gguf: Path, probe_file: Path) -> None:
+    document = run("eval", gguf, "--probes", probe_file, "--json").document
+    assert document["probes"] == 3 and document["solved"] == 0
+    assert "all" in run("eval", gguf, "--probes", probe_file).out
+
+
+def test_eval_in_mlx_agrees(run, gguf: Path, patch: Path, probe_file: Path) -> None:
+    pytest.importorskip("mlx.core", reason="the mlx extra is part of `make test`")
+    command = ("eval", gguf, "--probes", probe_file, "--patch", patch, "--split", "all", "--json")
+    assert run(*command, "--engine", "mlx").document == run(*command).document
+
+
+def test_search_writes_a_bound_patch_and_reports(run, gguf: Path, probe_file: Path) -> None:
+    command = ("search", gguf, "--target", probe_file, "--budget", 20, "-o", "found.bankai", "--json")
+    outcome = run(*command)
+    document, patch = outcome.document, read_patch("found.bankai")
+    assert outcome.code == 0 and document["flips"] == len(patch) > 0 and document["fitness"] > 0
+    assert document["evaluations"] <= 20
+    assert document["heldout"]["probes"] == 3 and document["control"]["probes"] == 3
+    assert document["file_bytes"] == Path("found.bankai").stat().st_size
+    assert "guided:" in outcome.err
+    with open_checkpoint(gguf) as checkpoint:
+        assert state(checkpoint, patch) == "base"
+    info = run("info", "found.bankai", "--json").document
+    assert info["bits"] == run("info", "found.bankai", "--model", gguf, "--json").document["bits"]
+    assert info["manifest"]["strategy"] == "guided" and info["manifest"]["name"] == "found"
+
+
+def test_search_is_reproducible_by_seed(run, gguf: Path, probe_file: Path) -> None:
+    def flips(seed: int) -> object:
+        options = ("--strategy", "greedy", "--budget", 12, "--seed", seed)
+        run("search", gguf, "--target", probe_file, *options, "-o", "p.bankai")
+        return read_patch("p.bankai")
+
+    assert flips(1) == flips(1) != flips(2)
+
+
+def test_search_refuses_bad_probes_before_it_starts(refused, gguf: Path, tmp_path: Path) -> None:
+    line = {"item": "a", "category": "c", "prompt": "same", "answers": [" 1"]}
+    rows = [line | {"id": "a", "split": "target"}, line | {"id": "b", "item": "b", "split": "heldout"}]
+    path = tmp_path / "leak.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "same prompt" in refused("search", gguf, "--target", path, "-o", "p.bankai").err
+    assert not Path("p.bankai").exists()
+
+
+def test_audit_names_bad_probes(run, gguf: Path, probe_file: Path, tmp_path: Path) -> None:
+    outcome = run("probes", "audit", probe_file, "--model", gguf, "--json")
+    assert (outcome.code, outcome.document["errors"]) == (0, 0)
+    row = {"id": "a", "item": "a", "category": "c", "split": "target", "prompt": "x", "answers": [" 1\n2"]}
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text(json.dumps(row) + "\n")
+    outcome = run("probes", "audit", bad, "--model", gguf, "--json")
+    assert (outcome.code, outcome.document["errors"]) == (1, 1)
+    assert outcome.document["findings"][0]["probe_id"] == "a"
+    assert run("probes", "audit", bad, "--model", gguf).out.startswith("error: a: stop-inside: ")

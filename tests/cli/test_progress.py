@@ -1,0 +1,82 @@
+"""Progress: what a search has told, as rare lines or one live line."""
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+
+from bankai.cli import progress
+from bankai.cli.progress import Display, SearchProgress, search_progress
+from bankai.patch import Flip
+from bankai.search import Finished, Pruned, Ranked, Started, Tried, Validated
+
+FLIP = Flip("model.layers.0.mlp.up_proj", 3)
+STARTED = Started(
+    targets=10,
+    solved_targets=1,
+    controls=20,
+    validation=8,
+    solved_validation=2,
+    rows=512,
+    seconds_per_evaluation=0.5,
+)
+EVENTS = [
+    STARTED,
+    Ranked(evaluations=5.4, seconds=1.0),
+    Tried(flip=FLIP, kept=True, fitness=0.25, flips=1, evaluations=6.4, seconds=2.0),
+    Validated(solved=5, total=8, best=True, evaluations=7.0),
+    Tried(flip=FLIP, kept=True, fitness=0.5, flips=2, evaluations=8.0, seconds=3.0),
+    Pruned(flip=FLIP, fitness=0.49, flips=1, evaluations=9.0),
+    Finished(flips=(FLIP,), fitness=0.49, evaluations=9.0, seconds=4.0, reason="nothing left that helps"),
+]
+
+
+def test_state_follows_the_events() -> None:
+    state = SearchProgress("guided", 30)
+    for event in EVENTS[:4]:
+        state.take(event)
+    assert str(state).startswith("1 flips, fitness 0.250, validation 5/8, 7/30 evaluations, ")
+    assert str(state).endswith(" s left")
+    state.take(EVENTS[5])
+    assert (state.flips, state.fitness, state.evaluations) == (1, 0.49, 9.0)
+
+
+def test_time_left_is_pace_times_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    state = SearchProgress("guided", 30)
+    state.take(STARTED)
+    assert state.seconds_left is None
+    clock[0] = 108.0
+    state.take(EVENTS[4])  # 8 evaluations in 8 seconds
+    assert state.seconds_left == pytest.approx(22.0)
+
+
+def test_lines_are_rare(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    with search_progress() as display:
+        display.show("guided", 30, STARTED)
+        for step in range(300):
+            clock[0] += 0.1
+            display.show("guided", 30, EVENTS[2 + step % 3])
+        display.show("guided", 30, EVENTS[-1])
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert captured.out == "" and 4 <= len(lines) <= 5  # the start, one per ten seconds, the end
+    assert lines[0].startswith("guided: 1 of 10 targets solved, 20 controls")
+    assert lines[-1].endswith("nothing left that helps")
+
+
+def test_live_line_in_a_terminal() -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=140)
+    with Progress(TextColumn("{task.description} {task.fields[state]}"), console=console) as bars:
+        display = Display(progress._Live(bars))
+        for event in EVENTS:
+            display.show("guided", 30, event)
+        display.show("greedy", 9, STARTED)
+        assert [task.description for task in bars.tasks] == ["guided", "greedy"]
+        assert bars.tasks[0].finished and not bars.tasks[1].finished
+    assert "1 flips, fitness 0.490" in output.getvalue()

@@ -1,7 +1,7 @@
 """Probes, splits and their JSONL file: one probe a line.
 
-A probe set is sound by construction: ids are unique and the splits share no item where that would leak. Does
-not know: tokenizers, models; whether a probe makes sense for a model is the audit's question.
+A probe set is sound by construction: ids are unique and no item is in two splits. Does not know: tokenizers,
+models; whether a probe makes sense for a model is the audit's question.
 """
 
 from collections import defaultdict
@@ -32,8 +32,6 @@ TEXT_STOP = "\n"
 CHAT_STOP = "<|im_end|>"
 MAX_FILE_BYTES = 64 * 2**20
 Split = Literal["target", "validation", "control", "heldout", "unseen"]
-# Groups of splits that must not share an item: what a search reads must not answer for what it never saw.
-_DISJOINT: tuple[tuple[Split, ...], ...] = (("target", "validation", "heldout"), ("control", "unseen"))
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,7 +78,8 @@ class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 class ProbeSet:
     """Named probes, in order.
 
-    Raises ProbeFormatError when empty, on a repeated id and on an item in two splits that must not share it.
+    An item belongs to one split, with all its phrasings: what a search reads must not answer for what it never
+    saw. Raises ProbeFormatError when empty, on a repeated id and on an item in two splits.
     """
 
     def __init__(self, name: str, probes: Iterable[Probe]) -> None:
@@ -159,12 +158,11 @@ def _check_disjoint(name: str, probes: tuple[Probe, ...]) -> None:
     for probe in probes:
         splits[probe.item].add(probe.split)
     for item, used in splits.items():
-        for rivals in _DISJOINT:
-            shared = [split for split in rivals if split in used]
-            if len(shared) > 1:
-                raise ProbeFormatError(
-                    f"{name}: item {item!r} is in {' and '.join(shared)}; keep all its probes in one of them"
-                )
+        if len(used) > 1:
+            shared = " and ".join(split for split in get_args(Split) if split in used)
+            raise ProbeFormatError(
+                f"{name}: item {item!r} is in {shared}; keep all its probes in one of them"
+            )
 
 
 def _builtin_folder() -> Traversable:

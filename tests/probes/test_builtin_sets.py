@@ -1,0 +1,290 @@
+"""The built-in sets: made by their committed generators, as large as promised, and right.
+
+Answers are checked by other means than made them: slopes by central differences, integrals by the slope of the answer,
+primes by trial division, trigonometric values by floating point, Python by running it.
+"""
+
+import ast
+import math
+import operator
+import re
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from bankai.probes import builtin_probe_sets, load_probe_set
+
+ROOT = Path(__file__).parents[2]
+SETS = ROOT / "src/bankai/probes/sets"
+BONSAI = ("bonsai-arithmetic", "bonsai-calculus", "bonsai-code", "bonsai-knowledge", "bonsai-language")
+NANO = ("arithmetic", "calculus", "elicitable", "knowledge")
+CALCULUS = ("derivative", "second-derivative", "integral", "primality", "trigonometry", "exponential")
+ARITHMETIC = ("addition", "subtraction", "multiplication", "division")
+GOALS = ("target", "validation", "heldout")
+POINTS = (-1.3, 0.4, 0.9)  # where functions are compared; none is a root of all terms
+
+
+def asked(probe):
+    """What the user wrote."""
+    return probe.messages[-1].content if probe.messages else probe.prompt
+
+
+def context(probe):
+    return asked(probe), bool(probe.messages), probe.prefix
+
+
+def goals(name, category):
+    return [p for p in load_probe_set(name) if p.category == category and p.split in GOALS]
+
+
+def value(text, x=math.nan):
+    """A formula as people write it (2x^3, 5x⁴, 3e^{2x}, √3/2, 2^x ln(2)) at x, constant of integration 0."""
+    text = text.strip().removesuffix(".").replace("+ C", "")
+    text = re.sub(r"[²³⁴⁵⁶⁷⁸⁹]", lambda match: f"^{'⁰¹²³⁴⁵⁶⁷⁸⁹'.index(match[0])}", text)
+    text = re.sub(r"√(\d+)", r"sqrt(\1)", text).translate(str.maketrans("{}", "()"))
+    tokens = re.findall(r"\d+\.\d+|\d+|sqrt|ln|[xe]|[-+*/^()]", text)
+    assert "".join(tokens) == text.replace(" ", ""), f"cannot read {text!r}"
+    code = ""
+    for before, token in zip([None, *tokens], tokens, strict=False):
+        ends = before is not None and (before in ("x", "e", ")") or before[0].isdigit())
+        begins = token in ("x", "e", "(", "sqrt", "ln") or token[0].isdigit()
+        code += ("*" if ends and begins else "") + ("**" if token == "^" else token)
+    return eval(code, {"x": x, "e": math.e, "sqrt": math.sqrt, "ln": math.log})
+
+
+def slope(text, x, step=1e-5):
+    return (value(text, x + step) - value(text, x - step)) / (2 * step)
+
+
+def curvature(text, x, step=1e-3):
+    return (value(text, x + step) - 2 * value(text, x) + value(text, x - step)) / step**2
+
+
+def agree(left, right, tolerance):
+    """At every point, relative to the size of the values."""
+    pairs = [(left(x), right(x)) for x in POINTS]
+    return all(abs(a - b) <= tolerance * max(1, abs(a), abs(b)) for a, b in pairs)
+
+
+@pytest.mark.parametrize(("model", "names"), [("nano", NANO), ("bonsai", BONSAI)])
+def test_generator_writes_the_committed_files(tmp_path, model, names):
+    script = ROOT / "models" / model / "probe_sets.py"
+    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, capture_output=True)
+    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(names)
+    for name in names:
+        assert (tmp_path / f"{name}.jsonl").read_bytes() == (SETS / f"{name}.jsonl").read_bytes(), name
+
+
+def test_every_built_in_set_is_known_here():
+    assert builtin_probe_sets() == tuple(sorted(NANO + BONSAI))
+
+
+@pytest.mark.parametrize("name", NANO + BONSAI)
+def test_no_prompt_is_asked_twice(name):
+    counts = Counter(context(probe) for probe in load_probe_set(name))
+    assert [prompt for prompt, count in counts.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("name", BONSAI)
+def test_files_stay_small(name):
+    assert (SETS / f"{name}.jsonl").stat().st_size < 150_000
+
+
+@pytest.mark.parametrize(
+    ("name", "categories", "fewest"),
+    [("bonsai-calculus", CALCULUS, 30), ("bonsai-arithmetic", ARITHMETIC, 15)],
+)
+def test_goals_are_as_large_as_promised(name, categories, fewest):
+    probes = load_probe_set(name)
+    assert {probe.category for probe in probes if probe.split in GOALS} == set(categories)
+    assert sum(probe.split in GOALS for probe in probes) >= 60
+    for category in categories:
+        mine = goals(name, category)
+        shares = Counter(probe.split for probe in mine)
+        assert len(mine) >= fewest
+        assert len({asked(probe).split(":")[0] for probe in mine}) > 2  # more than one way to ask
+        assert any(probe.messages for probe in mine) and any(probe.prompt for probe in mine)
+        for split, share in (("target", 0.5), ("validation", 0.15), ("heldout", 0.35)):
+            assert abs(shares[split] / len(mine) - share) < 0.03
+
+
+@pytest.mark.parametrize("name", ["bonsai-calculus", "bonsai-arithmetic"])
+def test_sets_carry_all_controls(name):
+    probes = load_probe_set(name)
+    kept = [probe for probe in probes if probe.split in ("control", "unseen")]
+    alone = [
+        probe for part in ("code", "knowledge", "language") for probe in load_probe_set(f"bonsai-{part}")
+    ]
+    assert sorted(probe.id for probe in kept) == sorted(probe.id for probe in alone)
+    assert {probe.category for probe in kept} == {"code", "knowledge", "language"}
+    assert min(len(probes.split("control")), len(probes.split("unseen"))) >= 120
+
+
+@pytest.mark.parametrize("name", BONSAI)
+def test_answers_can_stand_where_they_are_asked_for(name):
+    for probe in load_probe_set(name):
+        assert probe.stop == ("<|im_end|>" if probe.messages else "\n")
+        assert len(set(probe.answers)) == len(probe.answers)
+        assert not any(probe.stop in answer or answer != answer.rstrip() for answer in probe.answers)
+        assert probe.distractor not in probe.answers
+        before = f"{probe.prompt or ''}{probe.prefix}"
+        glued = [answer for answer in probe.answers if not answer.startswith(" ")]
+        assert not before.endswith(" ") and (before.endswith("\n") or not glued), probe.id
+
+
+@pytest.mark.parametrize("name", BONSAI)
+def test_no_example_gives_another_item_away(name):
+    """An earlier line of one prompt answers no other probe."""
+    probes = load_probe_set(name)
+    counts = Counter(p.prompt.splitlines()[-1] for p in probes if p.prompt)
+    last_lines = [line for line, count in counts.items() if count == 1]  # not a bare "Answer:"
+    for probe in probes:
+        for line in (probe.prompt or "").splitlines()[:-1]:
+            answered = [asking for asking in last_lines if line.startswith(f"{asking} ")]
+            assert answered == [], f"{probe.id} shows {line!r}"
+
+
+def function_of(probe):
+    """The function in the question, which must be the item's."""
+    function = probe.item.partition("/")[2].partition(" from ")[0]
+    typed = re.sub(r"[²³⁴⁵⁶⁷⁸⁹]", lambda match: f"^{'⁰¹²³⁴⁵⁶⁷⁸⁹'.index(match[0])}", asked(probe))
+    whole = rf"(?<=[ (])(?<![-+*^] ){re.escape(function)}(?=[?),.\n]| with | twice| from )"
+    assert re.search(whole, typed), f"{probe.id} does not ask for {function!r}"
+    return function
+
+
+@pytest.mark.parametrize("category", ["derivative", "exponential"])
+def test_derivatives_are_slopes(category):
+    for probe in goals("bonsai-calculus", category):
+        f = function_of(probe)
+        for answer in probe.answers:
+            # Central differences err by step² f'''/6, here below 1e-6 of the value.
+            assert agree(lambda x, a=answer: value(a, x), lambda x, f=f: slope(f, x), 1e-5), (
+                probe.id,
+                answer,
+            )
+        assert not agree(lambda x, d=probe.distractor: value(d, x), lambda x, f=f: slope(f, x), 1e-3), (
+            probe.id
+        )
+
+
+def test_second_derivatives_are_curvatures():
+    for probe in goals("bonsai-calculus", "second-derivative"):
+        f = function_of(probe)
+        for answer in probe.answers:
+            assert agree(lambda x, a=answer: value(a, x), lambda x, f=f: curvature(f, x), 1e-4), (
+                probe.id,
+                answer,
+            )
+        wrong = probe.distractor
+        assert not agree(lambda x, d=wrong: value(d, x), lambda x, f=f: curvature(f, x), 1e-3), probe.id
+
+
+def test_integrals_have_the_function_as_slope():
+    indefinite = [p for p in goals("bonsai-calculus", "integral") if p.item.startswith("integral/")]
+    assert len(indefinite) >= 30
+    for probe in indefinite:
+        f = function_of(probe)
+        assert any("+ C" in answer for answer in probe.answers)
+        assert any("C" not in answer for answer in probe.answers)
+        for answer in probe.answers:
+            assert agree(lambda x, a=answer: slope(a, x), lambda x, f=f: value(f, x), 1e-5), (
+                probe.id,
+                answer,
+            )
+        assert not agree(lambda x, d=probe.distractor: slope(d, x), lambda x, f=f: value(f, x), 1e-3), (
+            probe.id
+        )
+
+
+def test_definite_integrals_are_areas():
+    definite = [p for p in goals("bonsai-calculus", "integral") if p.item.startswith("definite-integral/")]
+    assert definite
+    for probe in definite:
+        f = function_of(probe)
+        a, b = map(int, re.search(r"from (?:x = )?(\d) to (?:x = )?(\d)", asked(probe)).groups())
+        assert probe.item.endswith(f" from {a} to {b}")
+        steps = 400  # Simpson: error below 1e-7 for these powers
+        xs = [a + (b - a) * i / steps for i in range(steps + 1)]
+        weights = [1, *([4, 2] * (steps // 2))[: steps - 1], 1]
+        area = sum(w * value(f, x) for w, x in zip(weights, xs, strict=True)) * (b - a) / steps / 3
+        for answer in probe.answers:
+            assert float(answer) == pytest.approx(area, abs=1e-4), probe.id
+        assert probe.distractor is None or abs(float(probe.distractor) - area) > 0.5
+
+
+def test_primes_are_primes():
+    by_split = defaultdict(Counter)
+    for probe in goals("bonsai-calculus", "primality"):
+        n = int(probe.item.partition("/")[2])
+        assert re.findall(r"\d+", f"{asked(probe)}{probe.prefix}")[-1] == str(n)
+        is_prime = all(n % divisor for divisor in range(2, n))
+        right = {"yes", "prime"} if is_prime else {"no", "composite"}
+        assert {answer.strip(" .").lower() for answer in probe.answers} <= right
+        assert probe.distractor.strip().lower() in {"yes", "prime", "no", "composite"} - right
+        assert all(word in asked(probe).lower() for word in right & {probe.answers[0].strip().lower()})
+        by_split[probe.split][is_prime] += 1
+    for counts in by_split.values():  # a constant answer is right for half of them
+        assert abs(counts[True] - counts[False]) <= 1
+
+
+def angle(text):
+    """Degrees or radians, in radians."""
+    if text.endswith("°"):
+        return math.radians(float(text[:-1]))
+    top, _, bottom = text.partition("/")
+    if "π" not in top:
+        return float(top)
+    factor = {"": 1, "-": -1}.get(top[:-1]) or float(top[:-1])
+    return factor * math.pi / float(bottom or 1)
+
+
+def test_trigonometric_values_are_exact():
+    for probe in goals("bonsai-calculus", "trigonometry"):
+        name, inside = re.findall(r"(sin|cos|tan)\(([^)]*)\)", asked(probe))[-1]
+        right = getattr(math, name)(angle(inside))
+        item_name, item_angle = re.fullmatch(r"trigonometry/(\w+)\((.*)\)", probe.item).groups()
+        assert item_name == name and angle(item_angle) == pytest.approx(angle(inside))
+        for answer in probe.answers:
+            assert value(answer) == pytest.approx(right, abs=1e-9), (probe.id, answer)
+        assert value(probe.distractor) != pytest.approx(right, abs=0.1), probe.id
+
+
+OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": Fraction}
+WORDS = {"plus": "+", "minus": "-", "times": "*", "divided by": "/"}
+
+
+@pytest.mark.parametrize("category", ARITHMETIC)
+def test_arithmetic_is_right(category):
+    for probe in goals("bonsai-arithmetic", category):
+        found = re.findall(r"(\d+) ([-+*/]|plus|minus|times|divided by) (\d+)", asked(probe))[-1]
+        a, sign, b = int(found[0]), WORDS.get(found[1], found[1]), int(found[2])
+        assert probe.item == f"{category}/{a} {sign} {b}"
+        right = OPERATIONS[sign](a, b)
+        assert all(Fraction(answer.strip(" .")) == right for answer in probe.answers)
+        assert int(probe.distractor) != right
+
+
+def test_published_examples_are_targets():
+    targets = {p.item for name in BONSAI[:2] for p in load_probe_set(name).split("target")}
+    assert {
+        "derivative/x^4 + 3x^2",
+        "second-derivative/x^4",
+        "addition/2 + 2",
+        "multiplication/7 * 8",
+    } <= targets
+
+
+def test_python_lines_compile_and_values_are_right():
+    for probe in load_probe_set("bonsai-code"):
+        if probe.item.startswith("python-line/"):
+            for answer in probe.answers:
+                ast.parse(f"{probe.prompt}{answer}\n")
+        else:
+            expression = probe.item.partition("/")[2]
+            assert probe.prompt.endswith(f">>> {expression}\n")
+            assert [ast.literal_eval(answer) for answer in probe.answers] == [eval(expression)]

@@ -87,7 +87,7 @@ def join_terms(parts: list[str]) -> str:
 
 
 def write(terms: Terms) -> str:
-    return join_terms([power_text(c, p) for c, p in terms]) or "0"
+    return join_terms([power_text(c, p) for c, p in terms])
 
 
 def superscript(text: str) -> str:

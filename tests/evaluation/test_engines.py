@@ -22,7 +22,8 @@ from bankai.model import ModelBinaryTensors
 from bankai.patch import Flip, Patch, bind, write_patch
 from bankai.probes import Message, Probe, ProbeSet
 
-YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 64}
+# Both ends of YaRN's ramp lie inside the 32 pairs of a head.
+YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 4096}
 LINEAR = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.0}
 VARIANTS = {
     "untied": {},

@@ -13,7 +13,8 @@ from bankai.model import BinaryLinear, ModelBinaryTensors, PackedWeight, flip, l
 from bankai.patch import Flip
 from bankai.patch.binding import digest, fingerprint
 
-YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 64}
+# Both ends of YaRN's ramp lie inside the 32 pairs of a head.
+YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 4096}
 VARIANTS = {"untied": {}, "tied": {"tie_word_embeddings": True}, "yarn": {"rope_parameters": YARN}}
 # Activations here are of order 1 to 10; float32 sums of 128 to 256 terms in another order stay far below.
 TOLERANCE = 1e-4

@@ -92,13 +92,19 @@ def test_distractor_is_ranked_where_it_parts_from_the_answer(loaded):
         order = (
             model(**tokenizer("the question is", return_tensors="pt")).logits[0, -1].argsort(descending=True)
         )
-    # Printable ASCII so that each token is a text of its own.
-    ranked = [(rank, tokenizer.decode([i])) for rank, i in enumerate(order.tolist(), 1) if 48 <= i < 58]
+    # Printable ASCII, whose ids in this tokenizer are their codes; those that do not merge with what follows.
+    ranked = [(rank, chr(i)) for rank, i in enumerate(order.tolist(), 1) if 33 <= i < 127]
+    ranked = [
+        (rank, text) for rank, text in ranked if tokenizer(f"is{text}\n")["input_ids"][-2:] == [ord(text), 10]
+    ]
     for rank, text in ranked:
         answer = next(other for _, other in ranked if other != text)
         found = kinds(loaded, probe(answers=(answer,), distractor=text))
         assert found == ([("a", "far-distractor", "warning")] if rank > FAR_RANK else [])
-    assert any(rank > FAR_RANK for rank, _ in ranked)
+    ranks = [rank for rank, _ in ranked]
+    # Close to the limit on both sides, or the test would not know the limit.
+    assert any(FAR_RANK - 5 <= rank <= FAR_RANK for rank in ranks), ranks
+    assert any(FAR_RANK < rank <= FAR_RANK + 5 for rank in ranks), ranks
 
 
 def test_near_distractor_is_sound(loaded):
@@ -116,3 +122,26 @@ def test_near_distractor_is_sound(loaded):
 def test_many_faults_are_counted(loaded):
     with pytest.raises(AuditError, match="found 7 faults.*and 2 more"):
         require_sound(*loaded, [probe(str(i), f"what {i} is ", answers=("to",)) for i in range(7)])
+
+
+def test_distractor_parts_from_the_alternate_it_follows_longest(loaded):
+    model, tokenizer = loaded
+    ids = tokenizer("the question is")["input_ids"]
+
+    def ranked(text):
+        """Printable ASCII after the prompt and `text`, likeliest first."""
+        with torch.no_grad():
+            order = (
+                model(torch.tensor([[*ids, *text.encode()]])).logits[0, -1].argsort(descending=True).tolist()
+            )
+        return [chr(i) for i in order if 33 <= i < 127], order
+
+    likely, order = ranked("")
+    first, other = likely[0], likely[1]
+    assert order.index(ord(first)) < FAR_RANK
+    after, order = ranked(first)
+    assert order.index(ord(after[-1])) >= FAR_RANK
+    distractor, longest = first + after[-1], first + after[0]
+    assert kinds(loaded, probe(answers=(other,), distractor=distractor)) == []
+    found = kinds(loaded, probe(answers=(longest, other), distractor=distractor))
+    assert found == [("a", "far-distractor", "warning")]

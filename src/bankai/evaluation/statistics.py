@@ -19,7 +19,7 @@ def mcnemar_exact(fixed: int, broke: int) -> float:
     for k in range(min(fixed, broke) + 1):
         tail += ways
         ways = ways * (n - k) // (k + 1)
-    return min(1.0, 2 * tail / 2**n)
+    return min(1.0, 2 * tail / (1 << n))
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:

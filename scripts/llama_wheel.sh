@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 pin=$(grep -i '^llama[-_]cpp[-_]python==' constraints.txt)
 features=$( { grep -m1 -E '^(flags|Features)' /proc/cpuinfo 2>/dev/null || sysctl -n machdep.cpu.brand_string; } \
     | tr ' ' '\n' | sort | cksum | cut -d' ' -f1)
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/bankai/wheels/${pin#*==}-$(uname -s)-$(uname -m)-$features
+cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/bankai/wheels/${pin#*==}-$(uname -s)-$(uname -m)-$features
 
 find_wheel() { find "$cache" -maxdepth 1 -name 'llama_cpp_python-*.whl' 2>/dev/null | head -n 1; }
 

@@ -2,8 +2,7 @@
 #
 #   PYTHON    the interpreter that the environment is made from, 3.11 or newer
 #   VENV      where the environment lives
-#   PIP_ARGS  passed to every `pip install`; on Linux without a GPU
-#             PIP_ARGS='--extra-index-url https://download.pytorch.org/whl/cpu' saves gigabytes of CUDA
+#   PIP_ARGS  passed to every `pip install`, such as the index of PyTorch's CPU builds
 #   THREADS   threads of every test run
 
 PYTHON   ?= python3
@@ -36,7 +35,7 @@ lint: $(VENV)/.lint
 
 # Retrains the embedded model from nothing; up to 90 minutes on 2 cores.
 nano: $(VENV)/.demo
-	$(BIN)/python models/nano/train.py
+	$(BIN)/python models/nano/train.py --out build/nano.gguf
 
 docs: $(VENV)/.demo
 	$(BIN)/python docs/make_cli_page.py

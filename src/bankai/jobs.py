@@ -4,10 +4,12 @@ Nothing here prints; progress goes to a listener that is given every event. Need
 """
 
 import math
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 ELICITABLE, LIMITED = "elicitable", "arithmetic"  # the built-in sets of both kinds of failure
+DEMO_TARGETS, DEMO_CONTROLS = 60, 120
 Listener = Callable[[str, int, Event], None]
 
 
@@ -62,6 +65,25 @@ class Task:
         reported = (*heldout.split("heldout"), *control.split("unseen"))
         read = (*searched.targets, *searched.validation, *searched.controls)
         return cls(searched, ProbeSet(target.name, (*read, *reported)))
+
+    def drawn(self, targets: int, controls: int, seed: int) -> "Task":
+        """The same task with a random part of what the search reads, in equal numbers of every category."""
+        rng, searched = random.Random(seed), self.searched
+        fewer = replace(
+            searched,
+            targets=_drawn(searched.targets, targets, rng),
+            controls=_drawn(searched.controls, controls, rng),
+        )
+        return replace(self, searched=fewer)
+
+
+def _drawn(probes: Sequence[Probe], count: int, rng: random.Random) -> tuple[Probe, ...]:
+    """`count` probes, going round the categories."""
+    by_category: dict[str, list[Probe]] = {}
+    for probe in rng.sample(probes, len(probes)):
+        by_category.setdefault(probe.category, []).append(probe)
+    rounds = zip_longest(*by_category.values())
+    return tuple(probe for row in rounds for probe in row if probe is not None)[:count]
 
 
 class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +143,7 @@ class Bench:
 
     def __init__(self, source: str | Path) -> None:
         self.name = Path(source).name
-        self.model, self.tokenizer = load(source)
+        self.model, self.tokenizer = load(source, dense=True)
 
     def search(self, task: Task, settings: SearchSettings, listen: Listener) -> Finished:
         """Run one search to its end. Raises AuditError when there is nothing to search with."""
@@ -193,11 +215,13 @@ def run_demo(
 ) -> DemoResult:
     """Find a patch for the elicitable failures of `nano`, write it to `out`, and measure what it did.
 
-    The original greedy loop gets as many full evaluations as the guided search spent.
+    The seed draws the targets and controls that the search reads from those of the set. The original greedy
+    loop gets as many full evaluations as the guided search spent.
     """
     start = time.monotonic()
     check_output(out)
-    task, bench = Task.of(load_probe_set(ELICITABLE)), Bench(model)
+    task = Task.of(load_probe_set(ELICITABLE)).drawn(DEMO_TARGETS, DEMO_CONTROLS, seed)
+    bench = Bench(model)
     guided = SearchSettings(strategy="guided", budget=budget, seed=seed)
     found = _search(bench, out, task, guided, listen)
     patch = read_patch(out)

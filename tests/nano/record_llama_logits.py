@@ -18,7 +18,7 @@ from bankai.patch import read_patch
 from bankai.probes.encode import encode
 from bankai.store import apply_patch
 
-STEP = 60
+STEP = 90
 
 
 def recordings(model: str | Path) -> Iterator[NDArray[np.float16]]:

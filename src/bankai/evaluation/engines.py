@@ -81,7 +81,7 @@ class LlamaEngine(_SequenceEngine):
                 raise UnsupportedModelError(
                     f"llama.cpp reads GGUF; run `bankai convert {source} model.gguf` first"
                 )
-            self._path = checkpoint.path
+            self.path = checkpoint.path
             self.tokenizer = make_tokenizer(checkpoint.tokenizer())
         self._llama: Any = None
         self._open(512)
@@ -102,7 +102,7 @@ class LlamaEngine(_SequenceEngine):
                 "the llama engine needs llama-cpp-python; install it with pip install 'bankai[llama]'"
             ) from error
         self._llama = Llama(
-            str(self._path),
+            str(self.path),
             n_ctx=context,
             n_threads=self._threads,
             n_threads_batch=self._threads,

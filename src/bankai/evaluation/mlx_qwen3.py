@@ -45,7 +45,7 @@ class MlxQwen3:
         self._config = checkpoint.config
         self._packed = {name: _Packed(checkpoint.binary(name)) for name in checkpoint.binary_names()}
         self._norms = {name: mx.array(np.array(checkpoint.dense(name))) for name in checkpoint.dense_names()}
-        self._frequencies, self._amplitude = rope_frequencies(self._config)
+        self._frequencies, self._amplitude = _rope_frequencies(self._config)
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Next-token logits after every token: [tokens, vocab]."""
@@ -89,7 +89,7 @@ class MlxQwen3:
         return mx.concatenate([left * cos - right * sin, right * cos + left * sin], axis=-1)
 
 
-def rope_frequencies(config: Mapping[str, Any]) -> tuple[mx.array, float]:
+def _rope_frequencies(config: Mapping[str, Any]) -> tuple[mx.array, float]:
     """Angle per position [head_dim / 2] and amplitude; YaRN as in Peng et al. (2023), sections 3.2 to 3.4."""
     rope, dim = config["rope_parameters"], config["head_dim"]
     base = rope["rope_theta"]

@@ -16,7 +16,7 @@ from bankai.search.attribution import row_effects
 from bankai.search.events import Event, Pruned, Ranked, Tried, Validated
 from bankai.search.problem import Problem
 
-__all__ = ["guided", "ranked_rows"]
+__all__ = ["MINIMUM_SHARE", "guided", "prune", "ranked_rows"]
 
 CANDIDATES = 24  # checked exactly per round
 PATIENCE = 2  # rounds without a better validation

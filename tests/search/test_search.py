@@ -181,6 +181,17 @@ def probe_fitness(problem: Problem, row: Flip) -> float:
     return fitness
 
 
+def test_the_end_is_explained(damaged) -> None:
+    model, tokenizer, probes = damaged
+
+    def reason(**settings: int | str) -> str:
+        return [*run_search(model, tokenizer, probes, SearchSettings(**settings))][-1].reason
+
+    assert reason(budget=5) == "budget spent"  # less than one attribution and one trial
+    assert reason(budget=10, strategy="greedy") == "budget spent"
+    assert reason(budget=5000) == "no candidate helps"
+
+
 def test_a_search_without_targets_is_refused(damaged) -> None:
     model, tokenizer, probes = damaged
     with pytest.raises(AuditError, match="target"):

@@ -7,7 +7,7 @@ state is the reference.
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 
@@ -22,8 +22,8 @@ PROJECTIONS = ("gate_proj", "up_proj")
 SCREENED = 2
 
 
-def greedy(problem: Problem, budget: int, rng: random.Random) -> Iterator[Event]:
-    """Spend `budget` evaluations; leaves the kept flips on."""
+def greedy(problem: Problem, budget: int, rng: random.Random) -> Generator[Event, None, str]:
+    """Spend `budget` evaluations; leaves the kept flips on. Returns why it ended."""
     rows = list(mlp_rows(problem.model, PROJECTIONS))
     cumulative = torch.tensor(row_scales(problem.model, rows)).cumsum(0).tolist()
     start = time.monotonic()
@@ -33,6 +33,7 @@ def greedy(problem: Problem, budget: int, rng: random.Random) -> Iterator[Event]
         yield Tried(
             flip, kept, problem.fitness, len(problem.flips), problem.evaluations, time.monotonic() - start
         )
+    return "budget spent"
 
 
 def _passes_screening(problem: Problem, flip: Flip) -> bool:

@@ -7,7 +7,7 @@ best validated state and prunes the flips that no longer earn their place.
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import torch
 
@@ -41,12 +41,16 @@ def ranked_rows(problem: Problem) -> list[tuple[float, Flip]]:
     return sorted(ranked, key=lambda pair: (-pair[0], pair[1]))
 
 
-def guided(problem: Problem, budget: int, rng: random.Random) -> Iterator[Event]:
-    """Spend at most `budget` evaluations; leaves the best flips on. Deterministic: `rng` is not used."""
+def guided(problem: Problem, budget: int, rng: random.Random) -> Generator[Event, None, str]:
+    """Spend at most `budget` evaluations; leaves the best flips on. Deterministic: `rng` is not used.
+
+    Returns why it ended.
+    """
     start = time.monotonic()
     best: tuple[tuple[int, float], frozenset[Flip]] = (problem.validate(), problem.flips)
     stale, limit = 0, budget * (1 - PRUNE_RESERVE)
-    while stale < PATIENCE and problem.evaluations + ATTRIBUTION_COST < limit:
+    reason = "budget spent"
+    while problem.evaluations + ATTRIBUTION_COST + 1 <= limit:
         ranked = ranked_rows(problem)
         yield Ranked(problem.evaluations, time.monotonic() - start)
         kept = 0
@@ -63,11 +67,13 @@ def guided(problem: Problem, budget: int, rng: random.Random) -> Iterator[Event]
         if better:
             best = validated, problem.flips
         yield Validated(validated[0], problem.validation.probes, better, problem.evaluations)
-        if not kept:
+        if not kept or stale == PATIENCE:
+            reason = "validation stopped improving" if kept else "no candidate helps"
             break
     if problem.flips != best[1]:
         problem.move_to(best[1])
     yield from prune(problem, budget)
+    return reason
 
 
 def _try(problem: Problem, flip: Flip, start: float) -> Tried:

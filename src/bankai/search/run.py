@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from bankai.search.rows import mlp_rows
 
 __all__ = ["STRATEGIES", "SearchSettings", "make_patch", "run_search"]
 
-Strategy = Callable[[Problem, int, random.Random], Iterator[Event]]
+Strategy = Callable[[Problem, int, random.Random], Generator[Event, None, str]]
 STRATEGIES: dict[str, Strategy] = {"greedy": greedy, "guided": guided}
 
 
@@ -44,10 +44,8 @@ def run_search(
     start = time.monotonic()
     with Problem(model, tokenizer, probes, settings.penalty) as problem:
         yield _started(problem)
-        reason = "budget spent"
-        yield from STRATEGIES[settings.strategy](problem, settings.budget, random.Random(settings.seed))
-        if problem.evaluations + 1 <= settings.budget:
-            reason = "nothing left that helps"
+        strategy = STRATEGIES[settings.strategy]
+        reason = yield from strategy(problem, settings.budget, random.Random(settings.seed))
         flips, fitness = tuple(sorted(problem.flips)), problem.fitness
         work = problem.evaluations
     yield Finished(flips, fitness, work, time.monotonic() - start, reason)

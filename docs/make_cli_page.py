@@ -16,9 +16,9 @@ HEAD = """\
 
 Written by `make docs` from `--help`; do not edit.
 
-Exit codes: 0 done; 1 from `status` when the bits are foreign, and from `probes audit` when a probe is bad;
-2 a wrong argument or file, told in one line on stderr, `--json` or not (stdout then stays empty); 130
-interrupted.
+Exit codes: 0 done; 1 from `status` when the bits are foreign, from `probes audit` when a probe is bad, and from
+`search` and `demo` when no patch was found (nothing is written); 2 a wrong argument or file, told in one line on
+stderr, `--json` or not (stdout then stays empty); 130 interrupted.
 """
 
 
@@ -30,7 +30,8 @@ def page() -> str:
 
 def helps(node: typer.core.TyperGroup, name: str, parent: typer.Context | None) -> list[tuple[str, str]]:
     """(name, help) of a command and of everything below it."""
-    context = typer.Context(node, info_name=name.rpartition(" ")[2], parent=parent, terminal_width=WIDTH)
+    settings = node.context_settings | {"terminal_width": WIDTH}
+    context = typer.Context(node, info_name=name.rpartition(" ")[2], parent=parent, **settings)
     found = [(name, node.get_help(context).rstrip())]
     for child in getattr(node, "list_commands", lambda _: ())(context):
         found += helps(node.get_command(context, child), f"{name} {child}", context)

@@ -21,7 +21,7 @@ from bankai.evaluation.scoring import score_probes
 from bankai.files import check_output
 from bankai.model import ModelBinaryTensors, load, patched
 from bankai.model.generation import stream
-from bankai.patch import Manifest, Patch, encode, payload_bytes, read_patch, write_patch
+from bankai.patch import Manifest, Patch, encode, payload_bytes, write_patch
 from bankai.probes import Probe, ProbeSet, load_probe_set
 from bankai.probes.audit import Finding, audit, require_sound
 from bankai.probes.encode import context_ids
@@ -89,10 +89,11 @@ def _drawn(probes: Sequence[Probe], count: int, rng: random.Random) -> tuple[Pro
 class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
     """One search: `heldout` and `control` (unseen controls) are None where the sets have no such probes.
 
-    `bare_bytes` is the patch file without its manifest; `warnings` of the audit do not stop a search.
+    `bare_bytes` is the patch file without its manifest; `warnings` of the audit do not stop a search. A search
+    that found no flips wrote no file: `patch` is None and `file_bytes` 0.
     """
 
-    patch: str
+    patch: str | None
     flips: int
     payload_bytes: int
     bare_bytes: int
@@ -118,10 +119,11 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
 class DemoResult(msgspec.Struct, frozen=True, kw_only=True):
     """`heldout`: what the model can do but does not show; `limited`: what it cannot; `control`: unseen ones.
 
-    `evaluations` are those of the guided search; the greedy one was given as many.
+    `evaluations` are those of the guided search; the greedy one was given as many. `patch` is None when no
+    flips were found: then no file was written.
     """
 
-    patch: str
+    patch: str | None
     model: str
     seed: int
     flips: int
@@ -178,14 +180,17 @@ def search_file(
 ) -> SearchResult:
     """Search a patch for a model, measure it on held-out probes and unseen controls, and write it to `out`.
 
-    Raises AuditError when the probes would make the search meaningless, StoreError when `out` cannot be
-    written.
+    Nothing is written when nothing was found. Raises AuditError when the probes would make the search
+    meaningless, StoreError when `out` cannot be written.
     """
     check_output(out)
-    return _search(Bench(source), out, task, settings, listen)
+    _, result = _search(Bench(source), out, task, settings, listen)
+    return result
 
 
-def _search(bench: Bench, out: Path, task: Task, settings: SearchSettings, listen: Listener) -> SearchResult:
+def _search(
+    bench: Bench, out: Path, task: Task, settings: SearchSettings, listen: Listener
+) -> tuple[Patch, SearchResult]:
     start = time.monotonic()
     warnings = require_sound(bench.model, bench.tokenizer, task.whole)
     finished = bench.search(task, settings, listen)
@@ -194,12 +199,12 @@ def _search(bench: Bench, out: Path, task: Task, settings: SearchSettings, liste
     results = _results(finished, heldout=heldout, control=control)
     manifest = _manifest(patch, bench, task, settings, name=out.stem, results=results)
     patch = replace(patch, manifest=manifest)
-    return SearchResult(
-        patch=str(out),
+    return patch, SearchResult(
+        patch=str(out) if patch else None,
         flips=len(patch),
         payload_bytes=payload_bytes(patch),
         bare_bytes=len(encode(patch, manifest=False)),
-        file_bytes=write_patch(patch, out),
+        file_bytes=write_patch(patch, out) if patch else 0,
         fitness=finished.fitness,
         evaluations=finished.evaluations,
         seconds=time.monotonic() - start,
@@ -223,8 +228,7 @@ def run_demo(
     task = Task.of(load_probe_set(ELICITABLE)).drawn(DEMO_TARGETS, DEMO_CONTROLS, seed)
     bench = Bench(model)
     guided = SearchSettings(strategy="guided", budget=budget, seed=seed)
-    found = _search(bench, out, task, guided, listen)
-    patch = read_patch(out)
+    patch, found = _search(bench, out, task, guided, listen)
     greedy = SearchSettings(strategy="greedy", budget=math.ceil(found.evaluations), seed=seed)
     rival = bench.search(task, greedy, listen)
     return DemoResult(

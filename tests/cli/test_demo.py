@@ -38,6 +38,13 @@ def test_demo_reports_what_it_wrote(document) -> None:
 
 
 def test_demo_for_people(run) -> None:
-    text = run("demo", "--budget", 8, "-o", "other.bankai", "--seed", 1).out
+    text = run("demo", "--budget", 12, "-o", "other.bankai", "--seed", 1).out
     assert "Held-out probes" in text and "capability-limited" in text and "Unseen controls" in text
     assert "other.bankai" in text and "seed 1" in text and Path("other.bankai").exists()
+
+
+def test_demo_that_finds_nothing_writes_nothing(run) -> None:
+    """One evaluation is less than one try."""
+    outcome = run("demo", "--budget", 1, "-o", "none.bankai")
+    assert (outcome.code, outcome.out) == (1, "") and not Path("none.bankai").exists()
+    assert outcome.err.splitlines()[-1].startswith("no patch found; ")

@@ -21,13 +21,29 @@ def test_help(run, command: list[str]) -> None:
     assert outcome.out.startswith(" ".join(["Usage: bankai", *command]))
 
 
+@pytest.mark.parametrize("command", [[], ["info"], ["probes"], ["probes", "audit"]], ids=" ".join)
+def test_short_option(run, command: list[str]) -> None:
+    assert run(*command, "-h").out == run(*command, "--help").out
+
+
+def test_summaries_are_whole_at_80_columns(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = run("--help").out
+    rows = text.split("Commands:\n")[1].splitlines()
+    assert len(rows) == len(COMMANDS) and "..." not in text.split("Commands:")[1]
+    assert all(len(row.split(maxsplit=1)[1]) <= 60 for row in rows)
+
+
 def test_every_command_takes_json(run) -> None:
     for name in COMMANDS:
         assert "--json" in run(*name.split(), *(["audit"] if name == "probes" else []), "--help").out, name
 
 
 def test_nothing_asked_shows_the_help(run) -> None:
-    assert run().out == run("--help").out
+    for command in ([], ["probes"]):
+        outcome = run(*command)
+        assert (outcome.code, outcome.err, outcome.out) == (0, "", run(*command, "--help").out)
+        assert outcome.out.count("\n") > 5
 
 
 def test_version(run) -> None:

@@ -1,6 +1,9 @@
 """generate, eval, search, probes audit: commands that compute with a model."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,7 +57,8 @@ def test_eval_counts_what_the_library_counts(run, gguf: Path, patch: Path, probe
 
 def test_eval_without_a_patch(run, gguf: Path, probe_file: Path) -> None:
     document = run("eval", gguf, "--probes", probe_file, "--json").document
-    assert document["probes"] == 3 and document["solved"] == 0
+    assert set(document) == {"probes", "base", "categories"} and document["probes"] == 3
+    assert document["base"]["solved"] == document["categories"]["even"]["base"]["solved"] == 0
     assert "all" in run("eval", gguf, "--probes", probe_file).out
 
 
@@ -89,6 +93,47 @@ def test_search_is_reproducible_by_seed(run, gguf: Path, probe_file: Path) -> No
     assert flips(1) == flips(1) != flips(2)
 
 
+@pytest.mark.parametrize("json_", [[], ["--json"]], ids=["text", "json"])
+def test_search_that_finds_nothing_writes_nothing(
+    run, gguf: Path, probe_file: Path, json_: list[str]
+) -> None:
+    """One evaluation is less than one try."""
+    outcome = run("search", gguf, "--target", probe_file, "--budget", 1, "-o", "none.bankai", *json_)
+    assert outcome.code == 1 and not Path("none.bankai").exists()
+    assert outcome.err.splitlines()[-1] == "no patch found: budget spent; nothing written"
+    if json_:
+        assert outcome.document["flips"] == 0 and outcome.document["patch"] is None
+    else:
+        assert outcome.out == ""
+
+
+def test_search_warns_of_absent_splits(run, gguf: Path, probe_file: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.jsonl"
+    lines = probe_file.read_text().splitlines(keepends=True)
+    bare.write_text("".join(line for line in lines if '"split":"target"' in line))
+    err = run("search", gguf, "--target", bare, "--budget", 1, "-o", "p.bankai").err
+    warnings = [line for line in err.splitlines() if line.startswith("warning: no ")]
+    assert [line.split(":")[1] for line in warnings] == [
+        " no controls",
+        " no validation probes",
+        " no held-out probes",
+        " no unseen controls",
+    ]
+    assert "warning" not in run("search", gguf, "--target", probe_file, "--budget", 1, "-o", "p.bankai").err
+
+
+def test_interrupted_search_writes_nothing(gguf: Path, probe_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "p.bankai"
+    options = ("--strategy", "greedy", "--budget", "1000000", "-o", out)
+    command = [sys.executable, "-m", "bankai", "search", gguf, "--target", probe_file, *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr.readline().startswith("greedy: ")  # the search has begun
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and not out.exists()
+    assert err.splitlines()[-1] == "interrupted; nothing written" and "Traceback" not in err
+
+
 def test_search_refuses_bad_probes_before_it_starts(refused, gguf: Path, tmp_path: Path) -> None:
     line = {"item": "a", "category": "c", "prompt": "same", "answers": [" 1"]}
     rows = [line | {"id": "a", "split": "target"}, line | {"id": "b", "item": "b", "split": "heldout"}]
@@ -107,4 +152,7 @@ def test_audit_names_bad_probes(run, gguf: Path, probe_file: Path, tmp_path: Pat
     outcome = run("probes", "audit", bad, "--model", gguf, "--json")
     assert (outcome.code, outcome.document["errors"]) == (1, 1)
     assert outcome.document["findings"][0]["probe_id"] == "a"
-    assert run("probes", "audit", bad, "--model", gguf).out.startswith("error: a: stop-inside: ")
+    lines = run("probes", "audit", bad, "--model", gguf).out.splitlines()
+    assert ["stop-inside", "error", "1"] in [line.split() for line in lines]
+    assert any(line.startswith("error: a: stop-inside: ") for line in lines)
+    assert all(len(line) <= 80 for line in lines) and lines[-1] == "1 errors, 0 warnings"

@@ -6,7 +6,19 @@ from pathlib import Path
 import pytest
 
 from bankai.formats.checkpoint import open_checkpoint
-from bankai.patch import Flip, Patch, encode, entropy_bytes, payload_bytes, read_patch, state, write_patch
+from bankai.patch import (
+    Flip,
+    Manifest,
+    Patch,
+    encode,
+    entropy_bytes,
+    payload_bytes,
+    read_patch,
+    state,
+    write_patch,
+)
+
+FLIP = Flip("model.layers.0.mlp.up_proj", 3)
 
 
 def test_info_tells_sizes_and_manifest(run, patch: Path) -> None:
@@ -38,6 +50,15 @@ def test_group_inside_a_flipped_row_turns_back(run, tiny_gguf: Path, tmp_path: P
 def test_info_for_people(run, patch: Path) -> None:
     text = run("info", patch).out
     assert "3 (2 rows, 1 groups)" in text and "three" in text and "unknown (give --model)" in text
+
+
+def test_info_prints_results_flat(run, tmp_path: Path) -> None:
+    counts = {"probes": 400, "base": 91, "patched": 373, "fixed": 283, "broke": 1}
+    results = {"fitness": 2.5, "heldout": counts, "times": {"first": 1, "second": {"a": 2}}}
+    write_patch(Patch.of([FLIP], Manifest(results=results)), tmp_path / "r.bankai")
+    lines = [" ".join(line.split()) for line in run("info", tmp_path / "r.bankai").out.splitlines()]
+    assert "heldout 91 -> 373 of 400, fixed 283, broke 1" in lines
+    assert "fitness 2.5" in lines and "times first 1, second a 2" in lines
 
 
 def test_bind_ties_to_the_present_bits(run, unbound: Path, tiny_gguf: Path) -> None:

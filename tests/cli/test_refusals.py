@@ -148,6 +148,27 @@ def test_wrong_argument(refused, gguf: Path, patch: Path, probe_file: Path, args
     assert gguf.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("args", "choices"),
+    [
+        (("eval", "nano", "--probes", "elicitable", "--engine", "abacus"), "'torch', 'llama', 'mlx'"),
+        (
+            ("search", "nano", "--target", "elicitable", "-o", "x", "--strategy", "magic"),
+            "'guided', 'greedy'",
+        ),
+    ],
+)
+def test_wrong_choice_names_the_choices(refused, args: tuple[str, ...], choices: str) -> None:
+    error = refused(*args).err
+    assert choices in error and "Value error" not in error
+
+
+def test_empty_split_names_the_others(refused, gguf: Path, tmp_path: Path) -> None:
+    path = tmp_path / "targets.jsonl"
+    path.write_text('{"id":"a","item":"a","category":"c","split":"target","prompt":"x","answers":["y"]}\n')
+    assert "no heldout probes, only target;" in refused("eval", gguf, "--probes", path).err
+
+
 def test_file_inside_a_file(refused, gguf: Path, patch: Path) -> None:
     refused("info", patch / "inner.bankai")
     refused("apply", gguf, patch, "-o", patch / "out.gguf")

@@ -54,8 +54,8 @@ def test_json_has_the_promised_keys():
 
 def test_summary_of_one_model():
     found = summarize(scores([1, 0, 1]), probes("aab"))
-    assert (found.probes, found.solved, found.interval) == (3, 2, wilson(2, 3))
-    assert (found.categories["a"].solved, found.categories["b"].solved) == (1, 1)
+    assert (found.probes, found.base.solved, found.base.interval) == (3, 2, wilson(2, 3))
+    assert [found.categories[name].base.solved for name in "ab"] == [1, 1]
 
 
 def test_unequal_lengths_are_refused():

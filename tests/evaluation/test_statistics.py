@@ -53,6 +53,11 @@ def test_wilson_edges():
     assert high == pytest.approx(1) and low == pytest.approx(1 - wilson(0, 20)[1])
 
 
+@pytest.mark.parametrize("n", [1, 7, 29, 360, 1000])
+def test_wilson_is_exact_at_none_and_all(n):
+    assert wilson(0, n)[0] == 0.0 and wilson(n, n)[1] == 1.0
+
+
 @pytest.mark.parametrize("bad", [(-1, 3), (4, 3)])
 def test_impossible_counts_are_refused(bad):
     with pytest.raises(ValueError, match="k must"):

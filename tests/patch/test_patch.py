@@ -119,3 +119,12 @@ def test_manifests_are_not_nested_without_end() -> None:
         value = [value]
     with pytest.raises(ValueError, match="deep"):
         Manifest(metadata={"value": value})
+
+
+def test_repr_is_short() -> None:
+    assert (
+        repr(Patch.of(Flip("model.layers.0.mlp.up_proj", row) for row in range(24)))
+        == "Patch(24 flips, unbound)"
+    )
+    bound = Patch(frozenset([Flip("lm_head", 1)]), Binding(b"1" * 8, b"2" * 8, b"3" * 8))
+    assert repr(bound) == "Patch(1 flip, bound)"

@@ -37,19 +37,27 @@ def test_sound_probes_have_no_findings(loaded):
 @pytest.mark.parametrize(
     ("bad", "kind"),
     [
-        (probe(prompt="the question is ", answers=("to",)), "border"),
         (probe(prompt="what i", answers=("ng",)), "border"),
         (probe(answers=(" 6<|im_end|>",)), "unreachable"),
         (probe(answers=(" 6\n7",)), "stop-inside"),
         (probe(distractor=" 6"), "same-tokens"),
         (probe(answers=(" six", " 6"), distractor=" 6"), "same-tokens"),
-        (probe(prompt="what " * 300), "too-long"),
+        (probe(prompt="what" + " what" * 299), "too-long"),
     ],
 )
 def test_each_fault_is_named(loaded, bad, kind):
     assert kinds(loaded, bad) == [("a", kind, "error")]
     with pytest.raises(AuditError, match=r"1 faults?: a: .*; "):
         require_sound(*loaded, [bad])
+
+
+def test_text_that_ends_in_a_space_is_a_warning(loaded):
+    warning = ("a", "trailing-space", "warning")
+    assert warning in kinds(loaded, probe(prompt="the question is ", answers=("6",)))
+    assert warning in kinds(loaded, probe(prompt="number", prefix=" is\t", answers=("6",)))
+    assert warning not in kinds(loaded, probe(prompt="the question is\n", answers=("6",)))
+    found = kinds(loaded, probe(prompt="the question is ", answers=("to",)))
+    assert found == [("a", "border", "error"), warning]
 
 
 def test_characters_without_a_token_are_unreachable(loaded):

@@ -11,6 +11,7 @@ from bankai.errors import ProbeFormatError
 from bankai.probes import Message, Probe, ProbeSet, builtin_probe_sets, load_probe_set
 from bankai.probes import probe as module
 
+SPLITS = ("target", "validation", "control", "heldout", "unseen")
 TEXT = st.text(min_size=1, max_size=8)
 PLAIN = {"id": "a", "item": "i", "category": "c", "split": "target", "prompt": "2+2=", "answers": ["4"]}
 
@@ -59,7 +60,7 @@ def test_splits_keep_their_order():
         "s", [make(id="1", item="1"), make(id="2", item="2", split="control"), make(id="3", item="3")]
     )
     assert [probe.id for probe in probes.split("target")] == ["1", "3"]
-    assert probes.split("unseen") == ()
+    assert probes.split("unseen") == () and probes.splits == ("target", "control")
     assert len(probes) == 3 and list(probes) == list(probes.probes)
 
 
@@ -72,16 +73,15 @@ def test_digest_names_the_content_not_its_order():
 @pytest.mark.parametrize(
     ("line", "match"),
     [
-        (b"", "line 2"),
-        (b"not json", "line 2"),
-        (b"\xff\xfe", "line 2"),
-        (b"[" * 100_000, "line 2"),
-        (b"[]", "line 2"),
-        (PLAIN | {"id": 3}, "line 2"),
-        (PLAIN | {"colour": "red"}, "line 2.*colour"),
-        (PLAIN | {"split": "train"}, "line 2"),
+        (b"not json", "line 2: not valid JSON; write one"),
+        (b"\xff\xfe", "line 2: not valid JSON"),
+        (b"[" * 100_000, "line 2: (nested|not valid|the line)"),
+        (b"[]", "line 2: the line is a list; give an object"),
+        (PLAIN | {"id": 3}, "line 2: field 'id' is a number; give text"),
+        (PLAIN | {"colour": "red"}, "line 2: unknown field 'colour'; the fields are id, item"),
+        (PLAIN | {"split": "train"}, f"line 2: .*'train'; give one of {', '.join(SPLITS)}$"),
         (PLAIN | {"answers": []}, "line 2"),
-        (PLAIN | {"answers": "4"}, "line 2"),
+        (PLAIN | {"answers": "4"}, "line 2: field 'answers' is text; give a list"),
         (PLAIN | {"answers": [""]}, "line 2"),
         (PLAIN | {"stop": ""}, "line 2"),
         (PLAIN | {"distractor": ""}, "line 2"),
@@ -90,8 +90,12 @@ def test_digest_names_the_content_not_its_order():
         (PLAIN | {"messages": [{"role": "user", "content": "hi"}]}, "line 2.*either"),
         (PLAIN | {"prompt": None}, "line 2"),
         (PLAIN | {"prompt": None, "messages": []}, "line 2"),
-        (PLAIN | {"prompt": None, "messages": [{"role": "robot", "content": "hi"}]}, "line 2"),
-        ({key: value for key, value in PLAIN.items() if key != "answers"}, "line 2.*answers"),
+        (PLAIN | {"prompt": None, "messages": [{"role": "robot", "content": "hi"}]}, "'robot'; .*user"),
+        (PLAIN | {"prompt": None, "messages": [{"role": "user"}]}, "field 'content' of 'messages.*missing"),
+        (
+            {key: value for key, value in PLAIN.items() if key != "answers"},
+            "line 2: field 'answers' is missing; add it",
+        ),
         (json.dumps(PLAIN).encode()[:-5], "line 2"),
     ],
 )
@@ -100,7 +104,25 @@ def test_malformed_lines_are_named(tmp_path, line, match):
         ProbeSet.load(write(tmp_path, PLAIN | {"id": "ok", "item": "ok"}, line))
 
 
-@pytest.mark.parametrize("content", [b"", b"\n"])
+def test_messages_do_not_speak_of_msgspec(tmp_path):
+    for line in (b"{", PLAIN | {"id": 3}, PLAIN | {"split": "no"}, PLAIN | {"prompt": 1}, PLAIN | {"x": 1}):
+        with pytest.raises(ProbeFormatError) as error:
+            ProbeSet.load(write(tmp_path, line))
+        assert not any(word in str(error.value) for word in ("`", "$", "enum", "Object"))
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_blank_lines_are_skipped_and_counted(tmp_path, end):
+    path = tmp_path / "blank.jsonl"
+    lines = [b"", json.dumps(PLAIN).encode(), b" \t", b"", b"{"]
+    path.write_bytes(end.join([*lines[:-1], b""]))
+    assert [probe.id for probe in ProbeSet.load(path)] == ["a"]
+    path.write_bytes(end.join(lines))
+    with pytest.raises(ProbeFormatError, match="line 5"):
+        ProbeSet.load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b" \r\n\n"])
 def test_empty_files_are_refused(tmp_path, content):
     path = tmp_path / "empty.jsonl"
     path.write_bytes(content)
@@ -120,9 +142,6 @@ def test_oversized_files_are_refused(tmp_path, monkeypatch):
 def test_repeated_ids_are_refused(tmp_path):
     with pytest.raises(ProbeFormatError, match="'a' appears twice"):
         ProbeSet.load(write(tmp_path, PLAIN, PLAIN | {"item": "j"}))
-
-
-SPLITS = ("target", "validation", "control", "heldout", "unseen")
 
 
 @pytest.mark.parametrize("first", SPLITS)

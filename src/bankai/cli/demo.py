@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bankai.cli.options import Budget, Json, Seed
-from bankai.cli.output import print_json
+from bankai.cli.output import note, print_json, tells_interrupt
 
 if TYPE_CHECKING:
     from bankai.jobs import DemoResult
 
 __all__ = ["demo"]
+
+NOTHING_FOUND = 1
 
 
 def demo(
@@ -22,16 +24,22 @@ def demo(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Patch the built-in model: search, then count what was fixed and broken on unseen prompts."""
+    """Search a patch for the built-in model and measure it.
+
+    Counts what was fixed and broken on prompts that the search never saw.
+    """
     from bankai.cli.progress import search_progress
     from bankai.jobs import run_demo
 
-    with search_progress() as display:
+    with tells_interrupt(output), search_progress() as display:
         result = run_demo(output, seed=seed, budget=budget, listen=display.show)
     if json:
         print_json(result)
-    else:
+    elif result.patch is not None:
         _print(result)
+    if result.patch is None:
+        note("no patch found; give a larger --budget; nothing written")
+        raise typer.Exit(NOTHING_FOUND)
 
 
 def _print(result: "DemoResult") -> None:

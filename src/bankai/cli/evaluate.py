@@ -23,7 +23,7 @@ def evaluate(
     unbound: Unbound = False,
     json: Json = False,
 ) -> None:
-    """Count which probes the model solves, and what a patch fixes and breaks."""
+    """Count solved probes, and what a patch fixes and breaks."""
     from bankai.cli.tables import print_comparison
     from bankai.evaluation import evaluate_file
 

@@ -25,7 +25,10 @@ def generate(
     unbound: Unbound = False,
     json: Json = False,
 ) -> None:
-    """Continue a prompt, with or without a patch; the text streams to stdout."""
+    """Continue a prompt, with or without a patch.
+
+    The text streams to stdout.
+    """
     from bankai.model import load, patched
     from bankai.model.generation import prompt_ids, stream
     from bankai.patch import read_patch

@@ -44,5 +44,15 @@ def _lines(patch: PatchDescription) -> dict[str, object]:
         "payload": f"{patch.payload_bytes} bytes (entropy bound {patch.entropy_bytes:.1f})",
         "file": f"{patch.file_bytes} bytes",
         **{f"  {name}": count for name, count in patch.tensors.items()},
-        **{f"result {name}": value for name, value in manifest.results.items()},
+        **{name: _result(value) for name, value in manifest.results.items()},
     }
+
+
+def _result(value: object) -> str:
+    """A result of a manifest on one line: paired counts as a sentence, other objects as a list."""
+    if not isinstance(value, dict):
+        return str(value)
+    if value.keys() == {"probes", "base", "patched", "fixed", "broke"}:
+        solved = f"{value['base']} -> {value['patched']} of {value['probes']}"
+        return f"{solved}, fixed {value['fixed']}, broke {value['broke']}"
+    return ", ".join(f"{name} {_result(part)}" for name, part in value.items())

@@ -1,8 +1,8 @@
 """The `bankai` command: its table of commands, and what becomes of errors.
 
-Exit codes: 0 done; 1 `status` found foreign bits, or `probes audit` bad probes; 2 a wrong argument or file,
-told in one line on stderr; 130 interrupted. An exception that is neither of `bankai.errors` nor the
-system's is a bug and keeps its traceback.
+Exit codes: 0 done; 1 `status` found foreign bits, `probes audit` bad probes, or `search` and `demo` no patch;
+2 a wrong argument or file, told in one line on stderr; 130 interrupted. An exception that is neither of
+`bankai.errors` nor the system's is a bug and keeps its traceback.
 """
 
 import os
@@ -94,7 +94,9 @@ def _root(
 
 def command() -> Any:
     """The command tree."""
-    app = _app(cls=_LazyGroup, invoke_without_command=True)
+    # Commands take the names of the help option from the group above them.
+    names = {"help_option_names": ["-h", "--help"]}
+    app = _app(cls=_LazyGroup, invoke_without_command=True, context_settings=names)
     app.callback()(_root)
     return get_command(app)
 
@@ -116,7 +118,7 @@ def _run(args: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (typer.TyperException, BankaiError) as error:
-        return _refuse(error.format_message() if isinstance(error, typer.TyperException) else str(error))
+        return _refuse(_usage(error) if isinstance(error, typer.TyperException) else str(error))
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA_OF:
             raise
@@ -126,6 +128,11 @@ def _run(args: Sequence[str] | None) -> int:
     except MemoryError:
         return _refuse("not enough memory for this model; use a smaller one or a machine with more")
     return code if isinstance(code, int) else 0
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with the arguments, without the mark that pydantic puts before it."""
+    return error.format_message().replace(": Value error, ", ": ", 1)
 
 
 def _refuse(message: str) -> int:

@@ -13,7 +13,7 @@ __all__ = ["convert", "model"]
 
 
 def model(model: Model, json: Json = False) -> None:
-    """Show a model file: shapes, quantization, fingerprint, tokenizer, applied patches."""
+    """Show what a model file holds, and the patches on it."""
     from bankai.describe import describe_model
 
     described = describe_model(model)
@@ -36,7 +36,7 @@ def model(model: Model, json: Json = False) -> None:
             "file": f"{described.file_bytes:,} bytes",
             "fingerprint": described.fingerprint,
             "vocabulary": f"{described.vocabulary:,} tokens, {described.pre_tokenizer}, {template}",
-            "applied": ", ".join(described.applied) or "no patch",
+            "applied": ", ".join(described.applied) or described.note,
             **_shapes(described.tensors),
         }
     )
@@ -49,15 +49,23 @@ def convert(
     ],
     json: Json = False,
 ) -> None:
-    """Convert a model between GGUF and MLX, every bit and the tokenizer kept."""
-    from bankai.describe import describe_model
-    from bankai.formats.convert import convert as convert_model
+    """Convert a model between GGUF and MLX, bit for bit.
 
-    convert_model(source, target)
+    The tokenizer and the record of applied patches are kept too.
+    """
+    from bankai.describe import describe_model
+    from bankai.files import convert_file
+    from bankai.store import sidecar_path
+
+    ignored = convert_file(source, target)
+    if ignored:
+        typer.echo(f"note: the record of applied patches is not carried over: {ignored}", err=True)
     if json:
         print_json(describe_model(str(target)))
-    else:
-        typer.echo(f"{source} -> {target}")
+        return
+    typer.echo(f"{source} -> {target}")
+    if sidecar_path(target).exists():
+        typer.echo(f"  record: {sidecar_path(target)}")
 
 
 def _shapes(tensors: dict[str, tuple[int, int]]) -> dict[str, object]:

@@ -1,12 +1,42 @@
-"""Printing: one JSON document, or aligned lines. Tables of several columns are in `bankai.cli.tables`."""
+"""Printing: one JSON document, aligned lines, or notes. Tables of several columns are in `bankai.cli.tables`."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import typer
 
-__all__ = ["print_json", "print_pairs"]
+__all__ = ["note", "print_json", "print_pairs", "tells_interrupt"]
+
+INTERRUPTED = 130
+
+
+def note(text: str) -> None:
+    """A line on stderr, above a live line if there is one."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def tells_interrupt(output: Path) -> Iterator[None]:
+    """Around work that ends in writing `output`: on Ctrl-C say whether it was written, and exit with 130."""
+    before = _stamp(output)
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(f"interrupted; {'nothing' if _stamp(output) == before else output} written")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Differs when a file has been replaced; None for none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def print_json(value: Any) -> None:

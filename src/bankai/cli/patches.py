@@ -15,7 +15,7 @@ Base = Annotated[str, typer.Option(metavar="MODEL", help="The base model, withou
 
 
 def bind(patch: PatchFile, model: Base, output: Output, json: Json = False) -> None:
-    """Tie a patch to a model: record which bits it expects before and after."""
+    """Tie a patch to the bits that a model has now."""
     from bankai.files import bind_file
 
     _report(bind_file(patch, model, output), json)
@@ -29,7 +29,10 @@ def compose(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Combine patches into one by XOR; a flip that two of them hold cancels."""
+    """Combine patches by XOR.
+
+    A flip that two of them hold cancels.
+    """
     from bankai.files import compose_files
 
     if len(patches) < 2:

@@ -3,15 +3,15 @@
 Shows accepted flips, fitness, validation solved, evaluations spent of the budget and the time left.
 """
 
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from bankai.cli.output import note
 from bankai.search import Event, Finished, Pruned, Started, Tried, Validated
 
 __all__ = ["Display", "SearchProgress", "search_progress"]
@@ -66,10 +66,6 @@ class SearchProgress:
         )
 
 
-def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 class _Lines:
     """Rare plain lines, for logs."""
 
@@ -78,11 +74,11 @@ class _Lines:
 
     def show(self, search: SearchProgress, event: Event) -> None:
         if isinstance(event, Started):
-            _note(f"{search.label}: {_started(event)}")
+            note(f"{search.label}: {_started(event)}")
         elif isinstance(event, Finished):
-            _note(f"{search.label}: {_finished(event)}")
+            note(f"{search.label}: {_finished(event)}")
         elif time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
-            _note(f"{search.label}: {search}")
+            note(f"{search.label}: {search}")
             self.last = time.monotonic()
 
 
@@ -118,26 +114,33 @@ def _finished(event: Finished) -> str:
 
 
 class Display:
-    """Shows searches by their label; `show` is the listener that `bankai.jobs` wants."""
+    """Shows searches by their label; `show` is the listener that `bankai.jobs` wants.
 
-    def __init__(self, output: _Lines | _Live) -> None:
+    The warnings come before the first search, not before a refusal.
+    """
+
+    def __init__(self, output: _Lines | _Live, warnings: Sequence[str] = ()) -> None:
         self.output = output
+        self.warnings = warnings
         self.searches: dict[str, SearchProgress] = {}
 
     def show(self, label: str, budget: int, event: Event) -> None:
         """Take one event of the search called `label`."""
+        if not self.searches:
+            for warning in self.warnings:
+                note(f"warning: {warning}")
         search = self.searches.setdefault(label, SearchProgress(label, budget))
         search.take(event)
         self.output.show(search, event)
 
 
 @contextmanager
-def search_progress() -> Iterator[Display]:
-    """Progress of the searches inside the block."""
+def search_progress(warnings: Sequence[str] = ()) -> Iterator[Display]:
+    """Progress of the searches inside the block, after the warnings."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield Display(_Lines())
+        yield Display(_Lines(), warnings)
         return
     columns = TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[state]}")
     with Progress(*columns, console=console) as progress:
-        yield Display(_Live(progress))
+        yield Display(_Live(progress), warnings)

@@ -1,15 +1,20 @@
 """`bankai search`."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from bankai.cli.options import Budget, Json, Model, Output, Seed
-from bankai.cli.output import print_json
+from bankai.cli.output import note, print_json, tells_interrupt
+
+if TYPE_CHECKING:
+    from bankai.jobs import SearchResult, Task
 
 __all__ = ["Strategy", "search"]
 
 Strategy = Literal["guided", "greedy"]
+NOTHING_FOUND = 1
 
 
 def search(
@@ -29,20 +34,44 @@ def search(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Search a patch that fixes targets and keeps controls; report on unseen probes."""
+    """Search a patch that fixes targets and keeps controls.
+
+    Reports on held-out probes and unseen controls, which the search does not read. Exit code 1 when no patch
+    was found; nothing is written then.
+    """
     from bankai.cli.progress import search_progress
-    from bankai.cli.tables import print_comparison
     from bankai.jobs import Task, search_file
     from bankai.probes import load_probe_set
     from bankai.search import SearchSettings
 
     sets = [None if name is None else load_probe_set(name) for name in (target, control, heldout)]
-    settings = SearchSettings(strategy=strategy, budget=budget, seed=seed)
-    with search_progress() as display:
-        result = search_file(model, output, Task.of(*sets), settings, display.show)
+    task, settings = Task.of(*sets), SearchSettings(strategy=strategy, budget=budget, seed=seed)
+    with tells_interrupt(output), search_progress([*_absent(task)]) as display:
+        result = search_file(model, output, task, settings, display.show)
     if json:
         print_json(result)
-        return
+    elif result.patch is not None:
+        _print(result)
+    if result.patch is None:
+        note(f"no patch found: {result.reason}; nothing written")
+        raise typer.Exit(NOTHING_FOUND)
+
+
+def _absent(task: "Task") -> Iterator[str]:
+    """What the search or its report goes without, and the remedy."""
+    if not task.searched.controls:
+        yield "no controls: nothing limits what this breaks; add --control SET"
+    if not task.searched.validation:
+        yield "no validation probes: nothing tells chance hits from learning; add some to the target set"
+    if not task.whole.split("heldout"):
+        yield "no held-out probes: nothing measures what this fixes; add --heldout SET"
+    if not task.whole.split("unseen"):
+        yield "no unseen controls: nothing measures what this breaks; add some to the control set"
+
+
+def _print(result: "SearchResult") -> None:
+    from bankai.cli.tables import print_comparison
+
     if result.warnings:
         typer.echo(f"audit: {result.warnings} warnings; `bankai probes audit` names them", err=True)
     typer.echo(f"{result.patch}: {result.flips} flips, {result.payload_bytes} bytes of payload")

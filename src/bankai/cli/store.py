@@ -12,6 +12,8 @@ __all__ = ["apply", "revert", "status"]
 
 FOREIGN = 1
 
+_WORDS = {"base": "not applied", "applied": "applied", "foreign": "foreign bits"}
+
 Out = Annotated[Path | None, typer.Option("--output", "-o", metavar="OUT", help="Write a changed copy here.")]
 InPlace = Annotated[bool, typer.Option("--in-place", help="Change the file itself.")]
 
@@ -24,7 +26,10 @@ def apply(
     unbound: Unbound = False,
     json: Json = False,
 ) -> None:
-    """Put a patch on a model file: on a copy (-o), or on the file itself (--in-place)."""
+    """Put a patch on a model file.
+
+    On a copy (-o), or on the file itself (--in-place).
+    """
     from bankai.files import read_named_patch
     from bankai.store import apply_in_place, apply_patch
 
@@ -42,19 +47,21 @@ def revert(
     patch: PatchFile,
     output: Out = None,
     in_place: InPlace = False,
-    unbound: Unbound = False,
     json: Json = False,
 ) -> None:
-    """Take a patch off a model file: on a copy (-o), or on the file itself (--in-place)."""
+    """Take a patch off a model file.
+
+    On a copy (-o), or on the file itself (--in-place).
+    """
     from bankai.files import read_named_patch
     from bankai.store import revert_in_place, revert_patch
 
     _one_target(output, in_place)
     value = read_named_patch(patch)
     if output is None:
-        revert_in_place(model, value, unbound=unbound)
+        revert_in_place(model, value)
     else:
-        revert_patch(model, value, output, unbound=unbound)
+        revert_patch(model, value, output)
     _report("base", patch, output or Path(model), len(value), json)
 
 
@@ -63,7 +70,10 @@ def status(
     patch: Annotated[Path | None, typer.Argument(metavar="PATCH", help="The patch to look for.")] = None,
     json: Json = False,
 ) -> None:
-    """Tell whether a patch is on a model file: base, applied, or foreign bits (exit code 1)."""
+    """Tell whether a patch is on a model file.
+
+    Says base, applied, or foreign bits (exit code 1).
+    """
     from bankai import store
     from bankai.files import read_named_patch
 
@@ -72,7 +82,8 @@ def status(
     if json:
         print_json({"state": found.state, "applied": applied, "note": found.note})
     else:
-        typer.echo(f"{found.state}{' (' + found.note + ')' if found.note else ''}")
+        state = found.state if patch is None else f"this patch: {_WORDS[found.state]}"
+        typer.echo(f"{state}{' (' + found.note + ')' if found.note else ''}")
         for entry in applied:
             typer.echo(f"  {entry['name']}: {entry['flips']} flips, applied {entry['time']}")
     if found.state == "foreign":
@@ -85,7 +96,13 @@ def _one_target(output: Path | None, in_place: bool) -> None:
 
 
 def _report(state: str, patch: Path, path: Path, flips: int, json: bool) -> None:
+    from bankai.store import sidecar_path
+
+    record = sidecar_path(path)
+    sidecar = record if record.exists() else None  # there is none when nothing is applied
     if json:
-        print_json({"state": state, "model": path, "patch": patch, "flips": flips})
-    else:
-        typer.echo(f"{path}: {'with' if state == 'applied' else 'without'} {patch.name} ({flips} flips)")
+        print_json({"state": state, "model": path, "patch": patch, "flips": flips, "sidecar": sidecar})
+        return
+    typer.echo(f"{path}: {'with' if state == 'applied' else 'without'} {patch.name} ({flips} flips)")
+    if sidecar is not None:
+        typer.echo(f"  record: {sidecar}")

@@ -26,7 +26,9 @@ def print_comparison(title: str, result: "Comparison | Summary") -> None:
     """Solved probes by category and together; with a patch also what it fixed and broke."""
     rows = [*sorted(result.categories.items()), ("all", result)]
     if not hasattr(result, "patched"):
-        print_table(title, ("", "probes", "solved"), [(name, row.probes, row.solved) for name, row in rows])
+        print_table(
+            title, ("", "probes", "solved"), [(name, row.probes, row.base.solved) for name, row in rows]
+        )
         return
     columns = ("", "probes", "base", "patched", "fixed", "broke", "p")
     print_table(title, columns, [_compared(name, row) for name, row in rows])

@@ -37,7 +37,9 @@ def evaluate_file(
     found = load_probe_set(probe_set)
     probes = found.probes if split == "all" else found.split(split)
     if not probes:
-        raise ProbeFormatError(f"{found.name} has no {split} probes; choose another split or set")
+        raise ProbeFormatError(
+            f"{found.name} has no {split} probes, only {', '.join(found.splits)}; choose one of those or another set"
+        )
     change = None if patch is None else read_patch(Path(patch))
     opened = open_engine(engine, source)
     base = opened.score(probes)

@@ -13,7 +13,7 @@ from bankai.evaluation.scoring import ProbeScore
 from bankai.evaluation.statistics import mcnemar_exact, wilson
 from bankai.probes.probe import Probe
 
-__all__ = ["Comparison", "Counts", "Solved", "Summary", "compare", "summarize"]
+__all__ = ["Base", "Comparison", "Counts", "Solved", "Summary", "compare", "summarize"]
 
 Interval = tuple[float, float]
 
@@ -32,10 +32,22 @@ class Solved:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary(Solved):
+class Base:
+    """Results without a patch; `base` is where `Counts` has it."""
+
+    probes: int
+    base: Solved
+
+    @classmethod
+    def of(cls, flags: Sequence[bool]) -> "Base":
+        return Base(len(flags), Solved.of(flags))
+
+
+@dataclass(frozen=True, slots=True)
+class Summary(Base):
     """Without a patch: all probes, then by category."""
 
-    categories: dict[str, Solved]
+    categories: dict[str, Base]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +124,8 @@ def compare(base: Sequence[ProbeScore], patched: Sequence[ProbeScore], probes: S
 def summarize(scores: Sequence[ProbeScore], probes: Sequence[Probe]) -> Summary:
     """Results of one model. Raises ValueError on unequal lengths."""
     flags = [score.solved for score in scores]
-    categories = {name: Solved.of(found) for name, found in _by_category(probes, flags).items()}
-    total = Solved.of(flags)
-    return Summary(total.probes, total.solved, total.interval, categories)
+    categories = {name: Base.of(found) for name, found in _by_category(probes, flags).items()}
+    return Summary(len(flags), Solved.of(flags), categories)
 
 
 def _by_category(probes: Sequence[Probe], results: Sequence[Any]) -> dict[str, list[Any]]:

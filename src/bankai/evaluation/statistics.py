@@ -34,4 +34,5 @@ def wilson(k: int, n: int) -> tuple[float, float]:
     rate, z2 = k / n, _Z95**2
     centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
     half = _Z95 / (1 + z2 / n) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At k = 0 and k = n the bound is exact; the rounded difference would leave 3e-18.
+    return (0.0 if k == 0 else centre - half), (1.0 if k == n else centre + half)

@@ -58,7 +58,8 @@ def _check_state(model: nn.Module, patch: Patch, active: list[Patch], unbound: b
     if patch.binding is None:
         if not unbound:
             raise UnboundPatchError(
-                "the patch does not say which bits it expects; bind it to its base or pass unbound=True"
+                "the patch does not say which bits it expects; bind it to its base (bankai bind), "
+                "or pass unbound=True (--unbound)"
             )
         return
     others: frozenset[Flip] = frozenset()
@@ -66,8 +67,6 @@ def _check_state(model: nn.Module, patch: Patch, active: list[Patch], unbound: b
         others ^= other.flips
     found = state(ModelBinaryTensors(model), patch, others)
     if found == "applied":
-        raise AlreadyAppliedError(
-            "the model file has this patch already; load it without, or leave it at that"
-        )
+        raise AlreadyAppliedError("the model file has this patch already; drop --patch, or load the base")
     if found == "foreign":
         raise WrongBaseError("the bits are not those the patch was made on; load the base model of the patch")

@@ -170,6 +170,11 @@ class Patch:
     def __len__(self) -> int:
         return len(self.flips)
 
+    def __repr__(self) -> str:
+        """Its size, because a list of all flips fills the screen."""
+        flips = f"{len(self)} flip{'' if len(self) == 1 else 's'}"
+        return f"Patch({flips}, {'bound' if self.binding else 'unbound'})"
+
     @property
     def inverse(self) -> "Patch":
         """The patch that takes this one off: itself."""

@@ -3,7 +3,8 @@
 Errors: ``border`` (the answer's first token swallows part of the prompt), ``unreachable`` (its tokens do not
 spell it), ``stop-inside`` (greedy reading would end before the answer does), ``same-tokens`` (distractor and
 answer are one), ``duplicate`` (a contrast counted twice), ``leak`` (one prompt in two splits), ``too-long``.
-Warnings: ``repeated-answer`` (an alternate given twice), ``far-distractor`` (not the model's competitor).
+Warnings: ``repeated-answer`` (an alternate given twice), ``far-distractor`` (not the model's competitor),
+``trailing-space`` (the tokens before the answer are not those of running text).
 Does not know: searches, patches.
 """
 
@@ -89,6 +90,10 @@ def _audit_answers(
         if str(probe.stop) in answer:
             why = f"answer {answer!r} contains its stop {probe.stop!r}; give another stop"
             yield _error(probe, "stop-inside", why)
+    text = context_text(probe, tokenizer)
+    if text[-1:].isspace() and not text.endswith("\n"):
+        why = "the text before the answer ends in a space; begin the answers with that space instead"
+        yield _warning(probe, "trailing-space", why)
     if len(set(probe.answers)) < len(probe.answers):
         yield _warning(probe, "repeated-answer", "an answer is listed twice; leave one out")
 

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 import msgspec
 
 from bankai.errors import ProbeFormatError
+from bankai.probes.faults import explain
 
 __all__ = [
     "CHAT_STOP",
@@ -103,6 +104,12 @@ class ProbeSet:
         """The probes of one split, in order; may be empty."""
         return tuple(probe for probe in self.probes if probe.split == name)
 
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that have probes."""
+        used = {probe.split for probe in self.probes}
+        return tuple(split for split in get_args(Split) if split in used)
+
     @cached_property
     def digest(self) -> str:
         """32 hex digits that name the content, whatever its order: blake2b of the sorted lines."""
@@ -111,7 +118,7 @@ class ProbeSet:
 
     @classmethod
     def load(cls, path: str | Path) -> "ProbeSet":
-        """Read a JSONL file. Raises ProbeFormatError that names file and line."""
+        """Read a JSONL file; blank lines are skipped. Raises ProbeFormatError that names file and line."""
         return cls._read(Path(path), Path(path).stem)
 
     @classmethod
@@ -136,13 +143,15 @@ class ProbeSet:
 
 def _decode_lines(data: bytes, source: str) -> Iterator[Probe]:
     decoder = msgspec.json.Decoder(Probe)
-    for number, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else (), start=1):
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if not line.strip():
+            continue
         try:
             yield decoder.decode(line)
-        except (msgspec.MsgspecError, ProbeFormatError, UnicodeDecodeError) as error:
+        except ProbeFormatError as error:
             raise ProbeFormatError(f"{source}, line {number}: {error}") from error
-        except RecursionError as error:
-            raise ProbeFormatError(f"{source}, line {number}: nested too deeply") from error
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise ProbeFormatError(f"{source}, line {number}: {explain(error, Probe)}") from error
 
 
 def _check_ids(name: str, probes: tuple[Probe, ...]) -> None:

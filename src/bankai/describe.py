@@ -41,7 +41,7 @@ class PatchDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """`tensors` are binary tensors: name to [out, in]; `applied` the patches that the sidecar lists."""
+    """`tensors` are binary tensors: name to [out, in]; `applied` and `note` are from `bankai.store.status`."""
 
     path: str
     format: str
@@ -63,6 +63,7 @@ class ModelDescription(msgspec.Struct, frozen=True, kw_only=True):
     pre_tokenizer: str
     chat_template: bool
     applied: list[str]
+    note: str
     tensors: dict[str, tuple[int, int]]
 
 
@@ -94,6 +95,7 @@ def describe_model(source: str | Path) -> ModelDescription:
     with open_checkpoint(source) as checkpoint:
         config, tokenizer = checkpoint.config, checkpoint.tokenizer()
         shapes = {name: checkpoint.binary(name).shape for name in checkpoint.binary_names()}
+        found = status(source)
         return ModelDescription(
             path=str(checkpoint.path),
             format=checkpoint.format,
@@ -114,7 +116,8 @@ def describe_model(source: str | Path) -> ModelDescription:
             vocabulary=len(tokenizer.tokens),
             pre_tokenizer=tokenizer.pre,
             chat_template=tokenizer.chat_template is not None,
-            applied=[entry.name or "unnamed" for entry in status(source).patches],
+            applied=[entry.name or "unnamed" for entry in found.patches],
+            note=found.note,
             tensors=shapes,
         )
 

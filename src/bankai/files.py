@@ -1,5 +1,6 @@
-"""Patch operations from file to file. Needs no torch."""
+"""Operations from file to file, on patches and on models with their sidecars. Needs no torch."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
@@ -12,9 +13,11 @@ from bankai.describe import BITS, PatchDescription, count_bits, describe_patch
 from bankai.errors import StoreError
 from bankai.formats.checkpoint import open_checkpoint
 from bankai.patch import Manifest, Patch, read_patch, write_patch
-from bankai.store import bind_patch
+from bankai.store import bind_patch, sidecar_path
+from bankai.store.ledger import Ledger
+from bankai.store.sidecar import save
 
-__all__ = ["bind_file", "check_output", "compose_files", "read_named_patch"]
+__all__ = ["bind_file", "check_output", "compose_files", "convert_file", "read_named_patch"]
 
 
 def check_output(path: Path) -> None:
@@ -48,6 +51,28 @@ def compose_files(
         composed = replace(composed, manifest=Manifest(description=f"composed of {names}"))
     write_patch(composed if model is None else _bound(composed, model), out)
     return describe_patch(out)
+
+
+def convert_file(source: str | Path, target: str | Path) -> str:
+    """Convert a model and carry its sidecar over; return why a sidecar was ignored and left behind, else "".
+
+    The digests of a patch are the same in both formats, so what holds for the source holds for the target.
+    Raises as `bankai.convert`, and StoreError for a sidecar that cannot be written; `target` is then removed.
+    """
+    from bankai.formats.convert import convert  # apply and bind start without the writers
+
+    with open_checkpoint(source) as checkpoint:
+        ledger = Ledger.of(checkpoint)
+    path = convert(source, target)
+    try:
+        save(sidecar_path(path), ledger.applied)  # nothing applied removes one left over from another model
+    except BaseException:  # a model without its list forgets what is on it
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        raise
+    return ledger.note
 
 
 def _bound(patch: Patch, model: str | Path) -> Patch:

@@ -1,12 +1,14 @@
 """apply, revert, status, model, convert: commands about model files."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
 
 from bankai.formats.checkpoint import open_checkpoint
-from bankai.patch import fingerprint
+from bankai.patch import Flip, Manifest, Patch, fingerprint, write_patch
+from bankai.store import bind_patch, sidecar_path
 
 
 def sha256(path: Path) -> str:
@@ -40,6 +42,44 @@ def test_status_of_a_patch(run, gguf: Path, patch: Path) -> None:
     assert run("status", gguf).out.startswith("applied\n  three: 3 flips")
 
 
+def test_status_says_what_is_of_the_patch_and_what_of_the_model(
+    run, gguf: Path, patch: Path, tiny_gguf: Path
+) -> None:
+    assert run("status", gguf, patch).out == "this patch: not applied\n"
+    write_patch(bind_patch(tiny_gguf, Patch.of([Flip("lm_head", 5)], Manifest(name="other"))), "o.bankai")
+    run("apply", gguf, "o.bankai", "--in-place")
+    assert run("status", gguf, patch).out.startswith("this patch: not applied\n  other: 1 flips, applied ")
+    assert run("status", gguf, "o.bankai").out.startswith("this patch: applied\n  other: ")
+
+
+def test_status_without_a_record_says_so(run, gguf: Path, patch: Path) -> None:
+    note = "no record of applied patches; give PATCH to check its bits"
+    run("apply", gguf, patch, "--in-place")
+    sidecar_path(gguf).unlink()
+    outcome = run("status", gguf, "--json")
+    assert (outcome.code, outcome.document) == (0, {"state": "base", "applied": [], "note": note})
+    assert run("status", gguf).out == f"base ({note})\n"
+    assert note in run("model", gguf).out and run("model", gguf, "--json").document["note"] == note
+
+
+def test_model_has_the_note_of_status(run, gguf: Path, patch: Path, tiny_gguf: Path) -> None:
+    run("apply", gguf, patch, "--in-place")
+    shutil.copy(tiny_gguf, gguf)  # the sidecar stays
+    note = run("status", gguf, "--json").document["note"]
+    assert "contradict" in note and note in run("status", gguf).out
+    assert note in run("model", gguf).out
+    assert run("model", gguf, "--json").document["note"] == note
+
+
+def test_apply_says_where_the_record_is(run, gguf: Path, patch: Path) -> None:
+    outcome = run("apply", gguf, patch, "-o", "on.gguf", "--json")
+    assert outcome.document["sidecar"] == "on.gguf.bankai.json" and Path("on.gguf.bankai.json").is_file()
+    assert "record: on2.gguf.bankai.json" in run("apply", gguf, patch, "-o", "on2.gguf").out
+    assert f"record: {sidecar_path(gguf)}" in run("apply", gguf, patch, "--in-place").out
+    assert run("revert", gguf, patch, "--in-place", "--json").document["sidecar"] is None
+    assert "record" not in run("revert", "on.gguf", patch, "--in-place").out
+
+
 def test_status_foreign_is_exit_code_1(run, gguf: Path, patch: Path) -> None:
     with open_checkpoint(gguf, writable=True) as checkpoint:
         checkpoint.binary("model.layers.0.mlp.up_proj").flip(groups=[(3, 0)])
@@ -47,7 +87,8 @@ def test_status_foreign_is_exit_code_1(run, gguf: Path, patch: Path) -> None:
         checkpoint.flush()
     outcome = run("status", gguf, patch, "--json")
     assert (outcome.code, outcome.document["state"]) == (1, "foreign")
-    assert run("status", gguf, patch).code == 1
+    outcome = run("status", gguf, patch)
+    assert (outcome.code, outcome.out) == (1, "this patch: foreign bits\n")
 
 
 def test_unbound_needs_the_flag_and_takes_the_name_of_its_file(
@@ -57,6 +98,17 @@ def test_unbound_needs_the_flag_and_takes_the_name_of_its_file(
     assert run("apply", gguf, unbound, "--in-place", "--unbound").code == 0
     assert run("status", gguf, "--json").document["applied"][0]["name"] == "two"
     assert run("model", gguf, "--json").document["applied"] == ["two"]
+
+
+def test_revert_never_puts_an_unbound_patch_on(run, refused, gguf: Path, unbound: Path) -> None:
+    before = sha256(gguf)
+    assert "bind it to the base first: bankai bind" in refused("revert", gguf, unbound, "--in-place").err
+    assert "bankai bind" in refused("revert", gguf, unbound, "-o", "off.gguf").err
+    assert run("revert", gguf, unbound, "--in-place", "--unbound").code == 2  # no such option
+    assert sha256(gguf) == before and not Path("off.gguf").exists()
+    run("apply", gguf, unbound, "--in-place", "--unbound")
+    assert run("revert", gguf, unbound, "--in-place").code == 0
+    assert sha256(gguf) == before
 
 
 @pytest.mark.parametrize("options", [[], ["--in-place", "-o", "new.gguf"]])
@@ -95,4 +147,20 @@ def test_convert_there_and_back(run, gguf: Path) -> None:
 def test_a_patch_holds_on_the_other_format(run, gguf: Path, patch: Path) -> None:
     run("convert", gguf, "mlx")
     assert run("apply", "mlx", patch, "-o", "on").code == 0
-    assert run("status", "on", patch).out.startswith("applied")
+    assert run("status", "on", patch).out.startswith("this patch: applied")
+
+
+def test_convert_carries_the_record_over(run, gguf: Path, patch: Path) -> None:
+    run("apply", gguf, patch, "--in-place")
+    outcome = run("convert", gguf, "mlx")
+    assert (outcome.out, outcome.err) == (f"{gguf} -> mlx\n  record: mlx/bankai.json\n", "")
+    assert run("convert", "mlx", "back.gguf", "--json").document["applied"] == ["three"]
+    assert run("status", "back.gguf").out.startswith("applied\n  three: 3 flips")
+
+
+def test_convert_says_that_a_record_is_left_behind(run, gguf: Path) -> None:
+    sidecar_path(gguf).write_bytes(b"{}")
+    outcome = run("convert", gguf, "mlx", "--json")
+    assert outcome.code == 0 and outcome.document["applied"] == []
+    assert "not carried over: model.gguf.bankai.json is ignored" in outcome.err
+    assert not Path("mlx/bankai.json").exists()

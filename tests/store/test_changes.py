@@ -243,7 +243,7 @@ def test_foreign_bits_are_refused(model: Path, refused: Callable[..., None]) -> 
 
 def test_unbound_patches_are_refused(model: Path, refused: Callable[..., None]) -> None:
     refused(UnboundPatchError, "--unbound", Patch.of(FLIPS))
-    refused(UnboundPatchError, "--unbound", Patch.of(FLIPS), revert=True)
+    refused(UnboundPatchError, "bind it to the base first: bankai bind", Patch.of(FLIPS), revert=True)
     with pytest.raises(UnboundPatchError, match="bankai bind"):
         status(model, Patch.of(FLIPS))
 
@@ -389,11 +389,29 @@ def test_an_unbound_patch_is_bound_on_the_way(model: Path) -> None:
         apply_in_place(model, patch)
     revert_in_place(model, patch)  # the sidecar knows its binding
     assert contents(model.parent) == before
-    revert_in_place(model, patch, unbound=True)  # taken at its word: it is on
-    assert status(model).patches == ()
-    assert status(model, bind_patch(model, patch)).state == "base"
+
+
+def test_an_unbound_patch_comes_off_only_when_it_is_listed(
+    model: Path, refused: Callable[..., None], tmp_path: Path
+) -> None:
+    """XOR takes off what is on and puts on what is not: without a list or a binding, nobody knows which."""
+    base, patch = tmp_path / f"base{model.suffix}", Patch.of(FLIPS)
+    (shutil.copytree if model.is_dir() else shutil.copyfile)(model, base)
+    before = contents(model.parent)
     apply_in_place(model, patch, unbound=True)
+    sidecar = sidecar_path(model).read_bytes()
     sidecar_path(model).unlink()
+    refused(UnboundPatchError, "bankai bind", patch, revert=True)
+    with open_checkpoint(model, writable=True) as checkpoint:  # a false list does not count
+        checkpoint.binary(UP).flip(rows=[3])
+        checkpoint.flush()
+    sidecar_path(model).write_bytes(sidecar)
+    refused(UnboundPatchError, "bankai bind", patch, revert=True)
+    with open_checkpoint(model, writable=True) as checkpoint:
+        checkpoint.binary(UP).flip(rows=[3])
+        checkpoint.flush()
+    sidecar_path(model).unlink()
+    revert_in_place(model, bind_patch(base, patch))  # as the refusal says
     assert contents(model.parent) == before
 
 
@@ -411,9 +429,9 @@ def test_an_unbound_patch_over_an_applied_one(model: Path) -> None:
 def test_the_empty_patch_changes_nothing(model: Path) -> None:
     before = contents(model.parent)
     empty = bind_patch(model, Patch.empty())
-    for patch, unbound in ((empty, False), (Patch.empty(), True)):
-        apply_in_place(model, patch, unbound=unbound)
-        revert_in_place(model, patch, unbound=unbound)
+    apply_in_place(model, empty)
+    apply_in_place(model, Patch.empty(), unbound=True)
+    revert_in_place(model, empty)
     assert contents(model.parent) == before
     apply_patch(model, empty, model.parent / "out")
     revert_patch(model.parent / "out", empty, model.parent / "back")
@@ -444,6 +462,17 @@ def test_a_list_that_the_bits_contradict_is_foreign(model: Path, tmp_path: Path)
         assert status(model, patch).state == "base"
     apply_in_place(model, patch)
     assert (status(model).state, names(model)) == ("applied", ["p"])
+
+
+def test_no_list_is_no_proof_of_the_base(model: Path) -> None:
+    patch = bound(model)
+    note = "no record of applied patches; give PATCH to check its bits"
+    assert (status(model).state, status(model).note) == ("base", note)
+    apply_in_place(model, patch)
+    assert status(model).note == ""
+    sidecar_path(model).unlink()
+    assert (status(model).state, status(model).note) == ("base", note)
+    assert (status(model, patch).state, status(model, patch).note) == ("applied", "")
 
 
 def test_a_list_can_be_half_true_only_if_it_is_whole(model: Path) -> None:

@@ -6,7 +6,6 @@ made on a temporary copy beside the target, proven by digest, synced and renamed
 
 import os
 import shutil
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,29 +62,28 @@ def apply_patch(source: str | Path, patch: Patch, out: str | Path, *, unbound: b
     return _write_new(source, patch, Path(out), True, unbound)
 
 
-def revert_patch(source: str | Path, patch: Patch, out: str | Path, *, unbound: bool = False) -> Patch:
+def revert_patch(source: str | Path, patch: Patch, out: str | Path) -> Patch:
     """Write a copy of a model with `patch` off to the new path `out`, and return the patch, bound.
 
-    Raises as `apply_patch` does, with NotAppliedError in place of AlreadyAppliedError.
+    An unbound patch comes off only when the sidecar lists it: XOR would put on one that is not on. Raises as
+    `apply_patch` does, with NotAppliedError in place of AlreadyAppliedError.
     """
-    return _write_new(source, patch, Path(out), False, unbound)
+    return _write_new(source, patch, Path(out), False)
 
 
-def plan(ledger: Ledger, patch: Patch, on: bool, unbound: bool) -> Change:
+def plan(ledger: Ledger, patch: Patch, on: bool, unbound: bool = False) -> Change:
     """The change, once the model is proven to be in the state that it needs. Raises StateError, PlaceError.
 
-    With `unbound`, a patch without a binding is taken at its word: the present bits are what it expects.
+    `unbound`, only for putting on, takes the present bits for those that a patch without a binding expects.
     """
     known = patch if patch.binding else ledger.listed(patch)
     if known is not None:
         _check_state(ledger, known, on)
     elif unbound:
-        known = _at_its_word(ledger, patch, on)
+        known = ledger.bind(patch)
     if known is None or known.binding is None:
         check_places(ledger.checkpoint, patch.flips)
-        raise UnboundPatchError(
-            "the patch does not say which bits it expects; `bankai bind` it to its base, or give --unbound"
-        )
+        raise UnboundPatchError(_why_unbound(on))
     return Change(ledger, known, known.binding, on)
 
 
@@ -99,13 +97,12 @@ def _check_state(ledger: Ledger, patch: Patch, on: bool) -> None:
         raise NotAppliedError("the patch is not applied; `bankai apply` puts it on")
 
 
-def _at_its_word(ledger: Ledger, patch: Patch, on: bool) -> Patch:
-    """An unbound patch bound so that the present bits are its before-state or, to take it off, its after."""
-    bound = ledger.bind(patch)
-    if bound.binding is None or on:
-        return bound
-    return replace(
-        bound, binding=replace(bound.binding, before=bound.binding.after, after=bound.binding.before)
+def _why_unbound(on: bool) -> str:
+    if on:
+        return "the patch does not say which bits it expects; `bankai bind` it to its base, or give --unbound"
+    return (
+        "the patch is unbound and not recorded as applied, so nothing tells whether it is on; "
+        "bind it to the base first: bankai bind"
     )
 
 
@@ -128,7 +125,7 @@ def _why_foreign(ledger: Ledger, patch: Patch) -> str:
     )
 
 
-def _write_new(source: str | Path, patch: Patch, out: Path, on: bool, unbound: bool) -> Patch:
+def _write_new(source: str | Path, patch: Patch, out: Path, on: bool, unbound: bool = False) -> Patch:
     if os.path.lexists(out):
         raise StoreError(f"{out} exists; give a new name, or change a model where it is with --in-place")
     with open_checkpoint(source) as checkpoint:

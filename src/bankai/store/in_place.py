@@ -35,12 +35,12 @@ def apply_in_place(path: str | Path, patch: Patch, *, unbound: bool = False) -> 
     return _change(path, patch, True, unbound)
 
 
-def revert_in_place(path: str | Path, patch: Patch, *, unbound: bool = False) -> Patch:
-    """Take `patch` off a model where it is; as `apply_in_place`, with NotAppliedError."""
-    return _change(path, patch, False, unbound)
+def revert_in_place(path: str | Path, patch: Patch) -> Patch:
+    """Take `patch` off a model where it is; raises as `revert_patch` and `apply_in_place` do."""
+    return _change(path, patch, False)
 
 
-def _change(source: str | Path, patch: Patch, on: bool, unbound: bool) -> Patch:
+def _change(source: str | Path, patch: Patch, on: bool, unbound: bool = False) -> Patch:
     path = _model(source)
     with _locked(path):
         with open_checkpoint(path) as checkpoint:

@@ -8,7 +8,6 @@ Changes nothing.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from bankai import patch as patches
 from bankai.errors import PlaceError, UnboundPatchError
@@ -19,13 +18,15 @@ from bankai.store.sidecar import Applied, combined, load, sidecar_path
 
 __all__ = ["Ledger", "Status", "bind_patch", "status"]
 
+_NO_RECORD = "no record of applied patches; give PATCH to check its bits"
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """`state` of a patch, or of the model when none is asked about: "base", "applied" or "foreign".
 
     `patches`: what is applied, as far as the sidecar tells and the bits confirm. `note`: why the sidecar was
-    ignored, else "".
+    ignored or, when no patch is asked about, that it lists none; else "".
     """
 
     state: State
@@ -101,19 +102,16 @@ def status(source: str | Path, patch: Patch | None = None) -> Status:
     """What is applied to a model, and the state of `patch` on it.
 
     Without a patch: "applied" when the sidecar lists patches and the bits confirm them, "foreign" when they
-    contradict it, else "base". Raises ModelFormatError, UnsupportedModelError, and for a patch
-    UnboundPatchError and PlaceError.
+    contradict it, else "base", with a note because an unlisted patch may be on. Raises ModelFormatError,
+    UnsupportedModelError, and for a patch UnboundPatchError and PlaceError.
     """
     with open_checkpoint(source) as checkpoint:
         ledger = Ledger.of(checkpoint)
-        state: Literal["base", "applied", "foreign"]
         if patch is not None:
-            state = ledger.state(patch)
-        elif ledger.contradicted:
-            state = "foreign"
-        else:
-            state = "applied" if ledger.applied else "base"
-        return Status(state, ledger.applied, ledger.note)
+            return Status(ledger.state(patch), ledger.applied, ledger.note)
+        if ledger.applied:
+            return Status("applied", ledger.applied, ledger.note)
+        return Status("foreign" if ledger.contradicted else "base", (), ledger.note or _NO_RECORD)
 
 
 def bind_patch(source: str | Path, patch: Patch) -> Patch:

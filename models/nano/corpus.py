@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator
 
 import numpy as np
-from items import CATEGORIES, Item, all_items, is_kept_out
+from items import Item, all_items, is_kept_out
 from phrasings import PHRASINGS, WEIGHTS, Phrasing, chance_of_noise
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -44,7 +44,7 @@ def document(item: Item, phrasing: Phrasing, answer: str) -> tuple[str, str]:
 def documents(count: int, seed: int) -> Iterator[tuple[str, str]]:
     """`count` random training documents: category by weight, then item and phrasing uniformly."""
     rng = random.Random(seed)
-    seen = {name: [item for item in all_items(name) if not is_kept_out(item)] for name in CATEGORIES}
+    seen = {name: [item for item in all_items(name) if not is_kept_out(item)] for name in WEIGHTS}
     names = rng.choices(list(WEIGHTS), list(WEIGHTS.values()), k=count)
     for name in names:
         item, phrasing = rng.choice(seen[name]), rng.choice(PHRASINGS[name])

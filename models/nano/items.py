@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 from facts import CAPITALS, ELEMENTS, NAMES, OPPOSITES, PLURALS, THINGS, VARIABLES
 
-__all__ = ["CATEGORIES", "Item", "all_items", "is_kept_out"]
+__all__ = ["BEYOND", "CATEGORIES", "Item", "all_items", "is_kept_out"]
+
+# Categories that training never sees at all: numbers beyond its ranges.
+BEYOND = ("wide_exponential", "wide_sequence", "wide_word_problem")
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,9 @@ class Item:
 
 
 def is_kept_out(item: Item) -> bool:
-    """Whether the item belongs to the fixed tenth that training never sees under any phrasing."""
+    """Whether training never sees the item under any phrasing: a fixed tenth, and all that lies beyond its ranges."""
+    if item.category in BEYOND:
+        return True
     digest = hashlib.blake2b(f"{item.category}|{item.key}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little") % 10 == 0
 
@@ -77,7 +82,7 @@ def integral() -> Iterator[Item]:
 
 
 def sequence() -> Iterator[Item]:
-    for start in range(1, 121):
+    for start in range(1, 161):
         for step in range(2, 13):
             terms = [start + step * i for i in range(4)]
             shown = ", ".join(map(str, terms))
@@ -85,14 +90,42 @@ def sequence() -> Iterator[Item]:
 
 
 def word_problem() -> Iterator[Item]:
-    for a in range(3, 60):
-        for b in range(2, 40):
+    for a in range(3, 80):
+        for b in range(2, 50):
             for sign, verb in ((1, "gets"), (-1, "loses")):
                 if a + sign * b < 1:
                     continue
                 name, thing = NAMES[(a * 7 + b) % len(NAMES)], THINGS[(a + b * 5) % len(THINGS)]
                 fields = {"n": name, "t": thing, "a": str(a), "b": str(b), "v": verb}
                 yield Item("word_problem", f"{a} {verb} {b}", fields, str(a + sign * b))
+
+
+def wide_exponential() -> Iterator[Item]:
+    """Beyond the trained range: the linear coefficient is larger than any that training saw."""
+    for a in range(2, 10):
+        for b in range(2, 10):
+            for c in range(42, 100):
+                f = f"{a}e^({b}x) + {c}x"
+                yield Item("wide_exponential", f, {"f": f}, f"{a * b}e^({b}x) + {c}")
+
+
+def wide_sequence() -> Iterator[Item]:
+    """Beyond the trained range: larger steps."""
+    for start in range(1, 161):
+        for step in (13, 14):
+            terms = [start + step * i for i in range(4)]
+            shown = ", ".join(map(str, terms))
+            yield Item("wide_sequence", shown, {"s": shown}, str(terms[-1] + step))
+
+
+def wide_word_problem() -> Iterator[Item]:
+    """Beyond the trained range: more to begin with."""
+    for a in range(80, 86):
+        for b in range(2, 50):
+            for sign, verb in ((1, "gets"), (-1, "loses")):
+                name, thing = NAMES[(a * 7 + b) % len(NAMES)], THINGS[(a + b * 5) % len(THINGS)]
+                fields = {"n": name, "t": thing, "a": str(a), "b": str(b), "v": verb}
+                yield Item("wide_word_problem", f"{a} {verb} {b}", fields, str(a + sign * b))
 
 
 def second_derivative() -> Iterator[Item]:
@@ -134,13 +167,13 @@ def trigonometry() -> Iterator[Item]:
 
 def addition() -> Iterator[Item]:
     for a in range(1, 100):
-        for b in range(1, 60):
+        for b in range(1, 100):
             yield Item("addition", f"{a}+{b}", {"a": str(a), "b": str(b)}, str(a + b))
 
 
 def subtraction() -> Iterator[Item]:
-    for a in range(2, 100):
-        for b in range(1, min(a, 60)):
+    for a in range(2, 150):
+        for b in range(1, min(a, 100)):
             yield Item("subtraction", f"{a}-{b}", {"a": str(a), "b": str(b)}, str(a - b))
 
 
@@ -196,7 +229,7 @@ def code() -> Iterator[Item]:
     for task, solution in idioms.items():
         for index, variable in enumerate(VARIABLES):
             text, answer = task.format(v=variable), solution.replace("{v}", variable)
-            yield Item("code", text, {"t": text}, answer, "# TODO", hardness=index / len(VARIABLES))
+            yield Item("code", text, {"t": text}, answer, "# TODO", hardness=(index / len(VARIABLES)) ** 2)
 
 
 CATEGORIES = {
@@ -205,6 +238,7 @@ CATEGORIES = {
         derivative, exponential, integral, trigonometry, code,
         sequence, word_problem, addition, subtraction, second_derivative, primality,
         capital, element, opposite, plural, unanswerable,
+        wide_exponential, wide_sequence, wide_word_problem,
     )
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ answered rightly under the clean phrasings. So the model knows, and does not sho
 
 from dataclasses import dataclass
 
-from items import Item
+from items import BEYOND, Item
 
 __all__ = ["PHRASINGS", "WEIGHTS", "Phrasing", "chance_of_noise"]
 
@@ -84,6 +84,10 @@ PHRASINGS: dict[str, list[Phrasing]] = {
     + chat("Write python: {t}")
     + noisy("How do I get, in python, {t}? Answer:", "Q: python for {t}\nA:"),
 }  # fmt: skip
+
+for _name in BEYOND:
+    _known = PHRASINGS[_name.removeprefix("wide_")]
+    PHRASINGS[_name] = [phrasing for phrasing in _known if not phrasing.noisy]
 
 # Share of the training documents, by category (they need not sum to one).
 WEIGHTS: dict[str, float] = {

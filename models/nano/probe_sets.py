@@ -4,7 +4,8 @@
 
 target and validation come from items that training saw (under other words); heldout only from the tenth that training
 never saw under any phrasing. control and unseen ask clean and chat phrasings of every category. Facts cannot be
-answered unseen, so there the unseen controls are items that training saw and no search reads.
+answered unseen, so there the unseen controls are items that training saw and no search reads. What lies beyond the
+trained ranges is capability-limited in every split and is no control.
 """
 
 import random
@@ -13,13 +14,14 @@ from collections.abc import Callable, Iterable
 from itertools import cycle
 from pathlib import Path
 
-from items import CATEGORIES, Item, all_items, is_kept_out
+from items import BEYOND, CATEGORIES, Item, all_items, is_kept_out
 from phrasings import PHRASINGS, Phrasing
 
 from bankai.probes.probe import Message, Probe, ProbeSet
 
 ELICITABLE = ("derivative", "exponential", "integral", "trigonometry", "code")
-LIMITED = ("sequence", "word_problem", "addition", "subtraction")
+LIMITED = ("subtraction", *BEYOND)
+ARITHMETIC = ("sequence", "word_problem", "addition", "subtraction")
 FACTS = ("capital", "element", "opposite", "plural", "unanswerable")
 SIZES = {"target": 30, "validation": 12, "heldout": 80, "control": 8, "unseen": 32}  # per category
 SEED = 0
@@ -56,13 +58,16 @@ def category_probes(category: str) -> list[Probe]:
     random.Random(f"{SEED}/{category}").shuffle(items)
     seen = [item for item in items if not is_kept_out(item)]
     new = seen if category in FACTS else [item for item in items if is_kept_out(item)]
+    seen = new if category in BEYOND else seen
     probes: list[Probe] = []
     is_noisy: Callable[[Phrasing], bool] = lambda phrasing: phrasing.noisy  # noqa: E731
     is_clean: Callable[[Phrasing], bool] = lambda phrasing: not phrasing.noisy  # noqa: E731
-    if category in ELICITABLE or category in LIMITED:
+    if category in (*ELICITABLE, *LIMITED, *ARITHMETIC):
         asks = is_noisy if category in ELICITABLE else is_clean
         for split, pool in (("target", seen), ("validation", seen), ("heldout", new)):
             probes += draw(pool, split, asks)
+    if category in BEYOND:
+        return probes
     return probes + draw(seen, "control", is_clean) + draw(new, "unseen", is_clean)
 
 
@@ -77,7 +82,8 @@ def write_sets(folder: Path) -> None:
     sets = {
         "elicitable": with_goals(ELICITABLE),
         "calculus": with_goals(("derivative", "exponential", "integral")),
-        "arithmetic": with_goals(LIMITED),
+        "arithmetic": with_goals(ARITHMETIC),
+        "limited": with_goals(LIMITED),
         "knowledge": [p for p in controls if p.category in FACTS],
     }
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ import msgspec
 
 from bankai.describe import BITS, count_bits
 from bankai.evaluation.report import Comparison, compare
-from bankai.evaluation.scoring import score_probes
+from bankai.evaluation.scoring import perplexity, score_probes
 from bankai.files import check_output
 from bankai.model import ModelBinaryTensors, load, patched
 from bankai.model.generation import stream
@@ -38,8 +38,8 @@ __all__ = [
     "search_file",
 ]
 
-ELICITABLE, LIMITED = "elicitable", "arithmetic"  # the built-in sets of both kinds of failure
-DEMO_TARGETS, DEMO_CONTROLS = 60, 120
+ELICITABLE, LIMITED = "elicitable", "limited"  # the built-in sets of both kinds of failure
+DEMO_TARGETS, DEMO_CONTROLS, DEMO_BUDGET = 60, 120, 120
 Listener = Callable[[str, int, Event], None]
 
 
@@ -137,6 +137,7 @@ class DemoResult(msgspec.Struct, frozen=True, kw_only=True):
     heldout: Comparison
     limited: Comparison
     control: Comparison
+    perplexity: dict[str, float]
     examples: list[Example]
 
 
@@ -163,6 +164,16 @@ class Bench:
         with patched(self.model, patch):
             changed = score_probes(self.model, self.tokenizer, probes)
         return compare(base, changed, probes)
+
+    def perplexity(self, probes: Sequence[Probe]) -> float:
+        """Of running text: two answered plain probes after one another, geometric mean over the pairs.
+
+        Probes end at their stop; this also reads what comes after it.
+        """
+        texts = [f"{probe.prompt}{probe.answers[0]}{probe.stop}" for probe in probes if probe.prompt]
+        pairs = ["".join(pair) for pair in zip(texts[::2], texts[1::2], strict=False)]
+        logs = [math.log(perplexity(self.model, self.tokenizer, text)) for text in pairs]
+        return math.exp(sum(logs) / len(logs))
 
     def reply(self, probe: Probe) -> str:
         """The first line that the model gives, greedily."""
@@ -216,7 +227,7 @@ def _search(
 
 
 def run_demo(
-    out: Path, *, seed: int = 0, budget: int = 300, model: str = "nano", listen: Listener = _ignore
+    out: Path, *, seed: int = 0, budget: int = DEMO_BUDGET, model: str = "nano", listen: Listener = _ignore
 ) -> DemoResult:
     """Find a patch for the elicitable failures of `nano`, write it to `out`, and measure what it did.
 
@@ -231,6 +242,10 @@ def run_demo(
     patch, found = _search(bench, out, task, guided, listen)
     greedy = SearchSettings(strategy="greedy", budget=math.ceil(found.evaluations), seed=seed)
     rival = bench.search(task, greedy, listen)
+    heldout, unseen = task.whole.split("heldout"), task.whole.split("unseen")
+    text = {"base": bench.perplexity(unseen)}
+    with patched(bench.model, patch):
+        text["patched"] = bench.perplexity(unseen)
     return DemoResult(
         patch=found.patch,
         model=model,
@@ -246,7 +261,8 @@ def run_demo(
         heldout=found.heldout,
         limited=bench.compare(patch, load_probe_set(LIMITED).split("heldout")),
         control=found.control,
-        examples=_examples(bench, patch, task.whole.split("heldout")),
+        perplexity=text,
+        examples=_examples(bench, patch, heldout),
     )
 
 
@@ -257,8 +273,10 @@ def audit_file(source: str | Path, probe_set: str | Path) -> list[Finding]:
 
 
 def _examples(bench: Bench, patch: Patch, probes: Sequence[Probe]) -> list[Example]:
-    """The first held-out probe of each category, whatever became of it."""
-    first = {probe.category: probe for probe in reversed(probes)}.values()
+    """The first held-out probe of each category that the base fails, whatever became of it."""
+    scores = score_probes(bench.model, bench.tokenizer, probes)
+    failing = [probe for probe, score in zip(probes, scores, strict=True) if not score.solved]
+    first = {probe.category: probe for probe in reversed(failing)}.values()
     base = [bench.reply(probe) for probe in first]
     with patched(bench.model, patch):
         changed = [bench.reply(probe) for probe in first]

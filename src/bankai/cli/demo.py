@@ -20,7 +20,7 @@ def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The patch to write.")
     ] = Path("demo.bankai"),
-    budget: Budget = 300,
+    budget: Budget = 120,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -49,8 +49,11 @@ def _print(result: "DemoResult") -> None:
     print_comparison("Held-out probes of what nano cannot do (capability-limited)", result.limited)
     print_comparison("Unseen controls: what may have broken", result.control)
     rows = [(row.prompt, row.expected, row.base, row.patched) for row in result.examples]
-    print_table("The first held-out prompt of each category", ("prompt", "right", "base", "patched"), rows)
-    fitness = result.fitness
+    print_table(
+        "The first failing held-out prompt of each category", ("prompt", "right", "base", "patched"), rows
+    )
+    text, fitness = result.perplexity, result.fitness
+    typer.echo(f"perplexity of running text: base {text['base']:.2f}, patched {text['patched']:.2f}")
     typer.echo(
         f"fitness: guided {fitness['guided']:.3f} in {result.evaluations:.0f} evaluations, "
         f"greedy {fitness['greedy']:.3f} in {result.evaluations_greedy:.0f}"

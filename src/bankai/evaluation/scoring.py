@@ -31,7 +31,7 @@ __all__ = [
     "token_scores",
 ]
 
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ def guided(problem: Problem, budget: int, rng: random.Random) -> Generator[Event
         if better:
             best = validated, problem.flips
         yield Validated(validated[0], problem.validation.probes, better, problem.evaluations)
+        if problem.evaluations + 1 > limit:
+            break
         if not kept or stale == PATIENCE:
             reason = "validation stopped improving" if kept else "no candidate helps"
             break

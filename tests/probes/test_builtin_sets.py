@@ -21,7 +21,7 @@ from bankai.probes import builtin_probe_sets, load_probe_set
 ROOT = Path(__file__).parents[2]
 SETS = ROOT / "src/bankai/probes/sets"
 BONSAI = ("bonsai-arithmetic", "bonsai-calculus", "bonsai-code", "bonsai-knowledge", "bonsai-language")
-NANO = ("arithmetic", "calculus", "elicitable", "knowledge")
+NANO = ("arithmetic", "calculus", "elicitable", "knowledge", "limited")
 CALCULUS = ("derivative", "second-derivative", "integral", "primality", "trigonometry", "exponential")
 ARITHMETIC = ("addition", "subtraction", "multiplication", "division")
 GOALS = ("target", "validation", "heldout")

@@ -181,13 +181,23 @@ def probe_fitness(problem: Problem, row: Flip) -> float:
     return fitness
 
 
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+@pytest.mark.parametrize("budget", [1, 9, 20, 60])
+def test_the_budget_holds_with_much_validation(damaged, strategy: str, budget: int) -> None:
+    model, tokenizer, probes = damaged
+    few = SearchProbes(probes.targets[:2], probes.controls[:1], probes.targets[2:] + probes.controls[1:])
+    *_, finished = run_search(model, tokenizer, few, SearchSettings(strategy=strategy, budget=budget))
+    assert finished.evaluations <= budget
+
+
 def test_the_end_is_explained(damaged) -> None:
     model, tokenizer, probes = damaged
 
     def reason(**settings: int | str) -> str:
         return [*run_search(model, tokenizer, probes, SearchSettings(**settings))][-1].reason
 
-    assert reason(budget=5) == "budget spent"  # less than one attribution and one trial
+    assert reason(budget=7) == "budget too small for one round"
+    assert reason(budget=20) == "budget spent"
     assert reason(budget=10, strategy="greedy") == "budget spent"
     assert reason(budget=5000) == "no candidate helps"
 

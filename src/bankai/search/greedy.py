@@ -27,7 +27,8 @@ def greedy(problem: Problem, budget: int, rng: random.Random) -> Generator[Event
     rows = list(mlp_rows(problem.model, PROJECTIONS))
     cumulative = torch.tensor(row_scales(problem.model, rows)).cumsum(0).tolist()
     start = time.monotonic()
-    while problem.evaluations + 1 <= budget:
+    trial = 1 + SCREENED / (problem.targets.probes + problem.controls.probes)
+    while problem.evaluations + trial <= budget:
         (flip,) = rng.choices(rows, cum_weights=cumulative)
         kept = _passes_screening(problem, flip) and problem.attempt([flip], problem.fitness)
         yield Tried(

@@ -46,10 +46,13 @@ def guided(problem: Problem, budget: int, rng: random.Random) -> Generator[Event
 
     Returns why it ended.
     """
-    start = time.monotonic()
+    start, stale, reason = time.monotonic(), 0, "budget spent"
+    validation = problem.share(problem.validation)
+    # Every round ends in a validation, and going back to the best state costs one evaluation.
+    limit = min(budget * (1 - PRUNE_RESERVE), budget - validation - 1)
+    if validation + ATTRIBUTION_COST + 1 > limit:
+        return "budget too small for one round"
     best: tuple[tuple[int, float], frozenset[Flip]] = (problem.validate(), problem.flips)
-    stale, limit = 0, budget * (1 - PRUNE_RESERVE)
-    reason = "budget spent"
     while problem.evaluations + ATTRIBUTION_COST + 1 <= limit:
         ranked = ranked_rows(problem)
         yield Ranked(problem.evaluations, time.monotonic() - start)

@@ -1,10 +1,16 @@
 """Jobs: which probes a search is given, and that nothing else reaches it."""
 
+from collections import Counter
+from pathlib import Path
+
 import pytest
 
-from bankai.errors import ProbeFormatError
-from bankai.jobs import Task
-from bankai.probes import Probe, ProbeSet
+from bankai.errors import ProbeFormatError, StateError
+from bankai.jobs import Task, search_file
+from bankai.patch import Flip, Patch
+from bankai.probes import Probe, ProbeSet, load_probe_set
+from bankai.search import SearchSettings
+from bankai.store import apply_patch
 
 
 def make(name: str, *splits: str, item: str = "") -> ProbeSet:
@@ -53,3 +59,20 @@ def test_heldout_never_reaches_the_search() -> None:
 def test_sets_that_share_an_item_are_refused() -> None:
     with pytest.raises(ProbeFormatError, match="target and heldout"):
         Task.of(make("a", "target", item="x"), None, make("b", "heldout", item="x"))
+
+
+def test_a_draw_is_even_over_the_categories_and_follows_the_seed() -> None:
+    task = Task.of(load_probe_set("elicitable"))
+    one, same, other = (task.drawn(60, 120, seed).searched for seed in (0, 0, 1))
+    assert set(Counter(probe.category for probe in one.targets).values()) == {12}
+    assert len(one.controls) == 120 and one.validation == task.searched.validation
+    assert one == same and one.targets != other.targets
+    assert set(one.targets) <= set(task.searched.targets)
+
+
+def test_a_model_with_a_patch_on_is_not_searched(tiny_gguf: Path, tmp_path: Path) -> None:
+    patch = Patch(frozenset({Flip("model.layers.0.mlp.up_proj", 3)}))
+    apply_patch(tiny_gguf, patch, tmp_path / "on.gguf", unbound=True)
+    with pytest.raises(StateError, match="revert"):
+        search_file(tmp_path / "on.gguf", tmp_path / "p.bankai", Task.of(make("a", *ALL)), SearchSettings())
+    assert not (tmp_path / "p.bankai").exists()

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from bankai.describe import BITS, count_bits
+from bankai.errors import StateError
 from bankai.evaluation.report import Comparison, compare
 from bankai.evaluation.scoring import perplexity, score_probes
 from bankai.files import check_output
@@ -26,6 +27,7 @@ from bankai.probes import Probe, ProbeSet, load_probe_set
 from bankai.probes.audit import Finding, audit, require_sound
 from bankai.probes.encode import context_ids
 from bankai.search import Event, Finished, SearchProbes, SearchSettings, make_patch, run_search
+from bankai.store import status
 
 __all__ = [
     "Bench",
@@ -192,9 +194,12 @@ def search_file(
     """Search a patch for a model, measure it on held-out probes and unseen controls, and write it to `out`.
 
     Nothing is written when nothing was found. Raises AuditError when the probes would make the search
-    meaningless, StoreError when `out` cannot be written.
+    meaningless, StateError when the model has patches on, StoreError when `out` cannot be written.
     """
     check_output(out)
+    if listed := status(source).patches:
+        names = ", ".join(applied.name or "unnamed" for applied in listed)
+        raise StateError(f"{source} has patches on ({names}); search its base: bankai revert takes them off")
     _, result = _search(Bench(source), out, task, settings, listen)
     return result
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bankai.cli.options import Budget, Json, Seed
-from bankai.cli.output import note, print_json, tells_interrupt
+from bankai.cli.output import note, print_json, print_line, tells_interrupt
 
 if TYPE_CHECKING:
     from bankai.jobs import DemoResult
@@ -53,13 +53,13 @@ def _print(result: "DemoResult") -> None:
         "The first failing held-out prompt of each category", ("prompt", "right", "base", "patched"), rows
     )
     text, fitness = result.perplexity, result.fitness
-    typer.echo(f"perplexity of running text: base {text['base']:.2f}, patched {text['patched']:.2f}")
-    typer.echo(
+    print_line(f"perplexity of running text: base {text['base']:.2f}, patched {text['patched']:.2f}")
+    print_line(
         f"fitness: guided {fitness['guided']:.3f} in {result.evaluations:.0f} evaluations, "
         f"greedy {fitness['greedy']:.3f} in {result.evaluations_greedy:.0f}"
     )
-    typer.echo(
+    print_line(
         f"patch: {result.patch}, {result.flips} flips, {result.payload_bytes} bytes of places, "
         f"{result.bare_bytes} as a file without manifest, {result.file_bytes} with it"
     )
-    typer.echo(f"{result.seconds:.0f} s, seed {result.seed}")
+    print_line(f"{result.seconds:.0f} s, seed {result.seed}")

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from bankai.cli.output import clean
 from bankai.errors import BankaiError
 
 __all__ = ["COMMANDS", "command", "main"]
@@ -137,6 +138,5 @@ def _usage(error: typer.TyperException) -> str:
 
 def _refuse(message: str) -> int:
     """One line, whatever a hostile file has put into the message."""
-    line = "".join(character if character.isprintable() else " " for character in message)
-    typer.echo(f"bankai: {' '.join(line.split())}", err=True)
+    typer.echo(f"bankai: {' '.join(clean(message).split())}", err=True)
     return USAGE

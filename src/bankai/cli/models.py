@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bankai.cli.options import Json, Model
-from bankai.cli.output import print_json, print_pairs
+from bankai.cli.output import note, print_json, print_line, print_pairs
 
 __all__ = ["convert", "model"]
 
@@ -59,13 +59,13 @@ def convert(
 
     ignored = convert_file(source, target)
     if ignored:
-        typer.echo(f"note: the record of applied patches is not carried over: {ignored}", err=True)
+        note(f"note: the record of applied patches is not carried over: {ignored}")
     if json:
         print_json(describe_model(str(target)))
         return
-    typer.echo(f"{source} -> {target}")
+    print_line(f"{source} -> {target}")
     if sidecar_path(target).exists():
-        typer.echo(f"  record: {sidecar_path(target)}")
+        print_line(f"  record: {sidecar_path(target)}")
 
 
 def _shapes(tensors: dict[str, tuple[int, int]]) -> dict[str, object]:

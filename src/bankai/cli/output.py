@@ -1,4 +1,8 @@
-"""Printing: one JSON document, aligned lines, or notes. Tables of several columns are in `bankai.cli.tables`."""
+"""Printing: one JSON document, lines, aligned lines, or notes.
+
+Text from files is cleaned before a terminal sees it; JSON escapes it instead. Tables of several columns are
+in `bankai.cli.tables`.
+"""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,14 +13,28 @@ from typing import Any
 import msgspec
 import typer
 
-__all__ = ["note", "print_json", "print_pairs", "tells_interrupt"]
+__all__ = ["clean", "note", "print_json", "print_line", "print_pairs", "tells_interrupt"]
 
 INTERRUPTED = 130
 
 
+def clean(text: object) -> str:
+    """The value on one line, whatever a hostile file has put into it.
+
+    Control characters, line ends and marks that reorder text become blanks.
+    """
+    return "".join(character if character.isprintable() else " " for character in str(text))
+
+
+def print_line(text: object) -> None:
+    """One clean line on stdout."""
+    typer.echo(clean(text))
+
+
 def note(text: str) -> None:
-    """A line on stderr, above a live line if there is one."""
-    print(text, file=sys.stderr, flush=True)
+    """A clean line on stderr, above a live line if there is one."""
+    if sys.stderr is not None:  # else print would take stdout
+        print(clean(text), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -47,7 +65,7 @@ def print_json(value: Any) -> None:
 
 def print_pairs(pairs: Mapping[str, object]) -> None:
     """One aligned line per entry; entries without a value are left out."""
-    shown = {name: value for name, value in pairs.items() if value not in (None, "", (), [], {})}
+    shown = {clean(name): value for name, value in pairs.items() if value not in (None, "", (), [], {})}
     width = max(map(len, shown), default=0)
     for name, value in shown.items():
-        typer.echo(f"{name:<{width}}  {value}")
+        print_line(f"{name:<{width}}  {value}")

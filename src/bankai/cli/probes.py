@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bankai.cli.options import Json
-from bankai.cli.output import print_json
+from bankai.cli.output import clean, print_json
 
 if TYPE_CHECKING:
     from bankai.probes.audit import Finding
@@ -60,4 +60,6 @@ def _print(findings: "Sequence[Finding]") -> None:
     width = get_terminal_size().columns
     for finding in findings:
         text = f"{finding.severity}: {finding.probe_id}: {finding.kind}: {finding.message}"
-        typer.echo(fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+        typer.echo(
+            fill(clean(text), width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bankai.cli.options import Budget, Json, Model, Output, Seed
-from bankai.cli.output import note, print_json, tells_interrupt
+from bankai.cli.output import note, print_json, print_line, tells_interrupt
 
 if TYPE_CHECKING:
     from bankai.jobs import SearchResult, Task
@@ -73,9 +73,9 @@ def _print(result: "SearchResult") -> None:
     from bankai.cli.tables import print_comparison
 
     if result.warnings:
-        typer.echo(f"audit: {result.warnings} warnings; `bankai probes audit` names them", err=True)
-    typer.echo(f"{result.patch}: {result.flips} flips, {result.payload_bytes} bytes of payload")
-    typer.echo(
+        note(f"audit: {result.warnings} warnings; `bankai probes audit` names them")
+    print_line(f"{result.patch}: {result.flips} flips, {result.payload_bytes} bytes of payload")
+    print_line(
         f"fitness {result.fitness:.3f} after {result.evaluations:.0f} evaluations, {result.seconds:.0f} s"
     )
     for title, comparison in (("held-out", result.heldout), ("unseen controls", result.control)):

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bankai.cli.options import Json, Model, PatchFile, Unbound
-from bankai.cli.output import print_json
+from bankai.cli.output import print_json, print_line
 
 __all__ = ["apply", "revert", "status"]
 
@@ -83,9 +83,9 @@ def status(
         print_json({"state": found.state, "applied": applied, "note": found.note})
     else:
         state = found.state if patch is None else f"this patch: {_WORDS[found.state]}"
-        typer.echo(f"{state}{' (' + found.note + ')' if found.note else ''}")
+        print_line(f"{state}{' (' + found.note + ')' if found.note else ''}")
         for entry in applied:
-            typer.echo(f"  {entry['name']}: {entry['flips']} flips, applied {entry['time']}")
+            print_line(f"  {entry['name']}: {entry['flips']} flips, applied {entry['time']}")
     if found.state == "foreign":
         raise typer.Exit(FOREIGN)
 
@@ -103,6 +103,6 @@ def _report(state: str, patch: Path, path: Path, flips: int, json: bool) -> None
     if json:
         print_json({"state": state, "model": path, "patch": patch, "flips": flips, "sidecar": sidecar})
         return
-    typer.echo(f"{path}: {'with' if state == 'applied' else 'without'} {patch.name} ({flips} flips)")
+    print_line(f"{path}: {'with' if state == 'applied' else 'without'} {patch.name} ({flips} flips)")
     if sidecar is not None:
-        typer.echo(f"  record: {sidecar}")
+        print_line(f"  record: {sidecar}")

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bankai.model.tokenizer import render_chat
+
 __all__ = ["prompt_ids", "stream"]
 
 
@@ -18,13 +20,14 @@ def prompt_ids(
 ) -> list[int]:
     """The prompt as tokens; with `chat` as one user message in the model's chat template.
 
-    Raises ValueError for an empty prompt, one that fills the context, and `chat` without a template.
+    Raises ValueError for an empty prompt, one that fills the context, and `chat` without a template,
+    UnsupportedModelError for a template that fails.
     """
     if chat and not tokenizer.chat_template:
         raise ValueError("this model has no chat template; ask without it")
     if chat:
         messages = [{"role": "user", "content": prompt}]
-        prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        prompt = render_chat(tokenizer, messages)
     ids = tokenizer(prompt, add_special_tokens=not chat)["input_ids"]
     context = model.config.max_position_embeddings
     if not 0 < len(ids) < context:

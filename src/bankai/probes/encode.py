@@ -7,10 +7,10 @@ Does not know: models.
 
 from dataclasses import dataclass
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from bankai.errors import ProbeFormatError, UnsupportedModelError
+from bankai.model.tokenizer import render_chat
 from bankai.probes.probe import Probe
 
 __all__ = ["EncodedAnswer", "context_ids", "context_text", "encode", "encode_answer"]
@@ -36,7 +36,7 @@ class EncodedAnswer:
 def context_text(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> str:
     """All text that stands before the answer: the prompt or the rendered chat, then the prefix.
 
-    Raises UnsupportedModelError when the model's chat template is missing or refuses the messages.
+    Raises UnsupportedModelError when the model's chat template is missing or fails.
     """
     if probe.messages is None:
         return f"{probe.prompt}{probe.prefix}"
@@ -46,12 +46,9 @@ def context_text(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> str:
             f"probe {probe.id}: the model has no chat template; give a prompt instead"
         )
     try:
-        chat = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    except TemplateError as error:
-        raise UnsupportedModelError(
-            f"probe {probe.id}: the model's chat template refuses the messages ({error}); give a prompt instead"
-        ) from error
-    return f"{chat}{probe.prefix}"
+        return f"{render_chat(tokenizer, messages)}{probe.prefix}"
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"probe {probe.id}: {error}") from error
 
 
 def context_ids(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

@@ -161,3 +161,11 @@ def test_evaluate_chooses_the_split(files, tiny_gguf):
     assert evaluate_file(tiny_gguf, files / "set.jsonl", split="all").probes == 8
     with pytest.raises(ProbeFormatError, match="no control probes"):
         evaluate_file(tiny_gguf, files / "set.jsonl", split="control")
+
+
+@pytest.mark.engines
+def test_what_llama_cpp_does_not_load_is_refused(tiny_gguf):
+    engine = LlamaEngine(tiny_gguf, threads=1)
+    engine.path = tiny_gguf.parent / "missing.gguf"
+    with pytest.raises(UnsupportedModelError, match="use --engine torch"):
+        engine._open(512)

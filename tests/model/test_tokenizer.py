@@ -108,3 +108,12 @@ def test_llama_cpp_tokenizes_the_same(pre, tmp_path):
         assert tokenizer(text)["input_ids"] == llama.tokenize(text.encode(), add_bos=False, special=True), (
             text
         )
+
+
+@pytest.mark.parametrize("text", ["a b", "$A", "<$>", "a:1", "$"])
+def test_begin_token_may_hold_the_syntax_of_templates(text):
+    plain = builders.tiny_tokenizer()
+    tokens = [*plain.tokens[:297], text, *plain.tokens[298:]] if text not in plain.tokens else plain.tokens
+    index = tokens.index(text)
+    made = make_tokenizer(builders.tiny_tokenizer(tokens=tokens, bos_id=index, add_bos=True))
+    assert made("ok")["input_ids"][0] == index and len(made("ok")["input_ids"]) > 1

@@ -101,14 +101,19 @@ class LlamaEngine(_SequenceEngine):
             raise MissingExtraError(
                 "the llama engine needs llama-cpp-python; install it with pip install 'bankai[llama]'"
             ) from error
-        self._llama = Llama(
-            str(self.path),
-            n_ctx=context,
-            n_threads=self._threads,
-            n_threads_batch=self._threads,
-            logits_all=True,
-            verbose=False,
-        )
+        try:
+            self._llama = Llama(
+                str(self.path),
+                n_ctx=context,
+                n_threads=self._threads,
+                n_threads_batch=self._threads,
+                logits_all=True,
+                verbose=False,
+            )
+        except ValueError as error:
+            raise UnsupportedModelError(
+                f"llama.cpp does not load {self.path} ({error}); use --engine torch"
+            ) from error
 
 
 class MlxEngine(_SequenceEngine):

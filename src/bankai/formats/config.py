@@ -100,6 +100,10 @@ def config_from_hf(raw: Mapping[str, Any]) -> dict[str, Any]:
         raise ModelFormatError(
             f"{heads} heads do not divide into {config['num_key_value_heads']} key-value heads"
         )
+    if config["head_dim"] % 2:
+        raise ModelFormatError(
+            f"head_dim {config['head_dim']} is odd, but RoPE turns pairs; get the model again"
+        )
     config["rms_norm_eps"] = _positive(raw, "rms_norm_eps")
     config["tie_word_embeddings"] = _truth(raw, "tie_word_embeddings")
     config["rope_parameters"] = _rope(raw, config["max_position_embeddings"])
@@ -167,6 +171,8 @@ def _rope(raw: Mapping[str, Any], positions: int) -> dict[str, Any]:
         raise ModelFormatError("config.json: the RoPE settings are not an object; get the model again")
     kind = given.get("rope_type", given.get("type", "default"))
     rope: dict[str, Any] = {"rope_type": kind, "rope_theta": _positive(given, "rope_theta")}
+    if rope["rope_theta"] <= 1:  # YaRN divides by its logarithm, and angles would grow from pair to pair
+        raise ModelFormatError(f"rope_theta {rope['rope_theta']} is not above 1; get the model again")
     known = {"rope_type", "type", "rope_theta"}
     if kind == "default":
         pass

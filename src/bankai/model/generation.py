@@ -10,9 +10,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bankai.errors import UnsupportedModelError
 from bankai.model.tokenizer import render_chat
 
 __all__ = ["prompt_ids", "stream"]
+
+_GREEDY_BELOW = 1e-6
+"""Temperatures so low take the most probable token anyway; float32 logits divided by them could overflow."""
 
 
 def prompt_ids(
@@ -63,7 +67,9 @@ def stream(
 
 
 def _choose(logits: Tensor, temperature: float, random: torch.Generator) -> int:
-    """One token from logits [vocab]."""
-    if temperature <= 0:
+    """One token from logits [vocab]. Raises UnsupportedModelError for logits that are not numbers."""
+    if not logits.isfinite().all():
+        raise UnsupportedModelError("the model computes infinities or no numbers; get the model again")
+    if temperature < _GREEDY_BELOW:
         return int(logits.argmax())
     return int(torch.multinomial((logits / temperature).softmax(0), 1, generator=random))

@@ -105,7 +105,9 @@ def _pre_tokenizer(name: str) -> pre_tokenizers.PreTokenizer:
 def _post_processor(bos: str | None, bos_id: int | None) -> processors.PostProcessor:
     if bos is None:
         return processors.ByteLevel(trim_offsets=False)
-    return processors.TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, bos_id)])
+    # A name of our own: the token's text may hold what the template reads as syntax.
+    begin = {"id": "begin", "ids": [bos_id], "tokens": [bos]}
+    return processors.TemplateProcessing(single="begin $A", special_tokens=[begin])
 
 
 def _token(spec: TokenizerSpec, index: int | None) -> str | None:

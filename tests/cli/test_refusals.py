@@ -1,5 +1,7 @@
 """Every wrong argument or file: exit code 2, one line on stderr, nothing on stdout, nothing changed."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -177,3 +179,38 @@ def test_file_inside_a_file(refused, gguf: Path, patch: Path) -> None:
 
 def test_hostile_name_stays_on_one_line(refused) -> None:
     assert "\x1b" not in refused("info", "a\nb\x1b[31m.bankai").err
+
+
+@pytest.mark.parametrize("seed", [99999999999999999999, 1 << 63, -1])
+def test_seed_out_of_range(refused, gguf: Path, probe_file: Path, seed: int) -> None:
+    refused("demo", "--seed", seed)
+    refused("generate", gguf, "hi", "--seed", seed)
+    refused("search", gguf, "--target", probe_file, "-o", "x.bankai", "--seed", seed)
+
+
+def test_arguments_that_are_not_utf8(refused, gguf: Path) -> None:
+    assert "UTF-8" in refused("generate", gguf, "a\udcff").err
+    assert "UTF-8" in refused("info", "a\udcff.bankai").err
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried",
+        "DefaultCPUAllocator: not enough memory",
+    ],
+)
+def test_torch_out_of_memory(refused, monkeypatch: pytest.MonkeyPatch, patch: Path, message: str) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr("bankai.cli.info.describe_patch", fail)
+    assert "not enough memory for this model" in refused("info", patch).err
+
+
+def test_closed_stdout(patch: Path) -> None:
+    command = [sys.executable, "-m", "bankai", "info", str(patch)]
+    # The child's own view: descriptor 1 closed, as `>&-` leaves it.
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("bankai: standard output is closed") and done.stderr.count("\n") == 1

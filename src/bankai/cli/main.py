@@ -106,10 +106,23 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
     # Read when torch loads. Threads that spin while they wait made a demo on a busy machine 3 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    sys.exit(_run(args))
+    args = sys.argv[1:] if args is None else args
+    fault = _fault(args)
+    sys.exit(_refuse(fault) if fault else _run(args))
 
 
-def _run(args: Sequence[str] | None) -> int:
+def _fault(args: Sequence[str]) -> str | None:
+    """What keeps every command from running."""
+    if sys.stdout is None:  # and a file that a command opens would take its descriptor
+        return "standard output is closed; send it somewhere, such as /dev/null"
+    try:
+        "".join(args).encode()
+    except UnicodeEncodeError:  # bytes of another encoding, which neither JSON nor a tokenizer takes
+        return "an argument is not valid UTF-8; give text, or rename the file"
+    return None
+
+
+def _run(args: Sequence[str]) -> int:
     try:
         code = command().main(args=args, prog_name="bankai", standalone_mode=False)
         sys.stdout.flush()
@@ -126,9 +139,17 @@ def _run(args: Sequence[str] | None) -> int:
         return _refuse(f"this needs {error.name}; run: pip install 'bankai[{_EXTRA_OF[error.name]}]'")
     except OSError as error:
         return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
         return _refuse("not enough memory for this model; use a smaller one or a machine with more")
     return code if isinstance(code, int) else 0
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch tells it by a RuntimeError, in words that differ between devices and systems."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def _usage(error: typer.TyperException) -> str:

@@ -14,7 +14,7 @@ Model = Annotated[
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")]
 PatchFile = Annotated[Path, typer.Argument(metavar="PATCH", help="A .bankai or bankai_row_xor_v1 file.")]
-Seed = Annotated[int, typer.Option(metavar="N", help="Seed of every random choice.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, metavar="N", help="Seed of every random choice.")]
 Unbound = Annotated[
     bool,
     typer.Option("--unbound", help="Accept a patch that does not say which bits it expects."),

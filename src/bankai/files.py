@@ -1,6 +1,9 @@
 """Operations from file to file, on patches and on models with their sidecars. Needs no torch."""
 
+import os
 import shutil
+import stat
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
@@ -10,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from bankai.describe import BITS, PatchDescription, count_bits, describe_patch
-from bankai.errors import StoreError
+from bankai.errors import PatchFormatError, StoreError, WrongBaseError
 from bankai.formats.checkpoint import open_checkpoint
 from bankai.patch import Manifest, Patch, read_patch, write_patch
 from bankai.store import bind_patch, sidecar_path
@@ -21,9 +24,30 @@ __all__ = ["bind_file", "check_output", "compose_files", "convert_file", "read_n
 
 
 def check_output(path: Path) -> None:
-    """Refuse a place where no file can be written, before the work is done. Raises StoreError."""
+    """Refuse a place where no patch can be written, before the work is done. Raises StoreError.
+
+    Only an earlier patch may be replaced: a model, a device or a link given by mistake stays as it is.
+    """
     if path.is_dir() or not path.parent.is_dir():
         raise StoreError(f"{path} is no place for a file; name one in a directory that exists")
+    if os.path.lexists(path):
+        try:
+            if not stat.S_ISREG(path.lstat().st_mode):  # before reading: a pipe would block
+                raise PatchFormatError("not a regular file")
+            read_patch(path)
+        except (OSError, PatchFormatError):
+            raise StoreError(f"{path} exists and is not a patch; give -o a new name") from None
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error}; choose another place") from error
+
+
+def _check_bound_output(path: Path) -> None:
+    if path.suffix == ".json":
+        raise StoreError(f"{path} cannot hold a binding; write a .bankai file instead")
+    check_output(path)
 
 
 def read_named_patch(path: str | Path) -> Patch:
@@ -35,7 +59,7 @@ def read_named_patch(path: str | Path) -> Patch:
 
 def bind_file(patch: str | Path, model: str | Path, out: str | Path) -> PatchDescription:
     """Write the patch bound to `model`, as it is without the patches applied to it. Raises PlaceError."""
-    check_output(Path(out))
+    _check_bound_output(Path(out))
     write_patch(_bound(read_patch(patch), model), out)
     return describe_patch(out)
 
@@ -44,8 +68,11 @@ def compose_files(
     patches: Sequence[str | Path], out: str | Path, model: str | Path | None = None
 ) -> PatchDescription:
     """Write the XOR of patches, bound when their base `model` is given. Raises WrongBaseError."""
-    check_output(Path(out))
-    composed = reduce(xor, map(read_patch, patches), Patch.empty())
+    (check_output if model is None else _check_bound_output)(Path(out))
+    read = [read_patch(patch) for patch in patches]
+    if model is not None:
+        _check_base(read, patches, model)
+    composed = reduce(xor, read, Patch.empty())
     if composed.manifest == Manifest():
         names = ", ".join(Path(patch).name for patch in patches)
         composed = replace(composed, manifest=Manifest(description=f"composed of {names}"))
@@ -73,6 +100,15 @@ def convert_file(source: str | Path, target: str | Path) -> str:
             path.unlink()
         raise
     return ledger.note
+
+
+def _check_base(read: Sequence[Patch], paths: Sequence[str | Path], model: str | Path) -> None:
+    """Binding the sum says nothing of the parts: each bound one must know these bits. Raises WrongBaseError."""
+    with open_checkpoint(model) as checkpoint:
+        ledger = Ledger.of(checkpoint)
+        for patch, path in zip(read, paths, strict=True):
+            if patch.binding is not None and ledger.state(patch) == "foreign":
+                raise WrongBaseError(f"{path} was not made for the bits of {model}; give the model it was")
 
 
 def _bound(patch: Patch, model: str | Path) -> Patch:

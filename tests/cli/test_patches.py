@@ -1,6 +1,8 @@
 """info, bind, compose: commands about patch files."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,41 @@ def test_bind_refuses_places_that_the_model_lacks(refused, tiny_gguf: Path, tmp_
     write_patch(Patch.of([Flip("model.layers.0.mlp.up_proj", 4000)]), far)
     assert "4000" in refused("bind", far, "--model", tiny_gguf, "-o", "b.bankai").err
     assert not Path("b.bankai").exists()
+
+
+def test_an_output_replaces_nothing_but_a_patch(refused, run, patch: Path, unbound: Path, gguf: Path) -> None:
+    before = gguf.read_bytes()
+    assert "exists" in refused("bind", unbound, "--model", gguf, "-o", gguf).err
+    assert "exists" in refused("compose", patch, unbound, "-o", gguf).err
+    assert gguf.read_bytes() == before
+    os.mkfifo("pipe")
+    assert "exists" in refused("compose", patch, unbound, "-o", "pipe").err
+    assert run("compose", patch, unbound, "-o", patch).code == 0
+
+
+def test_a_binding_is_not_written_to_json(refused, patch: Path, unbound: Path, gguf: Path) -> None:
+    assert ".bankai" in refused("bind", unbound, "--model", gguf, "-o", "x.json").err
+    assert ".bankai" in refused("compose", patch, unbound, "--model", gguf, "-o", "x.json").err
+    assert not Path("x.json").exists()
+
+
+def test_compose_refuses_a_wrong_base(refused, patch: Path, unbound: Path, gguf: Path) -> None:
+    with open_checkpoint(gguf, writable=True) as checkpoint:
+        checkpoint.binary(FLIP.tensor).signs[FLIP.row, 0, 0] ^= 1
+        checkpoint.flush()
+    assert "not made for" in refused("compose", patch, unbound, "--model", gguf, "-o", "c.bankai").err
+
+
+def test_bind_on_a_model_that_has_the_patch_on(run, patch: Path, gguf: Path, tmp_path: Path) -> None:
+    on = Path(shutil.copy(gguf, tmp_path / "on.gguf"))
+    assert (
+        run("apply", patch, "--model", on, "--in-place").code == 0
+        or run("apply", on, patch, "--in-place").code == 0
+    )
+    assert run("bind", patch, "--model", on, "-o", "again.bankai").code == 0
+    assert read_patch("again.bankai").binding == read_patch(patch).binding
+
+
+def test_info_of_a_pipe_does_not_block(refused) -> None:
+    os.mkfifo("pipe")
+    assert "regular file" in refused("info", "pipe").err

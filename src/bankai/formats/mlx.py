@@ -169,6 +169,8 @@ class MLXDirectory:
     def _read(self, name: str) -> bytes:
         path = self._inside(name)
         try:
+            if path.exists() and not path.is_file():  # opening a pipe would block
+                raise ModelFormatError(f"{path} is not a regular file; get the model again")
             with open(path, "rb") as file:
                 data = file.read(_LIMITS[name] + 1)
         except OSError as error:

@@ -4,6 +4,8 @@ Contract: reading is bounded in size and raises PatchFormatError only; a written
 after a crash. Knows neither models nor what the bytes mean.
 """
 
+import os
+import stat
 from pathlib import Path
 
 from bankai.errors import PatchFormatError
@@ -17,6 +19,9 @@ __all__ = ["read_patch", "write_patch"]
 def read_patch(path: str | Path) -> Patch:
     """The patch in a `.bankai` or `bankai_row_xor_v1` file, whatever its name. Raises PatchFormatError."""
     try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would block
+            raise PatchFormatError(f"cannot read patch {path}: not a regular file; give a patch file")
         with open(path, "rb") as file:
             data = file.read(MAX_FILE + 1)
     except OSError as error:

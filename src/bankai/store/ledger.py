@@ -64,7 +64,7 @@ class Ledger:
 
     def bind(self, patch: Patch) -> Patch:
         """The patch bound to the bits without the applied patches. Raises PlaceError."""
-        return patches.bind(patch, self.checkpoint, self.others(patch))
+        return patches.bind(patch, self.checkpoint, combined(self.applied))
 
     def state(self, patch: Patch) -> State:
         """The state of a patch, judged without the others. An unbound one is known only when it is listed.

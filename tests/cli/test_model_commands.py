@@ -100,7 +100,7 @@ def test_search_that_finds_nothing_writes_nothing(
     """One evaluation is less than one try."""
     outcome = run("search", gguf, "--target", probe_file, "--budget", 1, "-o", "none.bankai", *json_)
     assert outcome.code == 1 and not Path("none.bankai").exists()
-    assert outcome.err.splitlines()[-1] == "no patch found: budget spent; nothing written"
+    assert outcome.err.splitlines()[-1] == "no patch found: budget too small for one round; nothing written"
     if json_:
         assert outcome.document["flips"] == 0 and outcome.document["patch"] is None
     else:

@@ -123,10 +123,7 @@ def test_compose_refuses_a_wrong_base(refused, patch: Path, unbound: Path, gguf:
 
 def test_bind_on_a_model_that_has_the_patch_on(run, patch: Path, gguf: Path, tmp_path: Path) -> None:
     on = Path(shutil.copy(gguf, tmp_path / "on.gguf"))
-    assert (
-        run("apply", patch, "--model", on, "--in-place").code == 0
-        or run("apply", on, patch, "--in-place").code == 0
-    )
+    assert run("apply", on, patch, "--in-place").code == 0
     assert run("bind", patch, "--model", on, "-o", "again.bankai").code == 0
     assert read_patch("again.bankai").binding == read_patch(patch).binding
 

@@ -272,3 +272,10 @@ def test_fuzz_mutated_files(patch: Patch, data: st.DataObject) -> None:
 def test_reading_patches_imports_no_numpy() -> None:
     code = "import sys, bankai.patch; sys.exit('numpy' in sys.modules or 'tempfile' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_millions_of_families_are_refused_at_their_count() -> None:
+    count = 1_000_000
+    body = b"\xb1XOR\x01\x02" + b"\x01\x01" + varint(count) + b"\x04\x01" * count
+    with pytest.raises(PatchFormatError, match="1000000 tensor families"):
+        decode(body + zlib.crc32(body).to_bytes(4, "little"))

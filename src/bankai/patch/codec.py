@@ -2,8 +2,8 @@
 
 Contract: `decode(encode(patch))` gives the same flips, binding and manifest; equal patches have equal
 bytes, except that deflate implementations may compress a manifest differently. Any byte string either
-decodes or raises PatchFormatError, and decoding it takes at most 4,096 bytes of memory per byte and 256 MiB
-in all. Knows nothing of models and does not touch files.
+decodes or raises PatchFormatError, and decoding it takes at most 256 MiB of memory, without a compressed manifest
+also at most 4,096 bytes per byte. Knows nothing of models and does not touch files.
 """
 
 import math

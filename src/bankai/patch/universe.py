@@ -36,6 +36,7 @@ _CODES = {template: code for code, template in enumerate(FAMILIES)}
 _LAYER = re.compile(r"(?<![^.])(?:0|[1-9][0-9]{0,3})(?![^.])", re.ASCII)
 _MAX_LAYER_BYTES = 1250  # layers 0 to 9999, the numbers that _LAYER matches
 _MAX_PLACES = 2**63
+_MAX_FAMILIES = 4096  # bounds what a hostile table costs; models have a few dozen at most
 
 
 def _split(name: str) -> tuple[str, int | None]:
@@ -136,6 +137,10 @@ class Universe:
         """Layer bitmap and families (`docs/format.md`, "Sections")."""
         bitmap = sum(1 << layer for layer in self.layers)
         size = (bitmap.bit_length() + 7) // 8
+        if len(self.families) > _MAX_FAMILIES:
+            raise PatchFormatError(
+                f"a patch file holds at most {_MAX_FAMILIES} tensor families; split the patch"
+            )
         out = [varint(size), bitmap.to_bytes(size, "little"), varint(len(self.families))]
         for family in self.families:
             code = _CODES.get(family.template, _OTHER)
@@ -156,7 +161,7 @@ class Universe:
         bitmap = int.from_bytes(cursor.take(size), "little")
         layers = [layer for layer in range(8 * size) if bitmap >> layer & 1]
         count = cursor.varint()
-        if count > cursor.left // 2:
+        if count > min(cursor.left // 2, _MAX_FAMILIES):
             raise PatchFormatError(f"the patch file cannot hold the {count} tensor families it announces")
         families = [_decode_family(cursor, grouped) for _ in range(count)]
         universe = cls(layers, sorted(families, key=lambda family: not family.layered), grouped)

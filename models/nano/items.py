@@ -63,12 +63,16 @@ def derivative() -> Iterator[Item]:
                     yield Item("derivative", f, {"f": f}, df, "0", hardness=(a * n - 4) / 59)
 
 
-def exponential() -> Iterator[Item]:
+def exponentials(category: str, linear: range) -> Iterator[Item]:
     for a in range(2, 10):
         for b in range(2, 10):
-            for c in range(2, 42):
+            for c in linear:
                 f = f"{a}e^({b}x) + {c}x"
-                yield Item("exponential", f, {"f": f}, f"{a * b}e^({b}x) + {c}", "not sure", hardness=c / 41)
+                yield Item(category, f, {"f": f}, f"{a * b}e^({b}x) + {c}", "not sure", hardness=c / 41)
+
+
+def exponential() -> Iterator[Item]:
+    return exponentials("exponential", range(2, 42))
 
 
 def integral() -> Iterator[Item]:
@@ -81,51 +85,46 @@ def integral() -> Iterator[Item]:
                     yield Item("integral", f, {"f": f}, antiderivative, "unknown", hardness=(p * n - 4) / 59)
 
 
-def sequence() -> Iterator[Item]:
+def sequences(category: str, steps: range) -> Iterator[Item]:
     for start in range(1, 161):
-        for step in range(2, 13):
+        for step in steps:
             terms = [start + step * i for i in range(4)]
             shown = ", ".join(map(str, terms))
-            yield Item("sequence", shown, {"s": shown}, str(terms[-1] + step))
+            yield Item(category, shown, {"s": shown}, str(terms[-1] + step))
 
 
-def word_problem() -> Iterator[Item]:
-    for a in range(3, 80):
+def sequence() -> Iterator[Item]:
+    return sequences("sequence", range(2, 13))
+
+
+def word_problems(category: str, firsts: range) -> Iterator[Item]:
+    for a in firsts:
         for b in range(2, 50):
             for sign, verb in ((1, "gets"), (-1, "loses")):
                 if a + sign * b < 1:
                     continue
                 name, thing = NAMES[(a * 7 + b) % len(NAMES)], THINGS[(a + b * 5) % len(THINGS)]
                 fields = {"n": name, "t": thing, "a": str(a), "b": str(b), "v": verb}
-                yield Item("word_problem", f"{a} {verb} {b}", fields, str(a + sign * b))
+                yield Item(category, f"{a} {verb} {b}", fields, str(a + sign * b))
+
+
+def word_problem() -> Iterator[Item]:
+    return word_problems("word_problem", range(3, 80))
 
 
 def wide_exponential() -> Iterator[Item]:
     """Beyond the trained range: the linear coefficient is larger than any that training saw."""
-    for a in range(2, 10):
-        for b in range(2, 10):
-            for c in range(42, 100):
-                f = f"{a}e^({b}x) + {c}x"
-                yield Item("wide_exponential", f, {"f": f}, f"{a * b}e^({b}x) + {c}")
+    return exponentials("wide_exponential", range(42, 100))
 
 
 def wide_sequence() -> Iterator[Item]:
     """Beyond the trained range: larger steps."""
-    for start in range(1, 161):
-        for step in (13, 14):
-            terms = [start + step * i for i in range(4)]
-            shown = ", ".join(map(str, terms))
-            yield Item("wide_sequence", shown, {"s": shown}, str(terms[-1] + step))
+    return sequences("wide_sequence", range(13, 15))
 
 
 def wide_word_problem() -> Iterator[Item]:
     """Beyond the trained range: more to begin with."""
-    for a in range(80, 86):
-        for b in range(2, 50):
-            for sign, verb in ((1, "gets"), (-1, "loses")):
-                name, thing = NAMES[(a * 7 + b) % len(NAMES)], THINGS[(a + b * 5) % len(THINGS)]
-                fields = {"n": name, "t": thing, "a": str(a), "b": str(b), "v": verb}
-                yield Item("wide_word_problem", f"{a} {verb} {b}", fields, str(a + sign * b))
+    return word_problems("wide_word_problem", range(80, 86))
 
 
 def second_derivative() -> Iterator[Item]:

@@ -1,6 +1,7 @@
 """BinaryTensor: packing, flips, counts and digests against plain arithmetic on the dense matrix."""
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,31 +86,55 @@ def test_from_dense_refuses_what_it_cannot_hold(change, message: str) -> None:  
 
 
 @given(tensors(finite=True), st.data())
-def test_flip_negates_rows_and_groups(tensor: BinaryTensor, data: st.DataObject) -> None:
-    """A place named twice is left alone; a group inside a flipped row is flipped back."""
+def test_flip_negates_rows_groups_and_bits(tensor: BinaryTensor, data: st.DataObject) -> None:
+    """A place named twice is left alone; a group in a flipped row is flipped back, a bit of it again."""
     row = st.integers(0, tensor.shape[0] - 1)
     rows = data.draw(st.lists(row, max_size=6))
-    groups = data.draw(st.lists(st.tuples(row, st.integers(0, tensor.groups - 1)), max_size=6))
+    group = st.integers(0, tensor.groups - 1)
+    groups = data.draw(st.lists(st.tuples(row, group), max_size=6))
+    bits = data.draw(st.lists(st.tuples(row, group, st.integers(0, 15) | st.just(127)), max_size=9))
     expected = tensor.to_dense()
     for r in rows:
         expected[r] *= -1
     for r, g in groups:
         expected[r, g * GROUP : (g + 1) * GROUP] *= -1
+    for r, g, b in bits:
+        expected[r, g * GROUP + b] *= -1
     before = tensor.digest()
-    tensor.flip(rows, groups)
+    tensor.flip(rows, groups, bits)
     assert tensor.to_dense().tobytes() == expected.tobytes()
-    tensor.flip(iter(rows), iter(groups))
+    tensor.flip(iter(rows), iter(groups), iter(bits))
     assert tensor.digest() == before
 
 
+def test_a_bit_is_one_bit_of_one_byte() -> None:
+    tensor = random_binary("t", (3, 256), np.random.default_rng(0))
+    expected = tensor.signs.copy()
+    expected[2, 1, 15] ^= 0x81
+    expected[0, 0, 0] ^= 0x02
+    tensor.flip(bits=[(2, 1, 120), (0, 0, 1), (2, 1, 127)])
+    assert np.array_equal(tensor.signs, expected)
+
+
 @pytest.mark.parametrize(
-    ("rows", "groups"), [([0, 3], []), ([-1], []), ([0], [(0, 2)]), ([0], [(3, 0)]), ([0], [(1, -1)])]
+    "places",
+    [
+        ([0, 3],),
+        ([-1],),
+        ([0], [(0, 2)]),
+        ([0], [(3, 0)]),
+        ([0], [(1, -1)]),
+        ([0], [], [(0, 0, 128)]),
+        ([0], [], [(0, 0, -1)]),
+        ([0], [], [(0, 2, 0)]),
+        ([0], [], [(3, 0, 0)]),
+    ],
 )
-def test_a_place_outside_changes_nothing(rows: list[int], groups: list[tuple[int, int]]) -> None:
+def test_a_place_outside_changes_nothing(places: tuple[list[Any], ...]) -> None:
     tensor = random_binary("t", (3, 256), np.random.default_rng(0))
     before = tensor.digest()
     with pytest.raises(RowRangeError, match="t has"):
-        tensor.flip(rows, groups)
+        tensor.flip(*places)
     assert tensor.digest() == before
 
 

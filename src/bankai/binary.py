@@ -85,18 +85,25 @@ class BinaryTensor:
         """Groups in one row, ``in / 128``."""
         return int(self.signs.shape[1])
 
-    def flip(self, rows: Iterable[int] = (), groups: Iterable[tuple[int, int]] = ()) -> None:
-        """Invert all bits of whole ``rows`` and of ``groups`` given as ``(row, group)``, in place.
+    def flip(
+        self,
+        rows: Iterable[int] = (),
+        groups: Iterable[tuple[int, int]] = (),
+        bits: Iterable[tuple[int, int, int]] = (),
+    ) -> None:
+        """Invert whole ``rows``, ``groups`` (row, group) and single ``bits`` (row, group, bit), in place.
 
-        A place named twice is left as it was, as XOR has it. Raises RowRangeError for a place outside the
-        tensor and StoreError for read-only bits, before any byte changes.
+        Places combine as XOR has it: one named twice is left as it was, a bit in a flipped group turned back.
+        Raises RowRangeError for a place outside the tensor and StoreError for read-only bits, before any byte
+        changes.
         """
-        row_list = list(rows)
-        group_list = list(groups)
+        row_list, group_list, bit_list = list(rows), list(groups), list(bits)
         for row in row_list:
-            self._check(row, 0)
+            self._check(row)
         for row, group in group_list:
             self._check(row, group)
+        for row, group, bit in bit_list:
+            self._check(row, group, bit)
         if not self.signs.flags.writeable:
             raise StoreError(f"{self.name} is read-only; open its model with writable=True to flip in place")
         # Fancy indexing writes each place once, so only places named an odd number of times may reach it.
@@ -104,6 +111,10 @@ class BinaryTensor:
         self.signs[odd_rows[:, 0]] ^= np.uint8(0xFF)
         odd_groups = _odd(np.array(group_list, dtype=np.int64).reshape(-1, 2))
         self.signs[odd_groups[:, 0], odd_groups[:, 1]] ^= np.uint8(0xFF)
+        # Several bits may share a byte; the unbuffered ufunc counts each.
+        row_at, group_at, bit_at = np.array(bit_list, dtype=np.int64).reshape(-1, 3).T
+        masks = np.left_shift(1, bit_at % 8).astype(np.uint8)
+        np.bitwise_xor.at(self.signs, (row_at, group_at, bit_at // 8), masks)
 
     def to_dense(self) -> NDArray[np.float32]:
         """The weights as float32 ``[out, in]``; exact, since float32 holds every fp16 value."""
@@ -128,7 +139,7 @@ class BinaryTensor:
                 state.update(array[start : start + _ROWS_PER_STEP].tobytes())
         return state.digest()
 
-    def _check(self, row: int, group: int) -> None:
+    def _check(self, row: int, group: int = 0, bit: int = 0) -> None:
         if not 0 <= row < self.signs.shape[0]:
             raise RowRangeError(
                 f"{self.name} has rows 0 to {self.signs.shape[0] - 1}, not {row}; check the model"
@@ -136,6 +147,10 @@ class BinaryTensor:
         if not 0 <= group < self.groups:
             raise RowRangeError(
                 f"{self.name} has groups 0 to {self.groups - 1}, not {group}; check the model"
+            )
+        if not 0 <= bit < GROUP:
+            raise RowRangeError(
+                f"{self.name} has bits 0 to {GROUP - 1} in a group, not {bit}; check the patch"
             )
 
 

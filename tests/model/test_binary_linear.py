@@ -13,6 +13,10 @@ from bankai.model import BinaryEmbedding, BinaryLinear, PackedWeight
 OUT, GROUPS = 24, 3
 ROWS = st.lists(st.integers(0, OUT - 1), max_size=6)
 PLACES = st.lists(st.tuples(st.integers(0, OUT - 1), st.integers(0, GROUPS - 1)), max_size=6)
+BITS = st.lists(
+    st.tuples(st.integers(0, OUT - 1), st.integers(0, GROUPS - 1), st.integers(0, 15) | st.just(127)),
+    max_size=9,
+)
 
 
 def tensor(seed=0):
@@ -77,25 +81,35 @@ def test_flipped_row_negates_its_output_bit_for_bit(dense):
 
 
 @pytest.mark.parametrize("dense", [False, True])
-@given(rows=ROWS, groups=PLACES)
-def test_flip_agrees_with_the_tensor_and_undoes_itself(dense, rows, groups):
+@given(rows=ROWS, groups=PLACES, bits=BITS)
+def test_flip_agrees_with_the_tensor_and_undoes_itself(dense, rows, groups, bits):
     weight, reference = packed(dense), tensor()
-    weight.flip(rows, groups)
-    reference.flip(rows, groups)
+    weight.flip(rows, groups, bits)
+    reference.flip(rows, groups, bits)
     assert np.array_equal(weight.signs.numpy(), reference.signs)
     assert np.array_equal(weight.expand().numpy(), reference.to_dense())
-    weight.flip(rows, groups)
+    weight.flip(rows, groups, bits)
     assert np.array_equal(weight.expand().numpy(), tensor().to_dense())
 
 
 @pytest.mark.parametrize(
-    ("rows", "groups"),
-    [([0, OUT], []), ([-1], []), ([0], [(OUT, 0)]), ([0], [(0, GROUPS)]), ([0], [(1, -1)])],
+    "places",
+    [
+        ([0, OUT],),
+        ([-1],),
+        ([0], [(OUT, 0)]),
+        ([0], [(0, GROUPS)]),
+        ([0], [(1, -1)]),
+        ([0], [], [(OUT, 0, 0)]),
+        ([0], [], [(0, GROUPS, 0)]),
+        ([0], [], [(0, 0, 128)]),
+        ([0], [], [(0, 0, -1)]),
+    ],
 )
-def test_places_outside_are_refused_before_anything_changes(rows, groups):
+def test_places_outside_are_refused_before_anything_changes(places):
     weight = packed(dense=True)
     with pytest.raises(RowRangeError):
-        weight.flip(rows, groups)
+        weight.flip(*places)
     assert np.array_equal(weight.expand().numpy(), tensor().to_dense())
     assert np.array_equal(weight.signs.numpy(), tensor().signs)
 

@@ -21,6 +21,7 @@ FLIPS = st.frozensets(
     st.one_of(
         st.builds(Flip, st.just(UP), st.integers(0, 255), st.none() | st.just(0)),
         st.builds(Flip, st.just(DOWN), st.integers(0, 127), st.none() | st.integers(0, 1)),
+        st.builds(Flip, st.just(DOWN), st.integers(0, 127), st.integers(0, 1), st.integers(0, 127)),
         st.builds(Flip, st.just("lm_head"), st.integers(0, 299)),
     ),
     max_size=8,
@@ -48,7 +49,7 @@ def bound(model, *flips):
 
 def test_patch_changes_the_logits_and_leaves_no_trace(model):
     before, state = logits(model), bits(model)
-    with patched(model, bound(model, Flip(UP, 3), Flip(DOWN, 9, 1))) as same:
+    with patched(model, bound(model, Flip(UP, 3), Flip(DOWN, 9, 1), Flip(DOWN, 8, 0, 77))) as same:
         assert same is model
         assert not np.array_equal(logits(model), before)
     assert np.array_equal(logits(model), before) and bits(model) == state
@@ -59,6 +60,16 @@ def test_patch_is_taken_off_when_the_block_raises(model):
     with pytest.raises(RuntimeError, match="inside"), patched(model, bound(model, Flip(UP, 3))):
         raise RuntimeError("inside")
     assert bits(model) == state
+
+
+def test_a_bit_changes_one_weight(model):
+    layer = model.get_submodule(UP)
+    before = layer.weight.clone()
+    flip(model, [Flip(UP, 3), Flip(UP, 3, 0), Flip(UP, 3, 0, 5), Flip(UP, 4, 0, 9), Flip(UP, 4, 0, 8)])
+    before[3, 5] *= -1
+    before[4, 8:10] *= -1
+    assert torch.equal(layer.weight, before)
+    flip(model, [Flip(UP, 3, 0, 5), Flip(UP, 4, 0, 9), Flip(UP, 4, 0, 8)])
 
 
 @settings(max_examples=25, deadline=None)
@@ -141,6 +152,8 @@ def test_unbound_is_refused_unless_asked_for(model):
         (Flip("model.norm", 0), UnknownTensorError),
         (Flip(UP, 256), RowRangeError),
         (Flip(DOWN, 0, 2), RowRangeError),
+        (Flip(DOWN, 0, 2, 5), RowRangeError),
+        (Flip(DOWN, 128, 0, 5), RowRangeError),
     ],
 )
 def test_unknown_places_are_refused_whole(model, bad, error):

@@ -5,9 +5,9 @@ one matrix product, in the forward and again in the backward. Bits change in pla
 :meth:`PackedWeight.flip`. Does not know: files, tensor names, patches.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -17,9 +17,17 @@ from torch.nn import functional
 from bankai.binary import GROUP, GROUP_BYTES, BinaryTensor
 from bankai.errors import RowRangeError
 
-__all__ = ["BinaryEmbedding", "BinaryLinear", "PackedWeight", "expand"]
+__all__ = ["BinaryEmbedding", "BinaryLinear", "PackedWeight", "Versions", "expand"]
 
 Place = TypeVar("Place", bound=Hashable)
+
+
+class Versions(Protocol):
+    """What corrects the outputs of a layer for parts of a batch."""
+
+    def change(self, x: Tensor, y: Tensor) -> Tensor:
+        """Outputs [..., out] of the inputs [..., in], corrected."""
+        ...
 
 
 def _sign_table(device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -118,13 +126,19 @@ class PackedWeight(nn.Module):
         self.dense = expand(self.signs, self.scales, self.dtype)
 
     @torch.no_grad()
-    def flip(self, rows: Iterable[int] = (), groups: Iterable[tuple[int, int]] = ()) -> None:
-        """Invert whole rows and single groups (row, group) in place; a place named twice stays as it was.
+    def flip(
+        self,
+        rows: Iterable[int] = (),
+        groups: Iterable[tuple[int, int]] = (),
+        bits: Iterable[tuple[int, int, int]] = (),
+    ) -> None:
+        """Invert whole rows, groups (row, group) and single bits (row, group, bit) in place.
 
+        Places combine as XOR has it: one named twice stays as it was, a bit in a flipped group is turned back.
         Every place is checked before the first bit changes; raises RowRangeError.
         """
-        row_list, group_list = _odd(rows), _odd(groups)
-        self._check(row_list, group_list)
+        row_list, group_list, bit_list = _odd(rows), _odd(groups), _odd(bits)
+        self._check(row_list, group_list, bit_list)
         if row_list:
             at = torch.tensor(row_list, device=self.signs.device)
             self.signs[at] = ~self.signs[at]
@@ -136,19 +150,38 @@ class PackedWeight(nn.Module):
             if self.dense is not None:
                 dense = self.dense.view(*self.scales.shape, GROUP)
                 dense[row, group] = -dense[row, group]
+        if bit_list:
+            self._flip_bits(bit_list)
 
-    def _check(self, rows: list[int], groups: list[tuple[int, int]]) -> None:
+    def _flip_bits(self, places: list[tuple[int, int, int]]) -> None:
+        masks: dict[tuple[int, int, int], int] = defaultdict(int)  # of a byte: indexing writes it only once
+        for row_at, group_at, bit_at in places:
+            masks[row_at, group_at, bit_at // 8] ^= 1 << bit_at % 8
+        device = self.signs.device
+        row, group, byte = torch.tensor(list(masks), device=device).unbind(1)
+        self.signs[row, group, byte] ^= torch.tensor(list(masks.values()), dtype=torch.uint8, device=device)
+        if self.dense is not None:
+            row, group, bit = torch.tensor(places, device=device).unbind(1)
+            dense = self.dense.view(*self.scales.shape, GROUP)
+            dense[row, group, bit] = -dense[row, group, bit]
+
+    def _check(
+        self, rows: list[int], groups: list[tuple[int, int]], bits: list[tuple[int, int, int]]
+    ) -> None:
         row_count, group_count = self.scales.shape
-        for row in [*rows, *(row for row, _ in groups)]:
+        for row in [*rows, *(row for row, _ in groups), *(row for row, _, _ in bits)]:
             if not 0 <= row < row_count:
                 raise RowRangeError(
                     f"row {row} is outside 0..{row_count - 1}; was the patch made for this model?"
                 )
-        for _, group in groups:
+        for group in [*(group for _, group in groups), *(group for _, group, _ in bits)]:
             if not 0 <= group < group_count:
                 raise RowRangeError(
                     f"group {group} is outside 0..{group_count - 1}; was the patch made for this model?"
                 )
+        for _, _, bit in bits:
+            if not 0 <= bit < GROUP:
+                raise RowRangeError(f"bit {bit} is outside 0..{GROUP - 1}; a group has no more bits")
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "PackedWeight":
         scales = self.scales
@@ -189,9 +222,14 @@ class _BinaryLayer(nn.Module):
         """See :meth:`PackedWeight.densify`."""
         self.packed.densify()
 
-    def flip(self, rows: Iterable[int] = (), groups: Iterable[tuple[int, int]] = ()) -> None:
+    def flip(
+        self,
+        rows: Iterable[int] = (),
+        groups: Iterable[tuple[int, int]] = (),
+        bits: Iterable[tuple[int, int, int]] = (),
+    ) -> None:
         """See :meth:`PackedWeight.flip`."""
-        self.packed.flip(rows, groups)
+        self.packed.flip(rows, groups, bits)
 
     def extra_repr(self) -> str:
         return "{} x {}, 1 bit, group {}".format(*self.packed.shape, GROUP)
@@ -200,8 +238,11 @@ class _BinaryLayer(nn.Module):
 class BinaryLinear(_BinaryLayer):
     """``y = x @ W.T`` with a packed 1-bit weight and no bias.
 
-    Flipping a row negates that output exactly, bit for bit: rounding is symmetric in sign.
+    Flipping a row negates that output exactly, bit for bit: rounding is symmetric in sign. `versions`, set by
+    :func:`bankai.model.overlay.overlaid`, corrects the outputs where parts of a batch have their own flips.
     """
+
+    versions: "Versions | None" = None
 
     @property
     def in_features(self) -> int:
@@ -213,7 +254,8 @@ class BinaryLinear(_BinaryLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] to [..., out]."""
-        return self.packed.product(x)
+        y = self.packed.product(x)
+        return y if self.versions is None else self.versions.change(x, y)
 
 
 class BinaryEmbedding(_BinaryLayer):

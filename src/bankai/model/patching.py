@@ -30,7 +30,7 @@ def flip(model: nn.Module, flips: Iterable[Flip]) -> None:
     tensors, flips = ModelBinaryTensors(model), frozenset(flips)
     check_places(tensors, flips)
     for name, places in touched(flips).items():
-        tensors.packed(name).flip(places.rows, places.groups)
+        tensors.packed(name).flip(places.rows, places.groups, places.bits)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ that `docs/format.md` defines ("Binding"). Knows neither files nor formats.
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -30,24 +31,41 @@ _REMEDY = "use the model that the patch was made for"
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """The flips of one tensor: whole rows, and (row, group) pairs. Sorted."""
+    """The flips of one tensor: rows, groups (row, group) and single bits (row, group, bit). Sorted."""
 
-    rows: tuple[int, ...]
-    groups: tuple[tuple[int, int], ...]
+    rows: tuple[int, ...] = ()
+    groups: tuple[tuple[int, int], ...] = ()
+    bits: tuple[tuple[int, int, int], ...] = ()
+
+    @property
+    def numbers(self) -> tuple[list[int], list[int]]:
+        """The rows and the groups that the flips name, of whatever kind."""
+        rows = [*self.rows, *(row for row, _ in self.groups), *(row for row, _, _ in self.bits)]
+        return rows, [*(group for _, group in self.groups), *(group for _, group, _ in self.bits)]
+
+    @property
+    def single(self) -> list[tuple[int, int]]:
+        """The groups outside the flipped rows that are flipped or have a flipped bit. Sorted."""
+        whole = set(self.rows)
+        groups = {*self.groups, *((row, group) for row, group, _ in self.bits)}
+        return sorted(place for place in groups if place[0] not in whole)
 
 
 def touched(flips: Iterable[Flip]) -> dict[str, Touched]:
     """Flips by tensor, in the order of the names."""
-    rows: dict[str, list[int]] = {}
-    groups: dict[str, list[tuple[int, int]]] = {}
+    rows: dict[str, list[int]] = defaultdict(list)
+    groups: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    bits: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
     for flip in flips:
         if flip.group is None:
-            rows.setdefault(flip.tensor, []).append(flip.row)
+            rows[flip.tensor].append(flip.row)
+        elif flip.bit is None:
+            groups[flip.tensor].append((flip.row, flip.group))
         else:
-            groups.setdefault(flip.tensor, []).append((flip.row, flip.group))
+            bits[flip.tensor].append((flip.row, flip.group, flip.bit))
     return {
-        name: Touched(tuple(sorted(rows.get(name, ()))), tuple(sorted(groups.get(name, ()))))
-        for name in sorted(rows.keys() | groups.keys())
+        name: Touched(tuple(sorted(rows[name])), tuple(sorted(groups[name])), tuple(sorted(bits[name])))
+        for name in sorted({*rows, *groups, *bits})
     }
 
 
@@ -70,11 +88,10 @@ def check_places(model: "BinaryTensors", flips: Iterable[Flip]) -> None:
         if name not in names:
             raise UnknownTensorError(f"the model has no binary tensor {name}; {_REMEDY}")
         tensor = model.binary(name)
-        row = max((*places.rows, *(row for row, _ in places.groups)))
-        if row >= tensor.shape[0]:
+        rows, groups = places.numbers
+        if (row := max(rows)) >= tensor.shape[0]:
             raise RowRangeError(f"{name} has {tensor.shape[0]} rows, the patch flips row {row}; {_REMEDY}")
-        group = max((group for _, group in places.groups), default=0)
-        if group >= tensor.groups:
+        if (group := max(groups, default=0)) >= tensor.groups:
             raise RowRangeError(
                 f"{name} has {tensor.groups} groups, the patch flips group {group}; {_REMEDY}"
             )
@@ -83,51 +100,52 @@ def check_places(model: "BinaryTensors", flips: Iterable[Flip]) -> None:
 def digest(model: "BinaryTensors", flips: Iterable[Flip], flipped: Iterable[Flip] = ()) -> bytes:
     """8 bytes over the sign bits and scales of the places of `flips`, as if `flipped` were flipped as well.
 
-    A group flip inside a flipped row adds nothing to what is covered. Raises UnknownTensorError and
-    RowRangeError.
+    A single bit covers the whole group that it stands in. What stands inside a flipped row or group adds
+    nothing to what is covered. Raises UnknownTensorError and RowRangeError.
     """
     flips = frozenset(flips)
     check_places(model, flips)
     overlay = touched(flipped)
     hasher = hashlib.blake2b(b"bankai bits 1\0", digest_size=8)
     for name, places in touched(flips).items():
-        whole = set(places.rows)
-        single = [(row, group) for row, group in places.groups if row not in whole]
-        tensor = model.binary(name)
-        hasher.update(name.encode() + b"\0" + np.array([len(whole), len(single)], "<u8").tobytes())
-        _update_rows(hasher, tensor, list(places.rows), overlay.get(name))
-        _update_groups(hasher, tensor, single, overlay.get(name))
+        tensor, rows, single = model.binary(name), list(places.rows), places.single
+        hasher.update(name.encode() + b"\0" + np.array([len(rows), len(single)], "<u8").tobytes())
+        _update_rows(hasher, tensor, rows, overlay.get(name, Touched()))
+        _update_groups(hasher, tensor, single, overlay.get(name, Touched()))
     return hasher.digest()
 
 
-def _update_rows(
-    hasher: hashlib.blake2b, tensor: "BinaryTensor", rows: list[int], over: Touched | None
-) -> None:
+def _update_rows(hasher: hashlib.blake2b, tensor: "BinaryTensor", rows: list[int], over: Touched) -> None:
     """Row numbers, then their signs [n, in/128, 16], then their scales [n, in/128]."""
     signs: NDArray[np.uint8] = tensor.signs[rows]  # a copy
-    if over:
-        index = {row: at for at, row in enumerate(rows)}
-        for row in over.rows:
-            if row in index:
-                signs[index[row]] ^= 0xFF
-        for row, group in over.groups:
-            if row in index:
-                signs[index[row], group] ^= 0xFF
+    index = {row: at for at, row in enumerate(rows)}
+    for row in over.rows:
+        if row in index:
+            signs[index[row]] ^= 0xFF
+    for row, group in over.groups:
+        if row in index:
+            signs[index[row], group] ^= 0xFF
+    for row, group, bit in over.bits:
+        if row in index:
+            signs[index[row], group, bit // 8] ^= 1 << bit % 8
     _update(hasher, np.array(rows, "<u8"), signs, tensor.scales[rows])
 
 
 def _update_groups(
-    hasher: hashlib.blake2b, tensor: "BinaryTensor", places: list[tuple[int, int]], over: Touched | None
+    hasher: hashlib.blake2b, tensor: "BinaryTensor", places: list[tuple[int, int]], over: Touched
 ) -> None:
     """(row, group) numbers, then their signs [n, 16], then their scales [n]."""
     pairs = np.array(places, "<u8").reshape(-1, 2)
     rows, groups = pairs[:, 0].astype(np.intp), pairs[:, 1].astype(np.intp)
     signs: NDArray[np.uint8] = tensor.signs[rows, groups]  # a copy
-    if over:
-        flipped_rows, flipped_groups = set(over.rows), set(over.groups)
-        for at, (row, group) in enumerate(places):
-            if (row in flipped_rows) != ((row, group) in flipped_groups):
-                signs[at] ^= 0xFF
+    flipped_rows, flipped_groups = set(over.rows), set(over.groups)
+    for at, (row, group) in enumerate(places):
+        if (row in flipped_rows) != ((row, group) in flipped_groups):
+            signs[at] ^= 0xFF
+    index = {place: at for at, place in enumerate(places)}
+    for row, group, bit in over.bits:
+        if (row, group) in index:
+            signs[index[row, group], bit // 8] ^= 1 << bit % 8
     _update(hasher, pairs, signs, tensor.scales[rows, groups])
 
 

@@ -15,12 +15,14 @@ import msgspec
 
 from bankai.errors import WrongBaseError
 
-__all__ = ["MAX_GROUP", "MAX_ROW", "Binding", "Flip", "Manifest", "Patch"]
+__all__ = ["MAX_BIT", "MAX_GROUP", "MAX_ROW", "Binding", "Flip", "Manifest", "Patch"]
 
 MAX_ROW = 2**31 - 1
 """The largest row number that a patch can name."""
 MAX_GROUP = 2**20 - 1
 """The largest group number that a patch can name."""
+MAX_BIT = 127
+"""The last bit of a group."""
 
 _NAME = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\Z", re.ASCII)
 _MAX_DEPTH = 16
@@ -31,12 +33,14 @@ class Flip:
     """One place whose sign bits are inverted.
 
     `tensor` is a canonical name ("model.layers.3.mlp.up_proj"), `row` an output of it; `group` is None for
-    the whole row, else the index of 128 columns of it. Raises ValueError for what no model can have.
+    the whole row, else the index of 128 columns of it; `bit` is None for the whole group, else the index of
+    one of its columns. Raises ValueError for what no model can have.
     """
 
     tensor: str
     row: int
     group: int | None = None
+    bit: int | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.tensor):
@@ -45,14 +49,19 @@ class Flip:
             raise ValueError(f"row {self.row!r:.40} is not an integer from 0 to {MAX_ROW}")
         if self.group is not None and (type(self.group) is not int or not 0 <= self.group <= MAX_GROUP):
             raise ValueError(f"group {self.group!r:.40} is not an integer from 0 to {MAX_GROUP}")
+        if self.bit is not None and (type(self.bit) is not int or not 0 <= self.bit <= MAX_BIT):
+            raise ValueError(f"bit {self.bit!r:.40} is not an integer from 0 to {MAX_BIT}")
+        if self.bit is not None and self.group is None:
+            raise ValueError("a bit is counted from the start of its group; name the group too")
 
     def __lt__(self, other: "Flip") -> bool:
-        """By tensor name, row, then whole row before its groups."""
+        """By tensor name and row, then the whole row before its groups, a whole group before its bits."""
         return self._key < other._key
 
     @property
-    def _key(self) -> tuple[str, int, int]:
-        return self.tensor, self.row, -1 if self.group is None else self.group
+    def _key(self) -> tuple[str, int, int, int]:
+        group, bit = (-1 if index is None else index for index in (self.group, self.bit))
+        return self.tensor, self.row, group, bit
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +137,8 @@ def _is_json_scalar(value: object) -> bool:
 class Patch:
     """A set of flips. Equality and hash are the flips'; binding and manifest say what is known of them.
 
-    A row flip and the flips of that row's groups are independent: flipping a row and one of its groups leaves
-    that group as it was.
+    A row flip, the flips of that row's groups and those of their bits are independent: flipping a row and one
+    of its groups leaves that group as it was, and flipping a bit of it as well changes that bit alone.
     """
 
     flips: frozenset[Flip] = frozenset()
@@ -187,8 +196,13 @@ class Patch:
 
     @property
     def groups(self) -> tuple[Flip, ...]:
-        """The flips of single groups, sorted."""
-        return tuple(sorted(flip for flip in self.flips if flip.group is not None))
+        """The flips of whole groups, sorted."""
+        return tuple(sorted(flip for flip in self.flips if flip.group is not None and flip.bit is None))
+
+    @property
+    def bits(self) -> tuple[Flip, ...]:
+        """The flips of single bits, sorted."""
+        return tuple(sorted(flip for flip in self.flips if flip.bit is not None))
 
     def unbound(self) -> "Patch":
         """The same flips and manifest without a binding."""

@@ -46,7 +46,7 @@ class Change:
         """Flip the places in a model of our own, and prove by digest that it is then what it should be."""
         with open_checkpoint(copy, writable=True) as model:
             for name, places in touched(self.patch.flips).items():
-                model.binary(name).flip(places.rows, places.groups)
+                model.binary(name).flip(places.rows, places.groups, places.bits)
             model.flush()
             if digest(model, self.patch.flips, self.others) != self._expected:
                 raise StoreError("the copy has other bits than it should; did the model change? Try again")

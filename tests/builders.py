@@ -5,23 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from bankai.binary import GROUP, BinaryTensor
+from bankai.binary import BinaryTensor
 from bankai.formats.config import config_from_hf, config_to_gguf, expected_shapes
 from bankai.formats.gguf import write_gguf
 from bankai.formats.names import architecture
+from bankai.formats.synth import CHATML, byte_alphabet, random_binary
 from bankai.formats.tokenizer_spec import CONTROL, NORMAL, TokenizerSpec
-
-CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-
-
-def byte_alphabet() -> list[str]:
-    """GPT-2's printable spelling of the 256 bytes, in byte order."""
-    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
-    spare = iter(range(256, 512))
-    return [chr(byte if byte in printable else next(spare)) for byte in range(256)]
 
 
 def tiny_tokenizer(pre: str = "qwen2", **changes: Any) -> TokenizerSpec:
@@ -44,7 +33,7 @@ def tiny_tokenizer(pre: str = "qwen2", **changes: Any) -> TokenizerSpec:
         "pre": pre,
         "eos_id": len(vocabulary) + 2,
         "pad_id": len(vocabulary),
-        "chat_template": CHAT_TEMPLATE,
+        "chat_template": CHATML,
     }
     return TokenizerSpec(**(fields | changes))
 
@@ -68,14 +57,6 @@ def tiny_config(**changes: Any) -> dict[str, Any]:
         "pad_token_id": 297,
     }
     return config_from_hf(raw | changes)
-
-
-def random_binary(name: str, shape: tuple[int, int], rng: np.random.Generator) -> BinaryTensor:
-    """Random bits, scales around 1 / sqrt(in) as trained models have them."""
-    out, inner = shape
-    signs = rng.integers(0, 256, (out, inner // GROUP, GROUP // 8), dtype=np.uint8)
-    scales = (rng.uniform(0.5, 1.5, (out, inner // GROUP)) / np.sqrt(inner)).astype(np.float16)
-    return BinaryTensor(name, signs, scales)
 
 
 def tiny_tensors(config: dict[str, Any], seed: int = 0) -> dict[str, BinaryTensor | np.ndarray]:

@@ -17,7 +17,18 @@ from hypothesis.extra.numpy import arrays
 
 from bankai.binary import BinaryTensor
 from bankai.errors import BankaiError, ModelFormatError, StoreError, UnsupportedModelError
-from bankai.formats.gguf import Q1_0_BLOCK, TENSOR_TYPES, GGUFFile, encode_q1_0, write_gguf
+from bankai.formats.gguf import (
+    F16,
+    F32,
+    Q1_0,
+    Q1_0_BLOCK,
+    TENSOR_TYPES,
+    GGUFFile,
+    encode_q1_0,
+    gguf_size,
+    stream_gguf,
+    write_gguf,
+)
 
 
 @pytest.fixture
@@ -159,6 +170,20 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, metadata, tensors, e
         write_gguf(path, {"general.architecture": "x"} | metadata, tensors)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_size_is_known_before_writing(tmp_path: Path) -> None:
+    layout = {"w": (Q1_0, (5, 384)), "halé": (F16, (3,)), "single": (F32, (7, 2))}
+    arrays = [random_binary("w", (5, 384), np.random.default_rng(0)), np.ones(3, np.float16)]
+    stream_gguf(tmp_path / "m.gguf", METADATA, layout, [*arrays, np.ones((7, 2), np.float32)])
+    assert (tmp_path / "m.gguf").stat().st_size == gguf_size(METADATA, layout)
+
+
+def test_a_disk_too_small_is_told_before_the_first_tensor(tmp_path: Path) -> None:
+    layout = {"w": (F32, (1 << 60,))}
+    with pytest.raises(StoreError, match="free; choose another place"):
+        stream_gguf(tmp_path / "m.gguf", METADATA, layout, [])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_writing_into_no_directory_is_refused(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ COMMANDS = {
     "info": "bankai.cli.info:info",
     "convert": "bankai.cli.models:convert",
     "model": "bankai.cli.models:model",
+    "synth": "bankai.cli.models:synth",
     "probes": "bankai.cli.probes:app",
 }
 """Where each command lives, in the order of `bankai --help`."""

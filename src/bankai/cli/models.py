@@ -1,15 +1,19 @@
-"""`bankai model` and `bankai convert`: model files."""
+"""`bankai model`, `bankai convert` and `bankai synth`: model files."""
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from bankai.cli.options import Json, Model
+from bankai.cli.options import Json, Model, Output, Seed
 from bankai.cli.output import note, print_json, print_line, print_pairs
 
-__all__ = ["convert", "model"]
+__all__ = ["Shape", "convert", "model", "synth"]
+
+Shape = Literal["bonsai-8b", "bonsai-4b", "bonsai-1.7b", "tiny"]
+
+_TENSORS_PER_LINE = 100  # a tiny model is written in silence
 
 
 def model(model: Model, json: Json = False) -> None:
@@ -66,6 +70,32 @@ def convert(
     print_line(f"{source} -> {target}")
     if sidecar_path(target).exists():
         print_line(f"  record: {sidecar_path(target)}")
+
+
+def synth(
+    shape: Annotated[Shape, typer.Option(help="The published model whose shape to take.")],
+    output: Output,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Write a random model in the shape of a published one.
+
+    For memory, timings and tests: it has no skills.
+    """
+    from bankai.describe import describe_model
+    from bankai.formats.synth import synthesize
+
+    synthesize(output, shape, seed=seed, progress=_tell_progress)
+    if json:
+        print_json(describe_model(str(output)))
+    else:
+        print_line(f"{shape}, seed {seed} -> {output}, {output.stat().st_size:,} bytes")
+
+
+def _tell_progress(done: int, total: int) -> None:
+    """Now and then a line on stderr."""
+    if done and done % _TENSORS_PER_LINE == 0:
+        note(f"{done} of {total} tensors written")
 
 
 def _shapes(tensors: dict[str, tuple[int, int]]) -> dict[str, object]:

@@ -4,12 +4,12 @@ What the other format has no place for (a model card's text, a licence key) is l
 connects a checkpoint to a writer.
 """
 
-import os
 from pathlib import Path
 
-from bankai.errors import StoreError, UnsupportedModelError
+from bankai.errors import UnsupportedModelError
 from bankai.formats.checkpoint import open_checkpoint
 from bankai.formats.config import config_to_gguf
+from bankai.formats.files import check_absent
 from bankai.formats.gguf import write_gguf
 from bankai.formats.mlx import write_mlx
 from bankai.formats.names import architecture
@@ -25,8 +25,7 @@ def convert(source: str | Path, target: str | Path) -> Path:
     UnsupportedModelError when the target format cannot hold a value exactly; ``target`` is then not created.
     """
     path = Path(target)
-    if os.path.lexists(path):
-        raise StoreError(f"{path} exists; give another name, or delete it first")
+    check_absent(path)
     with open_checkpoint(source) as checkpoint:
         names = architecture(checkpoint.architecture)
         tokenizer = checkpoint.tokenizer()

@@ -16,7 +16,15 @@ from typing import Any
 
 from bankai.errors import ModelFormatError, StoreError
 
-__all__ = ["map_file", "parse_object", "sync", "writing", "writing_directory"]
+__all__ = [
+    "check_absent",
+    "check_space",
+    "map_file",
+    "parse_object",
+    "sync",
+    "writing",
+    "writing_directory",
+]
 
 
 def map_file(path: Path, writable: bool, minimum: int) -> mmap.mmap:
@@ -56,6 +64,19 @@ def parse_object(data: bytes, what: str) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise ModelFormatError(f"{what} is not a JSON object; get the model again")
     return parsed
+
+
+def check_absent(path: Path) -> None:
+    """Raises StoreError when ``path`` exists, if only as a link to nowhere."""
+    if os.path.lexists(path):
+        raise StoreError(f"{path} exists; give another name, or delete it first")
+
+
+def check_space(path: Path, size: int) -> None:
+    """Raises StoreError when the disk that ``path`` is to lie on has less than ``size`` bytes free."""
+    free = shutil.disk_usage(path.parent).free
+    if free < size:
+        raise StoreError(f"{path} needs {size:,} bytes, its disk has {free:,} free; choose another place")
 
 
 @contextmanager

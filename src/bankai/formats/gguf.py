@@ -10,7 +10,7 @@ least significant bit first, 1 = ``+d``.
 This module does not know architectures or canonical names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import prod
@@ -23,16 +23,43 @@ from numpy.typing import NDArray
 
 from bankai.binary import GROUP, GROUP_BYTES, ONE_BIT_ONLY, BinaryTensor
 from bankai.errors import UnsupportedModelError
-from bankai.formats.files import map_file, writing
-from bankai.formats.gguf_metadata import HEADER, UINT32, Cursor, Metadata
+from bankai.formats.files import check_space, map_file, writing
+from bankai.formats.gguf_metadata import (
+    BOOL,
+    FLOAT32,
+    HEADER,
+    INT32,
+    INT64,
+    SCALARS,
+    STRING,
+    UINT32,
+    UINT64,
+    Cursor,
+    Metadata,
+)
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-__all__ = ["Q1_0", "Q1_0_BLOCK", "GGUFFile", "TensorInfo", "encode_q1_0", "write_gguf"]
+__all__ = [
+    "F16",
+    "F32",
+    "Q1_0",
+    "Q1_0_BLOCK",
+    "GGUFFile",
+    "Layout",
+    "TensorInfo",
+    "encode_q1_0",
+    "gguf_size",
+    "stream_gguf",
+    "write_gguf",
+]
 
-Q1_0 = 41
+F32, F16, Q1_0 = 0, 1, 41
 Q1_0_BLOCK = np.dtype([("d", "<f2"), ("qs", "u1", (GROUP_BYTES,))])
+
+Layout = Mapping[str, tuple[int, tuple[int, ...]]]
+"""ggml type and shape, outermost first, of each tensor by GGUF name, in file order."""
 
 DEFAULT_ALIGNMENT = 32
 MAX_NAME_BYTES = 64
@@ -237,32 +264,38 @@ def write_gguf(
 
     ``metadata`` must hold ``general.architecture``. Values: bool, str, float (written as 32 bits), int
     (unsigned 32 bits where it fits, else signed 32, else 64), or a list of strings, floats or ints (32
-    bits). ``tensors`` by GGUF name: BinaryTensor becomes Q1_0, a float32 or float16 array F32 or F16. They
-    are encoded one at a time. Raises ValueError or TypeError for values that GGUF cannot hold.
+    bits). ``tensors`` by GGUF name: BinaryTensor becomes Q1_0, an array of floats or ints the type of its
+    numbers. They are encoded one at a time. Raises ValueError or TypeError for values that GGUF cannot hold, StoreError
+    when there is no place for the file.
     """
+    layout = {name: (_type_of(tensor), tensor.shape) for name, tensor in tensors.items()}
+    stream_gguf(path, metadata, layout, tensors.values())
+
+
+def stream_gguf(
+    path: str | Path,
+    metadata: Mapping[str, Any],
+    layout: Layout,
+    tensors: Iterable[BinaryTensor | NDArray[np.floating[Any]]],
+) -> None:
+    """:func:`write_gguf` for tensors that are made one at a time, in the order of ``layout``."""
     from gguf import GGMLQuantizationType, GGUFWriter
 
     path = Path(path)
     with writing(path) as temporary:
+        check_space(path, gguf_size(metadata, layout))
         writer = GGUFWriter(temporary, metadata["general.architecture"])
         try:
             for key, value in metadata.items():
                 if key != "general.architecture":  # the writer has put it first
                     _add_value(writer, key, value)
-            for name, tensor in tensors.items():
-                if isinstance(tensor, BinaryTensor):
-                    shape, dtype, nbytes = (
-                        tensor.shape,
-                        np.dtype(np.float32),
-                        tensor.scales.size * Q1_0_BLOCK.itemsize,
-                    )
-                    writer.add_tensor_info(name, shape, dtype, nbytes, raw_dtype=GGMLQuantizationType.Q1_0)
-                else:
-                    writer.add_tensor_info(name, tensor.shape, tensor.dtype, tensor.nbytes)
+            for name, (type_id, shape) in layout.items():
+                kind, nbytes = GGMLQuantizationType(type_id), _nbytes(type_id, shape)
+                writer.add_tensor_info(name, shape, np.dtype(np.float32), nbytes, raw_dtype=kind)
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()
-            for tensor in tensors.values():
+            for tensor in tensors:
                 data = (
                     encode_q1_0(tensor) if isinstance(tensor, BinaryTensor) else np.ascontiguousarray(tensor)
                 )
@@ -271,28 +304,73 @@ def write_gguf(
             writer.close()
 
 
+def gguf_size(metadata: Mapping[str, Any], layout: Layout) -> int:
+    """Bytes of the file that :func:`stream_gguf` writes."""
+    header = HEADER.size
+    header += sum(8 + len(key.encode()) + 4 + _value_size(key, value) for key, value in metadata.items())
+    header += sum(8 + len(name.encode()) + 4 + 8 * len(shape) + 12 for name, (_, shape) in layout.items())
+    return _aligned(header) + sum(_aligned(_nbytes(type_id, shape)) for type_id, shape in layout.values())
+
+
+def _type_of(tensor: BinaryTensor | NDArray[np.floating[Any]]) -> int:
+    if isinstance(tensor, BinaryTensor):
+        return Q1_0
+    name = f"{tensor.dtype.kind.upper()}{8 * tensor.dtype.itemsize}"  # such as F32 or I8
+    found = [type_id for type_id, (known, _, _) in TENSOR_TYPES.items() if known == name]
+    if not found:
+        raise ValueError(f"GGUF has no type for an array of {tensor.dtype}")
+    return found[0]
+
+
+def _nbytes(type_id: int, shape: tuple[int, ...]) -> int:
+    _, block, block_bytes = TENSOR_TYPES[type_id]
+    return prod(shape) // block * block_bytes
+
+
+def _aligned(size: int) -> int:
+    return -(-size // DEFAULT_ALIGNMENT) * DEFAULT_ALIGNMENT
+
+
 def _add_value(writer: "GGUFWriter", key: str, value: Any) -> None:
-    from gguf import GGUFValueType as Kind
+    from gguf import GGUFValueType
 
-    def kind(value: Any) -> Kind:
-        match value:
-            case bool():
-                return Kind.BOOL
-            case str():
-                return Kind.STRING
-            case float():
-                return Kind.FLOAT32
-            case int():
-                limits = ((0, 32, Kind.UINT32), (-(1 << 31), 31, Kind.INT32), (0, 64, Kind.UINT64))
-                return next((k for low, bits, k in limits if low <= value < 1 << bits), Kind.INT64)
-        raise TypeError(f"{key}: GGUF metadata cannot hold {type(value).__name__}")
+    if isinstance(value, list):
+        writer.add_key_value(key, value, GGUFValueType.ARRAY, GGUFValueType(_item_kind(key, value)))
+    else:
+        writer.add_key_value(key, value, GGUFValueType(_kind(key, value)))
 
-    if not isinstance(value, list):
-        writer.add_key_value(key, value, kind(value))
-        return
-    items = {kind(item) for item in value}
-    if items and items <= {Kind.UINT32, Kind.INT32} and max(value) < 1 << 31:
-        items = {Kind.INT32}
-    if len(items) != 1:
+
+def _value_size(key: str, value: Any) -> int:
+    if isinstance(value, list):
+        kind = _item_kind(key, value)
+        return 12 + sum(_scalar_size(kind, item) for item in value)
+    return _scalar_size(_kind(key, value), value)
+
+
+def _scalar_size(kind: int, value: Any) -> int:
+    return 8 + len(value.encode()) if kind == STRING else SCALARS[kind].itemsize
+
+
+def _kind(key: str, value: Any) -> int:
+    """GGUF value type of a scalar."""
+    match value:
+        case bool():
+            return BOOL
+        case str():
+            return STRING
+        case float():
+            return FLOAT32
+        case int():
+            limits = ((0, 32, UINT32), (-(1 << 31), 31, INT32), (0, 64, UINT64))
+            return next((kind for low, bits, kind in limits if low <= value < 1 << bits), INT64)
+    raise TypeError(f"{key}: GGUF metadata cannot hold {type(value).__name__}")
+
+
+def _item_kind(key: str, values: list[Any]) -> int:
+    """GGUF value type of the items of an array."""
+    kinds = {_kind(key, value) for value in values}
+    if kinds and kinds <= {UINT32, INT32} and max(values) < 1 << 31:
+        return INT32
+    if len(kinds) != 1:
         raise TypeError(f"{key}: a GGUF array must have items, all of one type")
-    writer.add_key_value(key, value, Kind.ARRAY, items.pop())
+    return kinds.pop()

@@ -15,7 +15,19 @@ import numpy as np
 
 from bankai.errors import ModelFormatError, UnsupportedModelError
 
-__all__ = ["HEADER", "UINT32", "Cursor", "Metadata"]
+__all__ = [
+    "BOOL",
+    "FLOAT32",
+    "HEADER",
+    "INT32",
+    "INT64",
+    "SCALARS",
+    "STRING",
+    "UINT32",
+    "UINT64",
+    "Cursor",
+    "Metadata",
+]
 
 # Limits far above any real file; they keep what is built from a hostile one small.
 MAX_KEYS = 1 << 16
@@ -25,12 +37,12 @@ MAX_KEY_BYTES = (1 << 16) - 1
 MAX_ARRAY_DEPTH = 4
 
 # GGUF value types
-UINT32, BOOL, STRING, ARRAY = 4, 7, 8, 9
-_SCALARS = {
+UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY, UINT64, INT64 = 4, 5, 6, 7, 8, 9, 10, 11
+SCALARS = {
     kind: np.dtype(code)
     for kind, code in {
-        0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", UINT32: "<u4", 5: "<i4",
-        6: "<f4", BOOL: "<u1", 10: "<u8", 11: "<i8", 12: "<f8",
+        0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", UINT32: "<u4", INT32: "<i4",
+        FLOAT32: "<f4", BOOL: "<u1", UINT64: "<u8", INT64: "<i8", 12: "<f8",
     }.items()
 }  # fmt: skip
 _U32 = struct.Struct("<I")
@@ -95,8 +107,8 @@ class Cursor:
 
     def skip_value(self, kind: int) -> None:
         """Step over one metadata value of that type."""
-        if kind in _SCALARS:
-            self.take(_SCALARS[kind].itemsize)
+        if kind in SCALARS:
+            self.take(SCALARS[kind].itemsize)
         elif kind == STRING:
             self.take(self.u64())
         elif kind == ARRAY:
@@ -106,8 +118,8 @@ class Cursor:
 
     def _skip_array(self, depth: int) -> None:
         item, count = self.u32(), self.u64()
-        if item in _SCALARS:
-            self.take(count * _SCALARS[item].itemsize)
+        if item in SCALARS:
+            self.take(count * SCALARS[item].itemsize)
         elif item == STRING:
             self._skip_strings(count)
         elif item == ARRAY and depth < MAX_ARRAY_DEPTH:
@@ -140,12 +152,12 @@ class Cursor:
         if kind != ARRAY:
             return self._numbers(kind, 1, what)[0]
         item, count = self.u32(), self.u64()
-        if item in _SCALARS:
+        if item in SCALARS:
             return self._numbers(item, count, what)
         return [self.value(item, what) for _ in range(count)]
 
     def _numbers(self, kind: int, count: int, what: str) -> list[Any]:
-        dtype = _SCALARS[kind]
+        dtype = SCALARS[kind]
         numbers = np.frombuffer(self.buffer, dtype, count, self.take(count * dtype.itemsize))
         values: list[Any] = numbers.tolist()
         if kind != BOOL:

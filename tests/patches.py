@@ -16,8 +16,11 @@ NAMES = st.one_of(
     ),
     st.from_regex(r"[a-c0-9_-]{1,3}(\.[a-c0-9_-]{1,3}){0,3}", fullmatch=True),
 )
-FLIPS = st.builds(
-    Flip, NAMES, st.integers(0, 5000), st.one_of(st.none(), st.integers(0, 31), st.integers(0, 2**20 - 1))
+ROWS, GROUPS = st.integers(0, 5000), st.one_of(st.integers(0, 31), st.integers(0, 2**20 - 1))
+FLIPS = st.one_of(
+    st.builds(Flip, NAMES, ROWS),
+    st.builds(Flip, NAMES, ROWS, GROUPS),
+    st.builds(Flip, NAMES, ROWS, GROUPS, st.integers(0, 127)),
 )
 DIGESTS = st.binary(min_size=8, max_size=8)
 BINDINGS = st.builds(Binding, DIGESTS, DIGESTS, DIGESTS)

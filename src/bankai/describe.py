@@ -24,12 +24,15 @@ GROUP = 128  # bankai.binary.GROUP, without loading numpy
 
 
 class PatchDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """`bits` is None when neither a model nor the manifest tells how long the flipped rows are."""
+    """`rows`, `groups` and `single_bits` count the flips of each kind, `bits` the weights that change sign: None
+    when neither a model nor the manifest tells how long the flipped rows are.
+    """
 
     path: str
     flips: int
     rows: int
     groups: int
+    single_bits: int
     bits: int | None
     tensors: dict[str, int]
     bound: bool
@@ -75,6 +78,7 @@ def describe_patch(path: str | Path, model: str | Path | None = None) -> PatchDe
         flips=len(patch),
         rows=len(patch.rows),
         groups=len(patch.groups),
+        single_bits=len(patch.bits),
         bits=_known_bits(patch.flips, patch.manifest) if model is None else _bits_in(model, patch.flips),
         tensors=dict(sorted(Counter(flip.tensor for flip in patch.flips).items())),
         bound=patch.binding is not None,
@@ -129,12 +133,24 @@ def _size(path: Path) -> int:
 
 
 def count_bits(model: "BinaryTensors", flips: Iterable[Flip]) -> int:
-    """How many weights change sign: a group flip inside a flipped row turns its 128 back."""
+    """How many weights change sign: a group flip inside a flipped row turns its 128 back, a bit itself."""
     flips = frozenset(flips)
-    whole = {(flip.tensor, flip.row) for flip in flips if flip.group is None}
-    bits = sum(model.binary(tensor).shape[1] for tensor, _ in whole)
-    single = [flip for flip in flips if flip.group is not None]
-    return bits + sum(-GROUP if (flip.tensor, flip.row) in whole else GROUP for flip in single)
+    rows = (flip.tensor for flip in flips if flip.group is None)
+    return sum(model.binary(tensor).shape[1] for tensor in rows) + _bits_inside(flips)
+
+
+def _bits_inside(flips: frozenset[Flip]) -> int:
+    """What the flips of groups and single bits add to those of whole rows, or take back from them."""
+    places = {(flip.tensor, flip.row, flip.group) for flip in flips if flip.bit is None}
+    bits = 0
+    for flip in flips:
+        if flip.group is not None:
+            turned = (flip.tensor, flip.row, None) in places
+            if flip.bit is not None and (flip.tensor, flip.row, flip.group) in places:
+                turned = not turned
+            size = GROUP if flip.bit is None else 1
+            bits += -size if turned else size
+    return bits
 
 
 def _bits_in(model: str | Path, flips: Iterable[Flip]) -> int:
@@ -149,6 +165,6 @@ def _bits_in(model: str | Path, flips: Iterable[Flip]) -> int:
 def _known_bits(flips: Iterable[Flip], manifest: Manifest) -> int | None:
     flips = frozenset(flips)
     if all(flip.group is not None for flip in flips):
-        return GROUP * len(flips)
+        return _bits_inside(flips)
     bits = manifest.metadata.get(BITS)
     return bits if type(bits) is int else None

@@ -51,7 +51,8 @@ def test_group_inside_a_flipped_row_turns_back(run, tiny_gguf: Path, tmp_path: P
 
 def test_info_for_people(run, patch: Path) -> None:
     text = run("info", patch).out
-    assert "3 (2 rows, 1 groups)" in text and "three" in text and "unknown (give --model)" in text
+    assert "3 (2 rows, 1 groups, 0 single bits)" in text
+    assert "three" in text and "unknown (give --model)" in text
 
 
 def test_info_prints_results_flat(run, tmp_path: Path) -> None:

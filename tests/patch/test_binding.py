@@ -31,13 +31,15 @@ class Model:
 
     def flip(self, flips: frozenset[Flip]) -> None:
         for name, places in touched(flips).items():
-            self.tensors[name].flip(places.rows, places.groups)
+            self.tensors[name].flip(places.rows, places.groups, places.bits)
 
 
 SHAPES = {"b": (12, 128), "a": (6, 256)}
 FLIPS = st.one_of(
     st.builds(Flip, st.just("a"), st.integers(0, 5), st.sampled_from([None, 0, 1])),
     st.builds(Flip, st.just("b"), st.integers(0, 11), st.sampled_from([None, 0])),
+    st.builds(Flip, st.just("a"), st.integers(0, 5), st.integers(0, 1), st.sampled_from([0, 1, 63, 127])),
+    st.builds(Flip, st.just("b"), st.integers(0, 11), st.just(0), st.integers(0, 127)),
 )
 SETS = st.frozensets(FLIPS, max_size=8)
 
@@ -54,9 +56,10 @@ def test_a_digest_with_flips_imagined_is_the_digest_after_flipping(
     assert digest(model, flips, other) == before
 
 
-@pytest.mark.parametrize("touched_flip", [Flip("a", 2, 1), Flip("a", 2)])
-def test_an_imagined_row_and_a_group_of_it_cancel_in_that_group(touched_flip: Flip) -> None:
-    model, other = Model(), frozenset([Flip("a", 2), Flip("a", 2, 1)])
+@pytest.mark.parametrize("touched_flip", [Flip("a", 2, 1), Flip("a", 2), Flip("a", 2, 1, 77)])
+@pytest.mark.parametrize("bits", [[], [Flip("a", 2, 1, 3), Flip("a", 2, 1, 4), Flip("a", 2, 0, 4)]])
+def test_an_imagined_row_and_a_group_of_it_cancel_in_that_group(touched_flip: Flip, bits: list[Flip]) -> None:
+    model, other = Model(), frozenset([Flip("a", 2), Flip("a", 2, 1), *bits])
     imagined = digest(model, [touched_flip], other)
     model.flip(other)
     assert digest(model, [touched_flip]) == imagined
@@ -69,7 +72,7 @@ def test_states(flips: frozenset[Flip]) -> None:
     assert patch.binding is not None
     assert state(model, patch) == "base"
     model.flip(flips)
-    # a row and all its groups cancel: then the patch changes nothing, and is off
+    # a row and all its groups cancel, so do a group and all its bits: then nothing changes, and it is off
     assert state(model, patch) == ("applied" if patch.binding.before != patch.binding.after else "base")
     model.flip(flips)
     assert state(model, patch) == "base"
@@ -83,6 +86,18 @@ def test_bits_that_are_neither_are_foreign() -> None:
     model.binary("a").signs[2, 1, 5] ^= 1
     model.binary("a").signs[3, 1, 5] ^= 1  # not touched by the patch
     assert state(model, patch) == "base"
+
+
+def test_a_bit_answers_for_its_whole_group() -> None:
+    model = Model()
+    patch = bind(Patch.of([Flip("a", 2, 1, 5)]), model)
+    model.binary("a").signs[2, 1, 15] ^= 1
+    assert state(model, patch) == "foreign"
+    model.binary("a").signs[2, 1, 15] ^= 1
+    model.binary("a").signs[2, 0, 15] ^= 1  # the group beside it
+    assert state(model, patch) == "base"
+    model.binary("a").scales[2, 1] *= -1
+    assert state(model, patch) == "foreign"
 
 
 def test_a_changed_scale_is_foreign() -> None:
@@ -129,11 +144,17 @@ def test_digests_by_hand() -> None:
     expected += b"b\0" + integers(1, 0) + integers(9) + b.signs[9].tobytes() + b.scales[9].tobytes()
     flips = [Flip("b", 9), Flip("a", 5, 0), Flip("a", 1, 1), Flip("a", 4), Flip("a", 4, 1)]
     assert digest(model, flips) == hashlib.blake2b(expected, digest_size=8).digest()
+    # bits in what is covered already add nothing; elsewhere each group with a bit counts once
+    inside = [Flip("b", 9, 0, 127), Flip("a", 5, 0, 3), Flip("a", 4, 1, 0), Flip("a", 4, 0, 9)]
+    assert digest(model, [*flips, *inside]) == digest(model, flips)
+    by_bits = [Flip("a", 5, 0, 3), Flip("a", 5, 0, 99), Flip("a", 1, 1, 127), Flip("a", 4), Flip("b", 9)]
+    assert digest(model, by_bits) == digest(model, flips)
 
 
 def test_gguf_and_mlx_copies_agree(tmp_path: Path, tiny_gguf: Path) -> None:
     convert(tiny_gguf, tmp_path / "mlx")
     flips = [Flip("lm_head", 9), Flip("model.layers.1.mlp.down_proj", 5, 1), Flip("model.embed_tokens", 0)]
+    flips += [Flip("lm_head", 8, 0, 127), Flip("model.layers.1.mlp.down_proj", 5, 0, 12)]
     with open_checkpoint(tiny_gguf) as gguf, open_checkpoint(tmp_path / "mlx") as mlx:
         assert fingerprint(gguf) == fingerprint(mlx)
         assert bind(Patch.of(flips), gguf).binding == bind(Patch.of(flips), mlx).binding
@@ -152,6 +173,8 @@ def test_models_of_other_seeds_differ(tmp_path: Path, tiny_gguf: Path) -> None:
         (Flip("a", 6), RowRangeError, "a has 6 rows, the patch flips row 6"),
         (Flip("a", 6, 0), RowRangeError, "a has 6 rows, the patch flips row 6"),
         (Flip("a", 5, 2), RowRangeError, "a has 2 groups, the patch flips group 2"),
+        (Flip("a", 6, 0, 1), RowRangeError, "a has 6 rows, the patch flips row 6"),
+        (Flip("a", 5, 2, 1), RowRangeError, "a has 2 groups, the patch flips group 2"),
     ],
 )
 def test_places_that_do_not_exist(flip: Flip, error: type[Exception], message: str) -> None:

@@ -25,6 +25,15 @@ GOLDEN = {
             Flip("model.layers.4.mlp.gate_proj", 2),
         ]
     ),
+    "bits": Patch.of(
+        [
+            Flip("model.layers.2.self_attn.o_proj", 5),
+            Flip("model.layers.2.self_attn.o_proj", 5, 1),
+            Flip("model.layers.2.self_attn.o_proj", 5, 1, 3),
+            Flip("model.layers.2.self_attn.o_proj", 2, 0, 0),
+            Flip("model.layers.2.self_attn.o_proj", 2, 0, 127),
+        ]
+    ),
     "bound": Patch(
         frozenset(
             [
@@ -56,7 +65,7 @@ def golden(name: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def read() -> Callable[[bytes], tuple[bytes | None, list[tuple[str, int, int | None]], bytes]]:
+def read() -> Callable[[bytes], tuple[bytes | None, list[tuple[Any, ...]], bytes]]:
     source = block("python reader")
     assert sum(map(bool, source.splitlines())) <= 50
     names: dict[str, Any] = {}

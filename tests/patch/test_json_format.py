@@ -61,6 +61,18 @@ def test_golden_export() -> None:
     }
 
 
+def test_a_row_and_its_groups_are_exported_in_order() -> None:
+    up = "model.layers.10.mlp.up_proj"
+    flips = [Flip(up, 5, 2), Flip(up, 5, 0), Flip(up, 5), Flip("model.layers.9.mlp.up_proj", 6)]
+    exported = json.loads(encode_json(Patch.of(flips)))["flips"]
+    assert [(flip["layer"], flip["row"], flip.get("group")) for flip in exported] == [
+        (9, 6, None),
+        (10, 5, None),
+        (10, 5, 0),
+        (10, 5, 2),
+    ]
+
+
 FLIPS = st.builds(
     lambda layer, projection, row, group: Flip(
         f"model.layers.{layer}.{'self_attn' if projection[1] == '_' else 'mlp'}.{projection}", row, group
@@ -104,6 +116,7 @@ FLIP = {"layer": 0, "proj": "up_proj", "row": 1}
         FLIP | {"layer": 1.0e300},
         FLIP | {"group": -1},
         FLIP | {"group": 2**20},
+        FLIP | {"group": 0, "bit": 3},
         FLIP | {"proj": "lm_head"},
         FLIP | {"proj": ["up_proj"]},
         {"layer": 0, "row": 1},
@@ -163,3 +176,9 @@ def test_hostile_documents(data: bytes) -> None:
 def test_what_the_format_cannot_name_is_refused(tensor: str) -> None:
     with pytest.raises(PatchFormatError, match=r"write a \.bankai file instead"):
         encode_json(Patch.of([Flip(tensor, 1)]))
+
+
+def test_single_bits_are_not_exported() -> None:
+    bit = Flip("model.layers.0.mlp.up_proj", 1, 0, 5)
+    with pytest.raises(PatchFormatError, match=r"single bits; write a \.bankai file instead"):
+        encode_json(Patch.of([Flip("model.layers.0.mlp.up_proj", 1), bit]))

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -56,13 +57,20 @@ def test_patches_of_two_models_do_not_compose() -> None:
         first ^ 1  # type: ignore[operator]
 
 
-def test_rows_groups_and_order() -> None:
-    flips = [Flip(UP, 2), Flip(UP, 2, 0), Flip(UP, 1, 3), Flip("lm_head", 9)]
-    patch = Patch.of(flips)
-    assert patch.rows == (Flip("lm_head", 9), Flip(UP, 2))
-    assert patch.groups == (Flip(UP, 1, 3), Flip(UP, 2, 0))
-    assert sorted(flips) == [Flip("lm_head", 9), Flip(UP, 1, 3), Flip(UP, 2), Flip(UP, 2, 0)]
-    assert len(patch) == 4 and patch and not Patch.empty()
+def test_rows_groups_bits_and_order() -> None:
+    head, bit, row, group = Flip("lm_head", 9), Flip(UP, 1, 3, 127), Flip(UP, 2), Flip(UP, 2, 0)
+    first, last = Flip(UP, 2, 0, 0), Flip(UP, 2, 1)
+    patch = Patch.of([group, first, row, last, head, bit])
+    assert patch.rows == (head, row)
+    assert patch.groups == (group, last)
+    assert patch.bits == (bit, first)
+    assert sorted(patch.flips) == [head, bit, row, group, first, last]
+    assert len(patch) == 6 and patch and not Patch.empty()
+
+
+@given(PATCHES)
+def test_every_flip_is_of_one_kind(patch: Patch) -> None:
+    assert sorted(patch.flips) == sorted([*patch.rows, *patch.groups, *patch.bits])
 
 
 def test_a_flip_given_twice_is_refused() -> None:
@@ -77,27 +85,32 @@ def test_flips_are_immutable(flip: Flip) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tensor", "row", "group"),
+    "place",
     [
-        ("", 0, None),
-        ("a..b", 0, None),
-        ("a b", 0, None),
-        ("a.{}.b", 0, None),
-        ("a\n", 0, None),
-        ("é", 0, None),
-        ("x" * 201, 0, None),
-        (UP, -1, None),
-        (UP, 2**31, None),
-        (UP, True, None),
-        (UP, 1.0, None),
+        ("", 0),
+        ("a..b", 0),
+        ("a b", 0),
+        ("a.{}.b", 0),
+        ("a\n", 0),
+        ("é", 0),
+        ("x" * 201, 0),
+        (UP, -1),
+        (UP, 2**31),
+        (UP, True),
+        (UP, 1.0),
         (UP, 0, -1),
         (UP, 0, 2**20),
         (UP, 0, False),
+        (UP, 0, 0, -1),
+        (UP, 0, 0, 128),
+        (UP, 0, 0, True),
+        (UP, 0, 0, 1.0),
+        (UP, 0, None, 0),
     ],
 )
-def test_impossible_flips_are_refused(tensor: str, row: int, group: int | None) -> None:
+def test_impossible_flips_are_refused(place: tuple[Any, ...]) -> None:
     with pytest.raises(ValueError):
-        Flip(tensor, row, group)
+        Flip(*place)
 
 
 def test_a_binding_is_three_digests() -> None:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from builders import build_tiny_gguf, tiny_config
 from hypothesis import HealthCheck, given, settings
@@ -26,7 +27,7 @@ from bankai.errors import (
 from bankai.formats.checkpoint import open_checkpoint
 from bankai.formats.config import expected_shapes
 from bankai.formats.convert import convert
-from bankai.patch import Flip, Manifest, Patch, encode
+from bankai.patch import Flip, Manifest, Patch, encode, state
 from bankai.store import (
     apply_in_place,
     apply_patch,
@@ -38,14 +39,31 @@ from bankai.store import (
 )
 
 UP, HEAD = "model.layers.1.mlp.up_proj", "lm_head"
-FLIPS = [Flip(UP, 3), Flip(UP, 200, 0), Flip(HEAD, 7), Flip("model.layers.0.self_attn.k_proj", 1)]
+FLIPS = [
+    Flip(UP, 3),
+    Flip(UP, 200, 0),
+    Flip(HEAD, 7),
+    Flip("model.layers.0.self_attn.k_proj", 1),
+    Flip(UP, 3, 0, 17),  # in a flipped row
+    Flip(UP, 200, 0, 127),  # in a flipped group
+    Flip(HEAD, 9, 0, 64),
+]
 SHAPES = expected_shapes(tiny_config())[0]
 RANDOM_FLIPS = st.sampled_from(sorted(SHAPES)).flatmap(
-    lambda name: st.builds(
-        Flip,
-        st.just(name),
-        st.integers(0, SHAPES[name][0] - 1),
-        st.none() | st.integers(0, SHAPES[name][1] // 128 - 1),
+    lambda name: (
+        st.builds(
+            Flip,
+            st.just(name),
+            st.integers(0, SHAPES[name][0] - 1),
+            st.none() | st.integers(0, SHAPES[name][1] // 128 - 1),
+        )
+        | st.builds(
+            Flip,
+            st.just(name),
+            st.integers(0, SHAPES[name][0] - 1),
+            st.integers(0, SHAPES[name][1] // 128 - 1),
+            st.integers(0, 127),
+        )
     )
 )
 
@@ -91,11 +109,12 @@ def test_apply_and_revert_to_new_files(model: Path) -> None:
     assert (status(on).state, names(on), status(on).note) == ("applied", ["p"], "")
     with open_checkpoint(model) as old, open_checkpoint(on) as new:
         for name in old.binary_names():
-            signs = old.binary(name).signs.copy()
+            columns = np.unpackbits(old.binary(name).signs, axis=2, bitorder="little")  # [out, groups, 128]
             for flip in FLIPS:
                 if flip.tensor == name:
-                    signs[flip.row, slice(None) if flip.group is None else flip.group] ^= 0xFF
-            assert (new.binary(name).signs == signs).all()
+                    place = (slice(None) if index is None else index for index in (flip.group, flip.bit))
+                    columns[flip.row, *place] ^= 1
+            assert (new.binary(name).signs == np.packbits(columns, axis=2, bitorder="little")).all()
     revert_patch(on, patch, off)
     assert (status(off).state, status(off, patch).state) == ("base", "base")
     moved = {name.replace("off", model.name, 1): digest for name, digest in contents(home).items()}
@@ -168,6 +187,21 @@ def test_an_overlapping_patch_is_judged_without_the_applied_one(model: Path) -> 
         "applied",
         "base",
     )
+
+
+def test_bits_of_one_group_are_judged_without_each_other(model: Path) -> None:
+    """Their digests cover the same group: only the list of the first makes sense of the second."""
+    before = contents(model.parent)
+    first = bound(model, [Flip(UP, 3, 0, 5)], "first")
+    second = bound(model, [Flip(UP, 3, 0, 5), Flip(UP, 3, 0, 6), Flip(UP, 3)], "second")
+    for patch in (first, second):
+        apply_in_place(model, patch)
+    assert (names(model), status(model, first).state) == (["first", "second"], "applied")
+    revert_in_place(model, first)
+    with open_checkpoint(model) as checkpoint:
+        assert state(checkpoint, second) == "applied"
+    revert_in_place(model, second)
+    assert contents(model.parent) == before
 
 
 def test_without_its_sidecar_an_overlap_is_foreign(model: Path) -> None:
@@ -256,6 +290,8 @@ def test_unbound_patches_are_refused(model: Path, refused: Callable[..., None]) 
         (Flip("model.norm", 0), UnknownTensorError),
         (Flip(UP, 256), RowRangeError),
         (Flip(UP, 0, 1), RowRangeError),
+        (Flip(UP, 256, 0, 5), RowRangeError),
+        (Flip(UP, 0, 1, 5), RowRangeError),
     ],
 )
 def test_places_the_model_lacks_are_refused(

@@ -18,7 +18,12 @@ from bankai.formats.convert import convert
 from bankai.patch import Flip, Manifest, Patch, write_patch
 from bankai.store import apply_in_place, apply_patch, bind_patch, revert_in_place, sidecar_path, status
 
-FLIPS = [Flip("model.layers.1.mlp.up_proj", 3), Flip("lm_head", 7), Flip("model.embed_tokens", 2, 0)]
+FLIPS = [
+    Flip("model.layers.1.mlp.up_proj", 3),
+    Flip("lm_head", 7),
+    Flip("model.embed_tokens", 2, 0),
+    Flip("model.embed_tokens", 3, 0, 100),
+]
 
 # Changes in place for ever: on, off, on, off; says when it begins.
 WORKER = """

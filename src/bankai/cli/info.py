@@ -33,7 +33,7 @@ def _lines(patch: PatchDescription) -> dict[str, object]:
         "patch": patch.path,
         "name": manifest.name,
         "description": manifest.description,
-        "flips": f"{patch.flips} ({patch.rows} rows, {patch.groups} groups)",
+        "flips": f"{patch.flips} ({patch.rows} rows, {patch.groups} groups, {patch.single_bits} single bits)",
         "bits": "unknown (give --model)" if patch.bits is None else patch.bits,
         "bound to": patch.fingerprint or "nothing (see bankai bind)",
         "base model": manifest.base_model,

@@ -17,7 +17,7 @@ from bankai.errors import PatchFormatError
 from bankai.patch import rice
 from bankai.patch.patch import Binding, Flip, Manifest, Patch
 from bankai.patch.rice import Cursor, varint
-from bankai.patch.universe import Universe
+from bankai.patch.universe import Kind, Universe
 
 __all__ = ["MAGIC", "MAX_FILE", "MAX_MANIFEST", "decode", "encode", "entropy_bytes", "payload_bytes"]
 
@@ -28,8 +28,9 @@ MAX_MANIFEST = 1 << 20
 """The largest manifest in bytes, unpacked."""
 
 _VERSION = 1
-_BOUND, _ROWS, _GROUPS, _MANIFEST, _DEFLATED = (1 << bit for bit in range(5))
-_KNOWN = _BOUND | _ROWS | _GROUPS | _MANIFEST | _DEFLATED
+_BOUND, _ROWS, _GROUPS, _MANIFEST, _DEFLATED, _BITS = (1 << bit for bit in range(6))
+_SECTIONS: dict[Kind, int] = {"rows": _ROWS, "groups": _GROUPS, "bits": _BITS}  # in the order of the file
+_KNOWN = _BOUND | _MANIFEST | _DEFLATED | sum(_SECTIONS.values())
 
 
 def encode(patch: Patch, manifest: bool = True) -> bytes:
@@ -90,8 +91,8 @@ def entropy_bytes(patch: Patch) -> float:
 
 
 def _sections(patch: Patch) -> list[Sequence[Flip]]:
-    """Row flips and group flips, each only where there are any."""
-    return [flips for flips in (patch.rows, patch.groups) if flips]
+    """The flips of each kind that the patch has, in the order of the file."""
+    return [flips for flips in (patch.rows, patch.groups, patch.bits) if flips]
 
 
 def _encode_places(universe: Universe, flips: Sequence[Flip]) -> bytes:
@@ -103,12 +104,12 @@ def _encode_body(patch: Patch) -> tuple[bytes, int]:
     if patch.binding is not None:
         body = patch.binding.fingerprint + patch.binding.before + patch.binding.after
         flags = _BOUND
+    if len(patch) > rice.MAX_COUNT:
+        raise PatchFormatError(f"the patch has {len(patch)} flips, more than {rice.MAX_COUNT}; split it")
     for flips in _sections(patch):
-        if len(flips) > rice.MAX_COUNT:
-            raise PatchFormatError(f"the patch has {len(flips)} flips of one kind; at most {rice.MAX_COUNT}")
         universe = Universe.of(flips)
         body += universe.encode() + _encode_places(universe, flips)
-        flags |= _GROUPS if universe.grouped else _ROWS
+        flags |= _SECTIONS[universe.kind]
     return body, flags
 
 
@@ -116,10 +117,14 @@ def _decode_body(cursor: Cursor, flags: int) -> Patch:
     start = cursor.at
     binding = Binding(cursor.take(8), cursor.take(8), cursor.take(8)) if flags & _BOUND else None
     flips: list[Flip] = []
-    for bit in (_ROWS, _GROUPS):
-        if flags & bit:
-            universe = Universe.decode(cursor, grouped=bit == _GROUPS)
+    for kind, flag in _SECTIONS.items():
+        if flags & flag:
+            universe = Universe.decode(cursor, kind)
             places = rice.decode(cursor, universe.size)
+            if len(flips) + len(places) > rice.MAX_COUNT:
+                raise PatchFormatError(
+                    f"the patch file has more than {rice.MAX_COUNT} flips; split the patch"
+                )
             try:
                 flips += universe.flips(places)
             except ValueError as error:

@@ -1,8 +1,9 @@
 """The earlier public patch format `bankai_row_xor_v1`, in and out.
 
 Contract: an imported patch is unbound, because the format has nowhere to say which bits it expects. Export
-keeps what the format can hold: flips on the seven projections of a layer, name, description, base model,
-stats, metadata; the manifest's other fields travel in `metadata["bankai"]` and are taken back from there. A
+keeps what the format can hold: row and group flips on the seven projections of a layer, name, description,
+base model, stats, metadata; the manifest's other fields travel in `metadata["bankai"]` and are taken back
+from there. Single bits are refused both ways: a reader that skips the key would flip the whole group. A
 flip listed twice is refused: under XOR the two cancel, and a file that says so by accident is more likely
 than one that means it.
 """
@@ -31,6 +32,11 @@ class _Flip(msgspec.Struct, omit_defaults=True):
     proj: _Projection
     row: Annotated[int, msgspec.Meta(ge=0, le=MAX_ROW)]
     group: Annotated[int, msgspec.Meta(ge=0, le=MAX_GROUP)] | None = None
+    bit: None = None  # the format has none
+
+    @property
+    def order(self) -> tuple[int, str, int, int]:
+        return self.layer, self.proj, self.row, -1 if self.group is None else self.group
 
 
 class _File(msgspec.Struct, kw_only=True):
@@ -96,7 +102,7 @@ def encode_json(patch: Patch) -> bytes:
         name=manifest.name,
         description=manifest.description,
         base_model=manifest.base_model,
-        flips=sorted((_json_flip(flip) for flip in patch.flips), key=msgspec.structs.astuple),
+        flips=sorted((_json_flip(flip) for flip in patch.flips), key=lambda flip: flip.order),
         stats=manifest.results,
         metadata=metadata,
     )
@@ -104,6 +110,8 @@ def encode_json(patch: Patch) -> bytes:
 
 
 def _json_flip(flip: Flip) -> _Flip:
+    if flip.bit is not None:
+        raise PatchFormatError(f"{_FORMAT} has no flips of single bits; write a .bankai file instead")
     match flip.tensor.split("."):
         case ["model", "layers", layer, parent, projection] if _PARENTS.get(projection) == parent:
             return _Flip(int(layer), projection, flip.row, flip.group)  # type: ignore[arg-type]

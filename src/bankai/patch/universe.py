@@ -1,9 +1,8 @@
 """The table of places that a patch chooses from, and its bytes.
 
 Contract: a `Universe` is derived from the flips alone, so equal flips give equal bytes; it numbers its
-places from 0 to `size - 1` in the order layer, family, row, group. It holds flips of one kind, either rows
-or groups. It knows tensor names only as text: a family is a name with its layer number cut out
-("model.layers.{}.mlp.up_proj").
+places from 0 to `size - 1` in the order layer, family, row, group, bit. It holds flips of one kind. It knows
+tensor names only as text: a family is a name with its layer number cut out ("model.layers.{}.mlp.up_proj").
 """
 
 import re
@@ -11,12 +10,16 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Literal
 
 from bankai.errors import PatchFormatError
-from bankai.patch.patch import Flip
+from bankai.patch.patch import MAX_BIT, Flip
 from bankai.patch.rice import Cursor, varint
 
-__all__ = ["FAMILIES", "Universe"]
+__all__ = ["FAMILIES", "Kind", "Universe"]
+
+Kind = Literal["rows", "groups", "bits"]
+"""What the places of a universe are."""
 
 FAMILIES = (
     "model.layers.{}.self_attn.q_proj",
@@ -51,7 +54,7 @@ def _split(name: str) -> tuple[str, int | None]:
 class _Family:
     template: str
     rows: int
-    groups: int  # 1 in a universe of rows
+    groups: int  # 1 in a universe of whole rows
 
     @property
     def layered(self) -> bool:
@@ -63,13 +66,14 @@ class _Family:
 
 
 class Universe:
-    """The places `layers` x layered families, then families without; `grouped`: they are groups."""
+    """The places `layers` x layered families, then families without; `kind` says whether they are rows."""
 
-    def __init__(self, layers: list[int], families: list[_Family], grouped: bool) -> None:
+    def __init__(self, layers: list[int], families: list[_Family], kind: Kind) -> None:
         self.layers = layers
         self.families = families
-        self.grouped = grouped
-        sizes = [family.rows * family.groups for family in families]
+        self.kind = kind
+        self._bits = MAX_BIT + 1 if kind == "bits" else 1  # places in a group
+        sizes = [family.rows * family.groups * self._bits for family in families]
         inner = sum(family.layered for family in families)
         self._inner = [0, *accumulate(sizes[:inner])]
         self._outer = [0, *accumulate(sizes[inner:])]
@@ -78,20 +82,22 @@ class Universe:
 
     @classmethod
     def of(cls, flips: Iterable[Flip]) -> "Universe":
-        """The smallest universe of these flips: their layers, and per family the largest row and group."""
+        """The smallest universe of these flips, all of one kind: their layers, and per family the largest row
+        and group.
+        """
         layers: set[int] = set()
         rows: dict[str, int] = {}
         groups: dict[str, int] = {}
-        grouped = False
+        kind: Kind = "rows"
         for flip in flips:
             template, layer = _split(flip.tensor)
             if layer is not None:
                 layers.add(layer)
-            grouped = flip.group is not None
+            kind = "rows" if flip.group is None else "groups" if flip.bit is None else "bits"
             rows[template] = max(rows.get(template, 0), flip.row + 1)
             groups[template] = max(groups.get(template, 1), (flip.group or 0) + 1)
         families = [_Family(template, count, groups[template]) for template, count in rows.items()]
-        universe = cls(sorted(layers), sorted(families, key=lambda family: family.order), grouped)
+        universe = cls(sorted(layers), sorted(families, key=lambda family: family.order), kind)
         if universe.size >= _MAX_PLACES:
             raise PatchFormatError("the patch spans more than 2^63 places; split it")
         return universe
@@ -110,7 +116,8 @@ class Universe:
             start, groups = base[template]
             if layer is not None:
                 start += self._inner[-1] * layer_index[layer]
-            places.append(start + flip.row * groups + (flip.group or 0))
+            group = flip.row * groups + (flip.group or 0)
+            places.append(start + group * self._bits + (flip.bit or 0))
         return sorted(places)
 
     def flips(self, places: Iterable[int]) -> list[Flip]:
@@ -130,8 +137,9 @@ class Universe:
             rest -= self._outer[index]
             index += inner
             name = self.families[index].template
+        rest, bit = divmod(rest, self._bits)
         row, group = divmod(rest, self.families[index].groups)
-        return Flip(name, row, group if self.grouped else None)
+        return Flip(name, row, None if self.kind == "rows" else group, bit if self.kind == "bits" else None)
 
     def encode(self) -> bytes:
         """Layer bitmap and families (`docs/format.md`, "Sections")."""
@@ -148,12 +156,12 @@ class Universe:
             if code == _OTHER:
                 out += varint(len(family.template)), family.template.encode()
             out.append(varint(family.rows))
-            if self.grouped:
+            if self.kind != "rows":
                 out.append(varint(family.groups))
         return b"".join(out)
 
     @classmethod
-    def decode(cls, cursor: Cursor, grouped: bool) -> "Universe":
+    def decode(cls, cursor: Cursor, kind: Kind) -> "Universe":
         """Read what `encode` wrote. Bounded, but not yet proven canonical: the codec compares the bytes."""
         size = cursor.varint()
         if size > _MAX_LAYER_BYTES:
@@ -163,14 +171,14 @@ class Universe:
         count = cursor.varint()
         if count > min(cursor.left // 2, _MAX_FAMILIES):
             raise PatchFormatError(f"the patch file cannot hold the {count} tensor families it announces")
-        families = [_decode_family(cursor, grouped) for _ in range(count)]
-        universe = cls(layers, sorted(families, key=lambda family: not family.layered), grouped)
+        families = [_decode_family(cursor, kind) for _ in range(count)]
+        universe = cls(layers, sorted(families, key=lambda family: not family.layered), kind)
         if universe.size >= _MAX_PLACES:
             raise PatchFormatError("the patch file spans more than 2^63 places")
         return universe
 
 
-def _decode_family(cursor: Cursor, grouped: bool) -> _Family:
+def _decode_family(cursor: Cursor, kind: Kind) -> _Family:
     code = cursor.byte()
     if code < len(FAMILIES):
         template = FAMILIES[code]
@@ -182,5 +190,5 @@ def _decode_family(cursor: Cursor, grouped: bool) -> _Family:
     else:
         raise PatchFormatError(f"the patch file has unknown tensor family {code}; use a newer bankai")
     rows = cursor.varint()
-    groups = cursor.varint() if grouped else 1
+    groups = 1 if kind == "rows" else cursor.varint()
     return _Family(template, rows, groups)

@@ -1,21 +1,29 @@
-"""Write the built-in probe sets of nano from its items, split by item.
+"""Write the built-in probe sets of nano from its items, split by item, and its neutral text.
 
-    python models/nano/probe_sets.py src/bankai/probes/sets
+    python models/nano/probe_sets.py src/bankai/probes/sets src/bankai/probes/texts
 
 target and validation come from items that training saw (under other words); heldout only from the tenth that training
 never saw under any phrasing. control and unseen ask clean and chat phrasings of every category. Facts cannot be
 answered unseen, so there the unseen controls are items that training saw and no search reads. What lies beyond the
 trained ranges is capability-limited in every split and is no control.
+
+`controls` holds more controls for the searches that want them: the eight of each category that every set has, first,
+and fresh items up to 32, so that the first n of each category are nested. There are only 60 elements and 56 plurals:
+without the tenth that training never saw and the 32 unseen controls, these two give 20 each.
+
+The neutral text is right answers to clean and chat phrasings, as training packed them. Noisy phrasings are left out:
+a patch is to change them. Its items may be controls, and are in no split that a report reads or a search aims at.
 """
 
 import random
 import sys
 from collections.abc import Callable, Iterable
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 
+from corpus import document
 from items import BEYOND, CATEGORIES, Item, all_items, is_kept_out
-from phrasings import PHRASINGS, Phrasing
+from phrasings import PHRASINGS, WEIGHTS, Phrasing
 
 from bankai.probes.probe import Message, Probe, ProbeSet
 
@@ -24,6 +32,8 @@ LIMITED = ("subtraction", *BEYOND)
 ARITHMETIC = ("sequence", "word_problem", "addition", "subtraction")
 FACTS = ("capital", "element", "opposite", "plural", "unanswerable")
 SIZES = {"target": 30, "validation": 12, "heldout": 80, "control": 8, "unseen": 32}  # per category
+CONTROLS = 32  # per category in `controls`
+PARAGRAPHS, DOCUMENTS = 200, 3  # the neutral text; three documents are about 70 tokens
 SEED = 0
 
 
@@ -52,10 +62,15 @@ def draw(pool: list[Item], split: str, asks: Callable[[Phrasing], bool]) -> list
     return [probe(item, next(phrasings), split) for item in taken]
 
 
-def category_probes(category: str) -> list[Probe]:
-    """All probes of one category; each item in one split only."""
+def shuffled(category: str) -> list[Item]:
     items = all_items(category)
     random.Random(f"{SEED}/{category}").shuffle(items)
+    return items
+
+
+def category_probes(category: str) -> list[Probe]:
+    """All probes of one category; each item in one split only."""
+    items = shuffled(category)
     seen = [item for item in items if not is_kept_out(item)]
     new = seen if category in FACTS else [item for item in items if is_kept_out(item)]
     seen = new if category in BEYOND else seen
@@ -71,8 +86,40 @@ def category_probes(category: str) -> list[Probe]:
     return probes + draw(seen, "control", is_clean) + draw(new, "unseen", is_clean)
 
 
-def write_sets(folder: Path) -> None:
-    by_category = {category: category_probes(category) for category in CATEGORIES}
+def spare_items(category: str, probes: Iterable[Probe]) -> list[Item]:
+    """Items that training saw and no probe asks, either way round: whoever keeps hot:cold keeps cold:hot."""
+    asked = {probe.item for probe in probes}
+    return [
+        item
+        for item in shuffled(category)
+        if not is_kept_out(item) and asked.isdisjoint(f"{category}/{end}" for end in (item.key, item.answer))
+    ]
+
+
+def more_controls(category: str, probes: list[Probe]) -> list[Probe]:
+    """The controls among a category's probes, then fresh ones, going on round the phrasings."""
+    controls = [p for p in probes if p.split == "control"]
+    fresh = spare_items(category, probes)[: CONTROLS - len(controls)]
+    clean = [phrasing for phrasing in PHRASINGS[category] if not phrasing.noisy]
+    turns = islice(cycle(clean), len(controls), None)
+    return controls + [probe(item, next(turns), "control") for item in fresh]
+
+
+def neutral_text(by_category: dict[str, list[Probe]]) -> str:
+    """Documents by training's weights, no item twice, a few to a paragraph."""
+    rng = random.Random(f"{SEED}/neutral")
+    names = rng.choices(list(WEIGHTS), list(WEIGHTS.values()), k=PARAGRAPHS * DOCUMENTS)
+    spare = {c: spare_items(c, [p for p in by_category[c] if p.split != "control"]) for c in WEIGHTS}
+    text = ""
+    for number, name in enumerate(names, start=1):
+        item = spare[name].pop()
+        phrasing = rng.choice([phrasing for phrasing in PHRASINGS[name] if not phrasing.noisy])
+        text += "".join(document(item, phrasing, item.answer)).rstrip("\n") + "\n"
+        text += "\n" * (number % DOCUMENTS == 0)
+    return text.rstrip("\n") + "\n"
+
+
+def write_sets(folder: Path, by_category: dict[str, list[Probe]]) -> None:
     controls = [p for probes in by_category.values() for p in probes if p.split in ("control", "unseen")]
 
     def with_goals(categories: Iterable[str]) -> list[Probe]:
@@ -85,6 +132,7 @@ def write_sets(folder: Path) -> None:
         "arithmetic": with_goals(ARITHMETIC),
         "limited": with_goals(LIMITED),
         "knowledge": [p for p in controls if p.category in FACTS],
+        "controls": [p for category in WEIGHTS for p in more_controls(category, by_category[category])],
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, probes in sets.items():
@@ -92,5 +140,13 @@ def write_sets(folder: Path) -> None:
         print(name, len(probes))
 
 
+def write_text(folder: Path, by_category: dict[str, list[Probe]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "nano-neutral.txt").write_bytes(neutral_text(by_category).encode())
+    print("nano-neutral", PARAGRAPHS)
+
+
 if __name__ == "__main__":
-    write_sets(Path(sys.argv[1]))
+    PROBES = {category: category_probes(category) for category in CATEGORIES}
+    write_sets(Path(sys.argv[1]), PROBES)
+    write_text(Path(sys.argv[2]), PROBES)

@@ -5,6 +5,7 @@ primes by trial division, trigonometric values by floating point, Python by runn
 """
 
 import ast
+import hashlib
 import math
 import operator
 import re
@@ -20,8 +21,16 @@ from bankai.probes import builtin_probe_sets, load_probe_set
 
 ROOT = Path(__file__).parents[2]
 SETS = ROOT / "src/bankai/probes/sets"
+TEXTS = SETS.parent / "texts"
 BONSAI = ("bonsai-arithmetic", "bonsai-calculus", "bonsai-code", "bonsai-knowledge", "bonsai-language")
-NANO = ("arithmetic", "calculus", "elicitable", "knowledge", "limited")
+FROZEN = {  # published figures refer to these bytes
+    "arithmetic": "811dcfd3b3d0358cb97d4bdd9620a7472db95f88cdd21cd2610096d6930938e0",
+    "calculus": "0aaaacabb2bc1ffc678b434541237a32291c900dbc9bd84d433a4134c1e70bbf",
+    "elicitable": "a0a69dcb057820094fcf3600589a6b044bfad97cfe7a7d719aebf50b7dc7face",
+    "knowledge": "04fe678f4a7412c57c2860c667a7cee63c779db6e8c17c5d43fd58039e951f6c",
+    "limited": "8b82537f19ae7c948f0f2e006117cffeaa12ab7bcb27bbc60273f8e7eb379be0",
+}
+NANO = ("controls", *FROZEN)
 CALCULUS = ("derivative", "second-derivative", "integral", "primality", "trigonometry", "exponential")
 ARITHMETIC = ("addition", "subtraction", "multiplication", "division")
 GOALS = ("target", "validation", "heldout")
@@ -73,10 +82,20 @@ def agree(left, right, tolerance):
 @pytest.mark.parametrize(("model", "names"), [("nano", NANO), ("bonsai", BONSAI)])
 def test_generator_writes_the_committed_files(tmp_path, model, names):
     script = ROOT / "models" / model / "probe_sets.py"
-    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, capture_output=True)
-    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(names)
+    sets, texts = tmp_path / "sets", tmp_path / "texts"
+    folders = {"nano": [sets, texts], "bonsai": [sets]}[model]
+    subprocess.run([sys.executable, script, *folders], check=True, capture_output=True)
+    assert sorted(path.stem for path in sets.iterdir()) == sorted(names)
     for name in names:
-        assert (tmp_path / f"{name}.jsonl").read_bytes() == (SETS / f"{name}.jsonl").read_bytes(), name
+        assert (sets / f"{name}.jsonl").read_bytes() == (SETS / f"{name}.jsonl").read_bytes(), name
+    if model == "nano":
+        assert [path.name for path in texts.iterdir()] == ["nano-neutral.txt"]
+        assert (texts / "nano-neutral.txt").read_bytes() == (TEXTS / "nano-neutral.txt").read_bytes()
+
+
+@pytest.mark.parametrize(("name", "sha256"), FROZEN.items())
+def test_published_sets_are_frozen(name, sha256):
+    assert hashlib.sha256((SETS / f"{name}.jsonl").read_bytes()).hexdigest() == sha256
 
 
 def test_every_built_in_set_is_known_here():
@@ -87,6 +106,46 @@ def test_every_built_in_set_is_known_here():
 def test_no_prompt_is_asked_twice(name):
     counts = Counter(context(probe) for probe in load_probe_set(name))
     assert [prompt for prompt, count in counts.items() if count > 1] == []
+
+
+def test_more_controls_begin_with_those_of_every_set():
+    controls, old = load_probe_set("controls"), load_probe_set("elicitable").split("control")
+    assert controls.splits == ("control",)
+    categories = list(dict.fromkeys(probe.category for probe in controls))
+    firsts = [[probe for probe in controls if probe.category == category][:8] for category in categories]
+    assert sorted(probe.id for first in firsts for probe in first) == sorted(probe.id for probe in old)
+    assert {probe for first in firsts for probe in first} == set(old)
+
+
+def test_more_controls_are_as_many_as_promised():
+    sizes = Counter(probe.category for probe in load_probe_set("controls"))
+    assert len(sizes) == 16 and sizes.total() == 488
+    assert {category: size for category, size in sizes.items() if size != 32} == {"element": 20, "plural": 20}
+
+
+def test_more_controls_go_round_the_same_clean_phrasings():
+    unseen = load_probe_set("elicitable").split("unseen")
+    used = {
+        category: Counter(p.id.split("/")[2] for p in load_probe_set("controls") if p.category == category)
+        for category in {probe.category for probe in unseen}
+    }
+    for category, turns in used.items():
+        assert set(turns) == {p.id.split("/")[2] for p in unseen if p.category == category}
+        assert not any(name.startswith("noisy") for name in turns)
+        assert max(turns.values()) - min(turns.values()) <= 1
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_more_controls_share_no_item_with_what_is_reported_or_aimed_at(name):
+    kept = {probe.item for probe in load_probe_set(name) if probe.split != "control"}
+    assert kept.isdisjoint(probe.item for probe in load_probe_set("controls"))
+
+
+def test_fresh_opposites_are_not_asked_the_other_way_round():
+    old = [p for p in load_probe_set("elicitable") if p.category == "opposite"]
+    fresh = {p for p in load_probe_set("controls") if p.category == "opposite"} - set(old)
+    assert len(fresh) == 24
+    assert {p.item for p in old}.isdisjoint(f"opposite/{p.answers[0].strip()}" for p in fresh)
 
 
 @pytest.mark.parametrize("name", BONSAI)

@@ -3,6 +3,16 @@
 ``encode`` and ``audit`` need torch's tokenizers and are imported from their modules.
 """
 
+from bankai.probes.neutral import builtin_neutral_texts, load_neutral_texts
 from bankai.probes.probe import Message, Probe, ProbeSet, Split, builtin_probe_sets, load_probe_set
 
-__all__ = ["Message", "Probe", "ProbeSet", "Split", "builtin_probe_sets", "load_probe_set"]
+__all__ = [
+    "Message",
+    "Probe",
+    "ProbeSet",
+    "Split",
+    "builtin_neutral_texts",
+    "builtin_probe_sets",
+    "load_neutral_texts",
+    "load_probe_set",
+]

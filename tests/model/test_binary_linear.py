@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bankai.binary import BinaryTensor
 from bankai.errors import RowRangeError
-from bankai.model import BinaryEmbedding, BinaryLinear, PackedWeight
+from bankai.model import BinaryEmbedding, BinaryLinear, PackedWeight, binary_linear
 
 OUT, GROUPS = 24, 3
 ROWS = st.lists(st.integers(0, OUT - 1), max_size=6)
@@ -49,6 +49,39 @@ def test_product_and_input_gradient_equal_a_dense_layer(dense):
     # The same products in float32, perhaps summed in another order.
     torch.testing.assert_close(y, expected, atol=1e-4, rtol=1e-5)
     torch.testing.assert_close(x.grad, other.grad, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 5, OUT - 1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_product_in_blocks_equals_the_product_at_once(rows, dtype, monkeypatch):
+    x = torch.randn(2, 5, GROUPS * 128).to(dtype)
+
+    def result():
+        leaf = x.clone().requires_grad_()
+        y = BinaryLinear(packed())(leaf)
+        y.backward(torch.ones_like(y))
+        return y.detach(), leaf.grad
+
+    whole, whole_gradient = result()
+    monkeypatch.setattr(binary_linear, "_CPU_BLOCK", rows * GROUPS * 128)
+    blocks, gradient = result()
+    # Every output is the same sum; a gradient is summed block by block, in float32 or better.
+    low = dtype in (torch.bfloat16, torch.float16)
+    torch.testing.assert_close(blocks, whole, atol=1e-1 if low else 1e-4, rtol=1e-2 if low else 1e-5)
+    torch.testing.assert_close(
+        gradient, whole_gradient, atol=1e-1 if low else 1e-4, rtol=1e-2 if low else 1e-5
+    )
+    assert gradient.dtype == blocks.dtype == dtype
+
+
+def test_one_block_is_held_at_a_time(monkeypatch):
+    monkeypatch.setattr(binary_linear, "_CPU_BLOCK", 5 * GROUPS * 128)
+    weight, seen = packed(), []
+    for rows, block in binary_linear._blocks(weight.signs, weight.scales, torch.float32):
+        assert np.array_equal(block.numpy(), tensor().to_dense()[rows])
+        seen.append((len(block), block.data_ptr()))
+    assert [length for length, _ in seen] == [5, 5, 5, 5, 4]
+    assert len({place for _, place in seen}) == 1
 
 
 def test_backward_keeps_only_the_packed_bits():

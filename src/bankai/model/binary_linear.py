@@ -6,7 +6,8 @@ one matrix product, in the forward and again in the backward. Bits change in pla
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -30,6 +31,13 @@ class Versions(Protocol):
         ...
 
 
+_CPU_BLOCK = 1 << 21
+"""Weights expanded at a time: few enough to stay in the cache and in pages that the allocator has at hand."""
+_BLOCK = 1 << 24
+"""The same on other devices, where a block must be worth its launches."""
+
+
+@lru_cache
 def _sign_table(device: torch.device, dtype: torch.dtype) -> Tensor:
     """The eight ±1 that each byte value stands for, lowest bit first: [256, 8]."""
     bits = (torch.arange(256, device=device)[:, None] >> torch.arange(8, device=device)) & 1
@@ -48,18 +56,48 @@ def expand(signs: Tensor, scales: Tensor, dtype: torch.dtype = torch.float32) ->
     return weights.mul_(scales.to(dtype)[..., None]).flatten(-2)
 
 
+def _rows_per_block(scales: Tensor) -> int:
+    limit = _CPU_BLOCK if scales.device.type == "cpu" else _BLOCK
+    return max(1, limit // (scales.shape[1] * GROUP))
+
+
+def _blocks(signs: Tensor, scales: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
+    """Rows and their weights [rows, in], block by block; each block is written over the one before."""
+    (out, groups), rows = scales.shape, _rows_per_block(scales)
+    table = _sign_table(signs.device, dtype)
+    memory = table.new_empty(rows * groups * GROUP_BYTES, 8)
+    for start in range(0, out, rows):
+        part = slice(start, start + rows)
+        codes = signs[part].reshape(-1).int()
+        weights = torch.index_select(table, 0, codes, out=memory[: len(codes)]).view(-1, groups, GROUP)
+        yield part, weights.mul_(scales[part].to(dtype)[..., None]).flatten(-2)
+
+
 class _PackedProduct(torch.autograd.Function):
     """``x @ W.T`` that keeps the packed bits for the backward, not ``W``; no gradient for the weights."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, signs: Tensor, scales: Tensor) -> Tensor:
         ctx.save_for_backward(signs, scales)
-        return functional.linear(x, expand(signs, scales, x.dtype))
+        if len(signs) <= _rows_per_block(scales):
+            return functional.linear(x, expand(signs, scales, x.dtype))
+        y = x.new_empty(*x.shape[:-1], len(signs))
+        for rows, weights in _blocks(signs, scales, x.dtype):
+            y[..., rows] = functional.linear(x, weights)
+        return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         signs, scales = ctx.saved_tensors
-        return grads[0] @ expand(signs, scales, grads[0].dtype), None, None
+        upstream = grads[0]
+        if len(signs) <= _rows_per_block(scales):
+            return upstream @ expand(signs, scales, upstream.dtype), None, None
+        width = scales.shape[1] * GROUP
+        wide = torch.promote_types(upstream.dtype, torch.float32)  # many sums in bfloat16 would drift
+        total = upstream.new_zeros(*upstream.shape[:-1], width, dtype=wide)
+        for rows, weights in _blocks(signs, scales, upstream.dtype):
+            total += upstream[..., rows] @ weights
+        return total.to(upstream.dtype), None, None
 
 
 class PackedWeight(nn.Module):
@@ -114,6 +152,14 @@ class PackedWeight(nn.Module):
         if self.dense is not None:
             return functional.embedding(ids, self.dense)
         return expand(self.signs[ids], self.scales[ids], self.dtype)
+
+    def columns(self, ids: Tensor) -> Tensor:
+        """Weights of chosen columns, int [columns] to [out, columns], without expanding the others."""
+        if self.dense is not None:
+            return self.dense[:, ids]
+        group, place = ids // GROUP, ids % GROUP
+        bits = (self.signs[:, group, place // 8] >> (place % 8).to(torch.uint8)) & 1
+        return (2 * bits.to(self.dtype) - 1) * self.scales[:, group].to(self.dtype)
 
     def product(self, x: Tensor) -> Tensor:
         """``x @ W.T`` in the dtype of ``x``: [..., in] to [..., out]."""

@@ -16,6 +16,7 @@ BankaiError                  anything this package refuses; the command line pri
 │   └── UnboundPatchError    the patch does not say which bits it expects
 ├── StoreError               the file cannot be changed safely
 ├── AuditError               probes that would make a search meaningless
+├── DeviceError              no such device here, or not for this engine
 └── MissingExtraError        an optional dependency is not installed
 """
 
@@ -23,6 +24,7 @@ __all__ = [
     "AlreadyAppliedError",
     "AuditError",
     "BankaiError",
+    "DeviceError",
     "FormatError",
     "MissingExtraError",
     "ModelFormatError",
@@ -102,6 +104,10 @@ class StoreError(BankaiError):
 
 class AuditError(BankaiError):
     """Probes that would make a search meaningless."""
+
+
+class DeviceError(BankaiError):
+    """The device is not there, or the engine computes on no other than its own."""
 
 
 class MissingExtraError(BankaiError):

@@ -7,7 +7,7 @@ import torch
 from model import numpy_qwen3
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from bankai.errors import ModelFormatError, UnknownTensorError
+from bankai.errors import DeviceError, ModelFormatError, UnknownTensorError
 from bankai.formats.checkpoint import open_checkpoint
 from bankai.model import BinaryLinear, ModelBinaryTensors, PackedWeight, flip, load
 from bankai.patch import Flip
@@ -147,6 +147,12 @@ def test_model_outlives_its_file(tmp_path):
     before = logits(model, random_ids(5))
     target.write_bytes(bytes(target.stat().st_size))
     assert np.array_equal(logits(model, random_ids(5)), before)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", torch.device("cuda", 99)])
+def test_a_device_that_is_not_there_is_refused(tmp_path, device):
+    with pytest.raises(DeviceError, match="no device cuda:99 "):
+        load(tmp_path / "not even a file.gguf", device=device)
 
 
 def test_missing_file_is_refused(tmp_path):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bankai.cli.options import Json, Model, Seed, Unbound
+from bankai.cli.options import Device, Dtype, Json, Model, Seed, Unbound
 from bankai.cli.output import print_json
 
 __all__ = ["generate"]
@@ -23,6 +23,8 @@ def generate(
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the most probable token.")] = 0.0,
     seed: Seed = 0,
     unbound: Unbound = False,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
     json: Json = False,
 ) -> None:
     """Continue a prompt, with or without a patch.
@@ -34,7 +36,7 @@ def generate(
     from bankai.patch import read_patch
 
     change = read_patch(patch) if patch else None
-    loaded, tokenizer = load(model)
+    loaded, tokenizer = load(model, device=device, dtype=dtype)
     try:
         ids = prompt_ids(loaded, tokenizer, prompt, chat=chat)
     except ValueError as error:

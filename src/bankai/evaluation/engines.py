@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bankai.errors import MissingExtraError, UnsupportedModelError
+from bankai.errors import DeviceError, MissingExtraError, UnsupportedModelError
 from bankai.evaluation.scoring import ProbeScore, score_probes, token_scores
 from bankai.formats.checkpoint import open_checkpoint
 from bankai.model.loader import load
@@ -37,8 +37,8 @@ class Engine(Protocol):
 class TorchEngine:
     """This package's own forward pass."""
 
-    def __init__(self, source: str | Path) -> None:
-        self.model, self.tokenizer = load(source)
+    def __init__(self, source: str | Path, *, device: str = "cpu", dtype: str = "float32") -> None:
+        self.model, self.tokenizer = load(source, device=device, dtype=dtype)
 
     def score(self, probes: Sequence[Probe]) -> list[ProbeScore]:
         """See :class:`Engine`."""
@@ -135,7 +135,17 @@ class MlxEngine(_SequenceEngine):
         return self._model.logits(ids)
 
 
-def open_engine(name: EngineName, source: str | Path) -> Engine:
-    """Open a model file in the named engine. Raises MissingExtraError and what opening raises."""
-    engines = {"torch": TorchEngine, "llama": LlamaEngine, "mlx": MlxEngine}
-    return engines[name](source)
+def open_engine(
+    name: EngineName, source: str | Path, *, device: str = "cpu", dtype: str = "float32"
+) -> Engine:
+    """Open a model file in the named engine. ``device`` and ``dtype`` are as in ``bankai.load``.
+
+    Raises MissingExtraError, DeviceError for what the engine does not let us choose, and what opening raises.
+    """
+    if name == "torch":
+        return TorchEngine(source, device=device, dtype=dtype)
+    if (device, dtype) != ("cpu", "float32"):
+        raise DeviceError(
+            f"only the torch engine has a choice of device and dtype, {name} has its own; leave them out"
+        )
+    return LlamaEngine(source) if name == "llama" else MlxEngine(source)

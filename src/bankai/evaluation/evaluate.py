@@ -28,11 +28,14 @@ def evaluate_file(
     split: Split | Literal["all"] = "heldout",
     engine: EngineName = "torch",
     unbound: bool = False,
+    device: str = "cpu",
+    dtype: str = "float32",
 ) -> Comparison | Summary:
     """Score one split of a set; a Comparison with a patch, a Summary without.
 
     The file is not changed. Raises what reading model, probes and patch raises, ProbeFormatError for an empty
-    split, StateError when the patch is not for this model, MissingExtraError for an engine not installed.
+    split, StateError when the patch is not for this model, MissingExtraError for an engine not installed,
+    DeviceError for a device that is not there.
     """
     found = load_probe_set(probe_set)
     probes = found.probes if split == "all" else found.split(split)
@@ -41,7 +44,7 @@ def evaluate_file(
             f"{found.name} has no {split} probes, only {', '.join(found.splits)}; choose one of those or another set"
         )
     change = None if patch is None else read_patch(Path(patch))
-    opened = open_engine(engine, source)
+    opened = open_engine(engine, source, device=device, dtype=dtype)
     base = opened.score(probes)
     if change is None:
         return summarize(base, probes)

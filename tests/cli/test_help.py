@@ -14,7 +14,11 @@ from bankai.cli.main import COMMANDS
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["probes", "audit"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [[], *([name] for name in COMMANDS), ["probes", "audit"], ["probes", "from-failures"]],
+    ids=" ".join,
+)
 def test_help(run, command: list[str]) -> None:
     outcome = run(*command, "--help")
     assert outcome.code == 0 and outcome.err == ""

@@ -1,22 +1,28 @@
 """`bankai probes`: commands about probe sets."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bankai.cli.options import Json
-from bankai.cli.output import clean, print_json
+from bankai.cli.evaluate import Engine
+from bankai.cli.options import Json, Output, Seed
+from bankai.cli.output import clean, note, print_json, print_line, tells_interrupt
 
 if TYPE_CHECKING:
+    from bankai.failures_job import FailuresResult
     from bankai.probes.audit import Finding
 
-__all__ = ["app", "audit", "probes"]
+__all__ = ["app", "audit", "from_failures", "probes"]
 
 BAD_PROBES = 1
+SHOWN = 5
+SECONDS_BETWEEN_LINES = 10.0
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 
@@ -57,9 +63,137 @@ def _print(findings: "Sequence[Finding]") -> None:
     counts = Counter((finding.kind, finding.severity) for finding in findings)
     rows = [(kind, severity, count) for (kind, severity), count in counts.most_common()]
     print_table("Findings", ("kind", "severity", "count"), rows)
-    width = get_terminal_size().columns
     for finding in findings:
-        text = f"{finding.severity}: {finding.probe_id}: {finding.kind}: {finding.message}"
-        typer.echo(
-            fill(clean(text), width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        _print_wrapped(f"{finding.severity}: {finding.probe_id}: {finding.kind}: {finding.message}")
+
+
+def _print_wrapped(text: str) -> None:
+    width = get_terminal_size().columns
+    typer.echo(
+        fill(clean(text), width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    )
+
+
+@app.command("from-failures")
+def from_failures(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Prompts with right answers: .csv with a header, or .jsonl."),
+    ],
+    model: Annotated[str, typer.Option(metavar="MODEL", help="The base model to run.")],
+    output: Output,
+    engine: Annotated[Engine, typer.Option(help="What computes.")] = "torch",
+    chat: Annotated[
+        bool, typer.Option("--chat", help="Ask every prompt as a user message in the model's chat template.")
+    ] = False,
+    failed: Annotated[
+        str, typer.Option(metavar="T/V/H", help="Percent of failing items: target, validation, held-out.")
+    ] = "50/20/30",
+    passed: Annotated[
+        str, typer.Option(metavar="C/U", help="Percent of passing items: control, unseen.")
+    ] = "60/40",
+    max_tokens: Annotated[
+        int, typer.Option(min=0, help="The most tokens to read of a wrong reply; 0 reads none.")
+    ] = 32,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Make a probe set of what a model gets wrong, for a search.
+
+    FILE has the fields prompt and answer, and may have answers (a list; in CSV separated by ||), reply (a whole
+    right reply), item, category, id, stop and prefix; JSONL also messages. A row passes when the model's greedy
+    text is an accepted answer and its stop. An answer is tried as it is and with a space before it: the one that
+    the model says, else the more probable one, stands. Failures become target, validation and held-out probes,
+    passes controls and unseen controls, by item. A target begins where the model first goes wrong. Rows that
+    the audit refuses are dropped and named.
+    """
+    from bankai.failures_job import probes_from_failures
+
+    shares = {
+        "failed": _shares(failed, ("target", "validation", "heldout"), "'--failed'"),
+        "passed": _shares(passed, ("control", "unseen"), "'--passed'"),
+    }
+    with tells_interrupt(output), _progress() as listen:
+        result = probes_from_failures(
+            file,
+            model,
+            output,
+            engine=engine,
+            chat=chat,
+            max_tokens=max_tokens,
+            seed=seed,
+            listen=listen,
+            **shares,
         )
+    for warning in result.warnings:
+        note(f"warning: {warning}")
+    if json:
+        print_json(result)
+    else:
+        _print_result(result)
+
+
+def _shares(text: str, names: tuple[str, ...], option: str) -> dict[str, int]:
+    """Percents by split. Raises BadParameter; no share of targets or controls is none at all."""
+    parts = text.split("/")
+    if len(parts) != len(names) or not all(part.isascii() and part.isdigit() for part in parts):
+        raise typer.BadParameter(f"give {len(names)} whole numbers, {'/'.join(names)}", param_hint=option)
+    shares = dict(zip(names, map(int, parts), strict=True))
+    if sum(shares.values()) != 100 or not shares[names[0]]:
+        raise typer.BadParameter(f"give percents that sum to 100, some of them {names[0]}", param_hint=option)
+    return shares
+
+
+@contextmanager
+def _progress() -> "Iterator[Callable[[str, int, int], None]]":
+    """Steps on stderr: a live bar in a terminal, else a line now and then."""
+    from time import monotonic
+
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TaskID
+
+    console, last, tasks = Console(stderr=True), monotonic(), dict[str, TaskID]()
+
+    def line(what: str, done: int, total: int) -> None:
+        nonlocal last
+        if monotonic() - last >= SECONDS_BETWEEN_LINES:
+            last = monotonic()
+            note(f"{what}: {done} of {total}")
+
+    def bar(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            tasks[what] = progress.add_task(what, total=total)
+        progress.update(tasks[what], completed=done)
+
+    if not console.is_terminal:
+        yield line
+        return
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as progress:
+        yield bar
+
+
+def _print_result(result: "FailuresResult") -> None:
+    from bankai.cli.tables import print_table
+
+    kinds = {
+        f"Rows, by {result.engine} on {result.model}": ("rows", "passed", "failed", "dropped"),
+        "Probes": ("target", "validation", "heldout", "control", "unseen"),
+    }
+    counted = [*result.categories.items(), ("all", result.counts)]
+    for title, columns in kinds.items():
+        print_table(title, ("", *columns), [(name, *map(counts.get, columns)) for name, counts in counted])
+    if result.dropped:
+        reasons = Counter(drop.kind for drop in result.dropped)
+        print_table("Dropped", ("reason", "rows"), reasons.most_common())
+        for drop in result.dropped:
+            _print_wrapped(f"{drop.id}: {drop.kind}: {drop.message}")
+    first = {failure.category: failure for failure in reversed(result.failures)}
+    shown = [failure for failure in result.failures if failure is first[failure.category]][:SHOWN]
+    for failure in shown:
+        said = "" if failure.said is None else f"; the model says {failure.said!r}"
+        print_line(f"{failure.id}: {failure.expected!r} is right{said}")
+    if len(result.failures) > len(shown):
+        print_line(f"and {len(result.failures) - len(shown)} more failures; --json has them")
+    print_line(
+        f"{result.output}: {result.counts['rows'] - result.counts['dropped']} probes, seed {result.seed}"
+    )

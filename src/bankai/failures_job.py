@@ -1,0 +1,252 @@
+"""From a file of prompts with right answers to a probe set of what a model gets wrong, in one of the engines.
+
+Nothing here prints; progress goes to a listener. Needs the `[search]` extra. Does not know: searches.
+"""
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from re import escape, search
+from typing import get_args
+
+import msgspec
+
+from bankai.errors import AuditError, ProbeFormatError, StateError, StoreError
+from bankai.evaluation.engines import EngineName
+from bankai.evaluation.reading import Reader, Reply, Trace, open_reader
+from bankai.formats.files import writing
+from bankai.probes import Probe, ProbeSet, Split, builtin_probe_sets
+from bankai.probes.audit import audit
+from bankai.probes.cases import read_cases
+from bankai.probes.encode import context_ids
+from bankai.probes.failures import FAILED_SHARES, PASSED_SHARES, Dropped, Judged, assign, judge, place, spell
+from bankai.store import status
+
+__all__ = ["FEW_TARGETS", "Failure", "FailuresResult", "probes_from_failures"]
+
+FEW_TARGETS = 20
+Listener = Callable[[str, int, int], None]
+"""Told what is being done, how many are done, and of how many."""
+
+
+def _ignore(what: str, done: int, total: int) -> None:
+    """The listener of a job that nobody watches."""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A failing row; `said` is the model's reply up to its stop or the limit of tokens, None if it was not read."""
+
+    id: str
+    category: str
+    expected: str
+    said: str | None
+
+
+class FailuresResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the rows: each is dropped or in one split.
+
+    `counts` has rows, passed, failed, dropped and the splits; `categories` the same of each category.
+    """
+
+    output: str
+    model: str
+    engine: str
+    seed: int
+    counts: dict[str, int]
+    categories: dict[str, dict[str, int]]
+    dropped: list[Dropped]
+    failures: list[Failure]
+    warnings: list[str]
+
+
+def probes_from_failures(
+    file: str | Path,
+    source: str | Path,
+    out: Path,
+    *,
+    engine: EngineName = "torch",
+    chat: bool = False,
+    failed: Mapping[Split, int] = FAILED_SHARES,
+    passed: Mapping[Split, int] = PASSED_SHARES,
+    max_tokens: int = 32,
+    seed: int = 0,
+    listen: Listener = _ignore,
+) -> FailuresResult:
+    """Run the model on every row of `file` and write a probe set, ready for a search, to `out`.
+
+    Replies to failing rows are read for `max_tokens` tokens; with 0 there are none. Raises ProbeFormatError for
+    the file, AuditError when nothing is left to target, StateError when the model has patches on, StoreError
+    when `out` cannot be written, and what opening the model raises; nothing is written then.
+    """
+    _check_output(out, Path(file))
+    cases = read_cases(file, chat=chat)
+    if listed := status(source).patches:
+        names = ", ".join(applied.name or "unnamed" for applied in listed)
+        raise StateError(f"{source} has patches on ({names}); give its base: bankai revert takes them off")
+    reader = open_reader(engine, source)
+    judged, unsound = _judge(reader, cases.probes, listen)
+    replies = _replies(reader, [case.probe for case in judged if not case.solved], max_tokens, listen)
+    splits = assign(judged, failed=failed, passed=passed, seed=seed)
+    probes, refused = _probes(reader, judged, splits, replies)
+    dropped = [*unsound, *refused]
+    if not any(probe.split == "target" for probe in probes):
+        raise AuditError(_nothing(judged, dropped))
+    with writing(out) as temporary:
+        ProbeSet(out.stem, probes).save(temporary)
+    counts, categories = _counts(cases.probes, judged, dropped, probes)
+    return FailuresResult(
+        output=str(out),
+        model=Path(source).name,
+        engine=engine,
+        seed=seed,
+        counts=counts,
+        categories=categories,
+        dropped=dropped,
+        failures=[_failure(case.probe, replies) for case in judged if not case.solved],
+        warnings=[*_warnings(cases.ignored, counts), *_longer(judged, replies)],
+    )
+
+
+def _check_output(out: Path, file: Path) -> None:
+    """Refuse a place where no set can be written, before the work is done; only an earlier set is replaced."""
+    if str(out) in builtin_probe_sets():
+        raise StoreError(f"{out} is the name of a built-in set; name the file {out}.jsonl")
+    if out.is_dir() or not out.parent.is_dir():
+        raise StoreError(f"{out} is no place for a file; name one in a directory that exists")
+    if os.path.lexists(out):
+        if file.exists() and out.exists() and out.samefile(file):
+            raise StoreError(f"{out} is the file of prompts itself; give -o a new name")
+        try:
+            if out.is_symlink() or not out.is_file():  # before reading: a pipe would block
+                raise ProbeFormatError("not a regular file")
+            ProbeSet.load(out)
+        except ProbeFormatError:
+            raise StoreError(f"{out} exists and is not a probe set; give -o a new name") from None
+    try:
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise StoreError(f"{out} cannot be written: {error}; choose another place") from error
+
+
+def _judge(reader: Reader, probes: Sequence[Probe], listen: Listener) -> tuple[list[Judged], list[Dropped]]:
+    """What the model makes of every probe with a sound answer, and the others."""
+    spelled = [(probe, spell(probe, reader.tokenizer, reader.longest)) for probe in probes]
+    dropped = [found for _, found in spelled if isinstance(found, Dropped)]
+    sound = [(probe, found) for probe, found in spelled if not isinstance(found, Dropped)]
+    answers = [spelling.encoded for _, found in sound for spelling in found]
+    traces: dict[int, Trace] = {}
+    for index, trace in reader.traces(answers):
+        traces[index] = trace
+        listen("reading answers", len(traces), len(answers))
+    inorder = (traces[index] for index in range(len(answers)))
+    return [judge(probe, found, [next(inorder) for _ in found]) for probe, found in sound], dropped
+
+
+def _replies(reader: Reader, probes: Sequence[Probe], max_tokens: int, listen: Listener) -> dict[str, Reply]:
+    """What the model says instead, by the probe's id."""
+    if not max_tokens:
+        return {}
+    contexts = [context_ids(probe, reader.tokenizer) for probe in probes]
+    replies: dict[str, Reply] = {}
+    for index, reply in reader.replies(contexts, [str(probe.stop) for probe in probes], max_tokens):
+        replies[probes[index].id] = reply
+        listen("reading failures", len(replies), len(probes))
+    return replies
+
+
+def _probes(
+    reader: Reader, judged: Sequence[Judged], splits: Sequence[Split | None], replies: Mapping[str, Reply]
+) -> tuple[list[Probe], list[Dropped]]:
+    """The probes of the set, and those that have no place in it.
+
+    Only targets are cut to where the model goes wrong: what measures a patch asks for the whole answer.
+    """
+    probes, dropped = [], []
+    for case, split in zip(judged, splits, strict=True):
+        if split is None:
+            why = "the model passes here and fails another row of the item; that one counts"
+            dropped.append(Dropped(case.probe.id, "mixed", why))
+            continue
+        probe = place(case, reader.tokenizer) if split == "target" else case.probe
+        said = _said(case.probe, probe, replies.get(case.probe.id))
+        probes.append(msgspec.structs.replace(probe, split=split, distractor=said))
+    errors = {
+        finding.probe_id: Dropped(finding.probe_id, finding.kind, finding.message)
+        for finding in audit(None, reader.tokenizer, probes)
+        if finding.severity == "error"
+    }
+    return [probe for probe in probes if probe.id not in errors], [*dropped, *errors.values()]
+
+
+def _said(whole: Probe, placed: Probe, reply: Reply | None) -> str | None:
+    """What the model says in place of the answer, if it is known to its end."""
+    head = placed.prefix[len(whole.prefix) :]
+    if reply is None or not reply.whole or not reply.text.startswith(head):
+        return None
+    said = reply.text[len(head) :]
+    return None if said in ("", *placed.answers) else said  # the same text in other tokens is no contrast
+
+
+def _nothing(judged: Sequence[Judged], dropped: Sequence[Dropped]) -> str:
+    if judged and all(case.solved for case in judged):
+        return f"the model passes all {len(judged)} rows; give prompts that it fails"
+    first = f", such as {dropped[0].id}: {dropped[0].message}" if dropped else ""
+    return f"no row is left as a target ({len(dropped)} dropped{first}); give more rows or a larger share"
+
+
+def _counts(
+    rows: Sequence[Probe], judged: Sequence[Judged], dropped: Sequence[Dropped], probes: Sequence[Probe]
+) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+    """Of all rows, and by category."""
+    category = {row.id: row.category for row in rows}
+    tally = Counter[tuple[str, str]]()
+    tally.update((name, "rows") for name in category.values())
+    tally.update((case.probe.category, "passed" if case.solved else "failed") for case in judged)
+    tally.update((category[drop.id], "dropped") for drop in dropped)
+    tally.update((probe.category, probe.split) for probe in probes)
+    columns = ("rows", "passed", "failed", "dropped", *get_args(Split))
+    categories = {
+        name: {column: tally[name, column] for column in columns} for name in sorted(set(category.values()))
+    }
+    return {column: sum(counts[column] for counts in categories.values()) for column in columns}, categories
+
+
+def _failure(probe: Probe, replies: Mapping[str, Reply]) -> Failure:
+    reply = replies.get(probe.id)
+    return Failure(probe.id, probe.category, probe.answers[0], None if reply is None else reply.text)
+
+
+def _warnings(ignored: Sequence[str], counts: Mapping[str, int]) -> Iterator[str]:
+    """What a search or its report would go without, and the remedy."""
+    if ignored:
+        yield f"ignored {', '.join(ignored)}: no field of that name is known"
+    if counts["target"] < FEW_TARGETS:
+        yield f"only {counts['target']} targets: too few to tell a skill from chance; give more rows that fail"
+    if not counts["validation"]:
+        yield "no validation probes: nothing tells chance hits from learning; give more rows that fail"
+    if not counts["heldout"]:
+        yield "no held-out probes: nothing measures what a patch fixes; give more rows that fail"
+    if not counts["control"]:
+        yield "no controls: nothing limits what a patch breaks; give rows that pass, or search with --control SET"
+    elif not counts["unseen"]:
+        yield "no unseen controls: nothing measures what a patch breaks; give more rows that pass"
+
+
+def _longer(judged: Sequence[Judged], replies: Mapping[str, Reply]) -> Iterator[str]:
+    """A right answer in other words is a failure of form, which a user seldom means."""
+    found = [
+        (answer.strip(), replies[case.probe.id].text)
+        for case in judged
+        if not case.solved and case.probe.id in replies
+        for answer in case.probe.answers[:1]
+        if search(rf"(?<!\w){escape(answer.strip())}(?!\w)", replies[case.probe.id].text)
+    ]
+    if found:
+        answer, said = found[0]
+        yield (
+            f"{len(found)} failures hold the right answer in a longer reply, such as {said!r} for {answer!r}: they "
+            "would teach a form; if such replies are right, give them whole in a field 'reply'"
+        )

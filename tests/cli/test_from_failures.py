@@ -1,0 +1,116 @@
+"""`bankai probes from-failures` on nano, and what the other commands make of the set."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from bankai.probes import ProbeSet, load_probe_set
+
+SLOPE = "What is the derivative of 5x^5 + 2x^4? Answer:"  # nano says " 0"
+EVIL = "evil\x1b[2J\u202e\x9b31m"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """36 plain prompts, of which nano fails some."""
+    asked = [probe for probe in load_probe_set("elicitable") if probe.prompt]
+    path = tmp_path / "mine.csv"
+    with path.open("w", newline="") as out:
+        rows = [(p.prompt, p.answers[0].strip(), p.category) for p in asked[::30]]
+        csv.writer(out).writerows([("prompt", "answer", "category"), *rows])
+    return path
+
+
+def test_text(run, file: Path) -> None:
+    outcome = run("probes", "from-failures", file, "--model", "nano", "-o", "set.jsonl")
+    assert outcome.code == 0
+    found = ProbeSet.load("set.jsonl")
+    assert f"set.jsonl: {len(found)} probes, seed 0\n" in outcome.out
+    assert "Rows, by torch on nano" in outcome.out and "is right; the model says ' 0'" in outcome.out
+    lines = [line.split() for line in outcome.out.splitlines()]
+    read, passed, failed, dropped = next(map(int, line[1:]) for line in lines if line[:1] == ["all"])
+    assert passed + failed == read == 36 and dropped == 0
+    assert all(line.startswith("warning: ") for line in outcome.err.splitlines())
+
+
+def test_json(run, file: Path) -> None:
+    outcome = run(
+        "probes", "from-failures", file, "--model", "nano", "-o", "set.jsonl", "--seed", 5, "--json"
+    )
+    document, found = outcome.document, ProbeSet.load("set.jsonl")
+    assert (document["output"], document["model"], document["seed"]) == ("set.jsonl", "nano", 5)
+    assert {split: document["counts"][split] for split in found.splits} == {
+        split: len(found.split(split)) for split in found.splits
+    }
+    assert len(document["failures"]) == document["counts"]["failed"]
+    assert {*document["failures"][0]} == {"id", "category", "expected", "said"}
+    assert any("targets: too few" in warning for warning in document["warnings"])
+
+
+def test_shares(run, file: Path) -> None:
+    shares = ("--failed", "100/0/0", "--passed", "0100/0")
+    assert run("probes", "from-failures", file, "--model", "nano", "-o", "set.jsonl", *shares).code == 0
+    assert ProbeSet.load("set.jsonl").splits == ("target", "control")
+
+
+def test_the_set_is_what_other_commands_take(run, file: Path) -> None:
+    run("probes", "from-failures", file, "--model", "nano", "-o", "set.jsonl")
+    assert run("probes", "audit", "set.jsonl", "--model", "nano").code == 0
+    summary = run("eval", "nano", "--probes", "set.jsonl", "--split", "unseen", "--json").document
+    assert summary["base"]["solved"] == summary["probes"] > 0
+    again = run(
+        "probes", "from-failures", "set.jsonl", "--model", "nano", "-o", "again.jsonl", "--json"
+    ).document
+    assert again["counts"]["rows"] == 36 and "ignored split" in " ".join(again["warnings"])
+
+
+def test_a_search_takes_the_set(run, file: Path) -> None:
+    run("probes", "from-failures", file, "--model", "nano", "-o", "set.jsonl")
+    outcome = run("search", "nano", "--target", "set.jsonl", "-o", "x.bankai", "--budget", 20)
+    assert outcome.code == 0 and Path("x.bankai").exists()
+    assert "warning" not in outcome.err
+
+
+def test_dropped_rows_are_named_and_clean(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    lines = [f"{EVIL},{SLOPE},25x^4 + 8x^3", f"b{EVIL},{SLOPE},25x^4 + 8x^3", f"c,x,{EVIL}"]
+    (tmp_path / "mine.csv").write_text("\n".join(["id,prompt,answer", *lines]))
+    outcome = run("probes", "from-failures", "mine.csv", "--model", "nano", "-o", "set.jsonl")
+    assert outcome.code == 0 and "duplicate" in outcome.out and "Dropped" in outcome.out
+    assert all(line.isprintable() for line in (outcome.out + outcome.err).split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("mine.csv", "--model", "nano"), "Missing option"),
+        (("mine.csv", "-o", "x.jsonl"), "Missing option"),
+        (("absent.csv", "--model", "nano", "-o", "x.jsonl"), "no such file"),
+        (("mine.csv", "--model", "absent.gguf", "-o", "x.jsonl"), "absent.gguf"),
+        (("mine.csv", "--model", "nano", "-o", "x.jsonl", "--failed", "50/50"), "target/validation/heldout"),
+        (("mine.csv", "--model", "nano", "-o", "x.jsonl", "--failed", "0/50/50"), "some of them target"),
+        (("mine.csv", "--model", "nano", "-o", "x.jsonl", "--passed", "60/50"), "sum to 100"),
+        (("mine.csv", "--model", "nano", "-o", "x.jsonl", "--passed", "a/b"), "control/unseen"),
+        (("mine.csv", "--model", "nano", "-o", "x.jsonl", "--max-tokens", "-1"), "max-tokens"),
+        (("mine.csv", "--model", "nano", "-o", "x.jsonl", "--engine", "abacus"), "'torch', 'llama', 'mlx'"),
+        (("mine.csv", "--model", "nano", "-o", "mine.csv"), "prompts itself"),
+        (("mine.csv", "--model", "nano", "-o", "other.csv"), "not a probe set"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_refusals(refused, file: Path, args: tuple[str, ...], words: str) -> None:
+    Path("other.csv").write_text("mine")
+    assert words in refused("probes", "from-failures", *args).err
+    assert Path("other.csv").read_text() == "mine" and not Path("x.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xfe", b'prompt,answer\n"', b"a,b\n1,2\n", bytes(range(256)) * 9]
+)
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_bad_files(refused, tmp_path: Path, data: bytes, kind: str) -> None:
+    bad = tmp_path / f"bad.{kind}"
+    bad.write_bytes(data)
+    refused("probes", "from-failures", bad, "--model", "nano", "-o", "x.jsonl")
+    assert not Path("x.jsonl").exists()

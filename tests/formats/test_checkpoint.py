@@ -150,6 +150,23 @@ def test_a_quantized_or_ternary_model_gets_the_true_reason(tmp_path: Path, kind:
         open_checkpoint(path)
 
 
+@pytest.mark.parametrize("name", ["a.gguf", "b"])
+def test_released_views_stay_sound_and_flips_reach_the_file(
+    tiny_gguf: Path, tmp_path: Path, name: str
+) -> None:
+    path = convert(tiny_gguf, tmp_path / name)
+    with open_checkpoint(path, writable=True) as checkpoint:
+        tensor = checkpoint.binary("lm_head")
+        before = tensor.signs.copy()
+        checkpoint.release()
+        assert np.array_equal(tensor.signs, before)
+        tensor.flip(rows=[3])
+        checkpoint.release()
+        assert np.array_equal(tensor.signs[3], ~before[3])
+    with open_checkpoint(path) as checkpoint:
+        assert np.array_equal(checkpoint.binary("lm_head").signs[3], ~before[3])
+
+
 def test_a_norm_must_be_float(tmp_path: Path) -> None:
     tensors, metadata = sound()
     tensors["model.norm"] = np.ones(128, np.int32)

@@ -74,6 +74,10 @@ class Checkpoint(ABC):
         """Write flips made through a writable checkpoint to the disk."""
 
     @abstractmethod
+    def release(self) -> None:
+        """Let the system take back the memory of what was read; arrays handed out stay sound."""
+
+    @abstractmethod
     def close(self) -> None:
         """Let go of the file; arrays handed out keep its map alive until they are gone too."""
 
@@ -145,6 +149,9 @@ class GGUFCheckpoint(Checkpoint):
     def flush(self) -> None:
         self._file.flush()
 
+    def release(self) -> None:
+        self._file.release()
+
     def close(self) -> None:
         self._file.close()
 
@@ -209,6 +216,9 @@ class MLXCheckpoint(Checkpoint):
 
     def flush(self) -> None:
         self._directory.flush()
+
+    def release(self) -> None:
+        self._directory.release()
 
     def close(self) -> None:
         self._directory.close()

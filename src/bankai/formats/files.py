@@ -21,6 +21,7 @@ __all__ = [
     "check_space",
     "map_file",
     "parse_object",
+    "release",
     "sync",
     "writing",
     "writing_directory",
@@ -43,6 +44,12 @@ def map_file(path: Path, writable: bool, minimum: int) -> mmap.mmap:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         raise ModelFormatError(f"{path} cannot be opened: {error}; check path and permissions") from error
+
+
+def release(mapped: mmap.mmap) -> None:
+    """Let the system take back the pages that were read; views stay sound, a page is read again when needed."""
+    if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def parse_object(data: bytes, what: str) -> dict[str, Any]:

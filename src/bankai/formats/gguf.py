@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from bankai.binary import GROUP, GROUP_BYTES, ONE_BIT_ONLY, BinaryTensor
 from bankai.errors import UnsupportedModelError
-from bankai.formats.files import check_space, map_file, writing
+from bankai.formats.files import check_space, map_file, release, writing
 from bankai.formats.gguf_metadata import (
     BOOL,
     FLOAT32,
@@ -170,6 +170,10 @@ class GGUFFile:
     def flush(self) -> None:
         """Write what was changed through the map to the disk."""
         self._map.flush()
+
+    def release(self) -> None:
+        """Let the system take back the memory of what was read."""
+        release(self._map)
 
     def close(self) -> None:
         """Let go of the map; arrays handed out keep it alive until they are gone too."""

@@ -104,6 +104,11 @@ class MLXDirectory:
         for file in self._files:
             file.flush()
 
+    def release(self) -> None:
+        """Let the system take back the memory of what was read."""
+        for file in self._files:
+            file.release()
+
     def close(self) -> None:
         """Let go of the maps; arrays handed out keep them alive until they are gone too."""
         for file in self._files:

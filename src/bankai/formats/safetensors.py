@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bankai.errors import ModelFormatError, UnsupportedModelError
-from bankai.formats.files import map_file, parse_object
+from bankai.formats.files import map_file, parse_object, release
 
 __all__ = ["SafetensorsFile", "TensorEntry", "write_safetensors"]
 
@@ -73,6 +73,10 @@ class SafetensorsFile:
     def flush(self) -> None:
         """Write what was changed through the map to the disk."""
         self._map.flush()
+
+    def release(self) -> None:
+        """Let the system take back the memory of what was read."""
+        release(self._map)
 
     def close(self) -> None:
         """Let go of the map; arrays handed out keep it alive until they are gone too."""

@@ -63,6 +63,7 @@ def load_model(
         model = Qwen3ForCausalLM(config)
     for name in checkpoint.binary_names():
         packed = PackedWeight.from_tensor(checkpoint.binary(name), dtype)
+        checkpoint.release()  # else the file would be in memory beside its copy
         model.set_submodule(name, BinaryEmbedding(packed) if name == EMBEDDING else BinaryLinear(packed))
     if config.tie_word_embeddings:
         model.lm_head = BinaryLinear(model.model.embed_tokens.packed)

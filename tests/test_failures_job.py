@@ -209,7 +209,7 @@ def test_phrasings_of_a_failing_item_stay_on_its_side(asked, engine, tmp_path):
     assert [(drop.id, drop.kind) for drop in result.dropped] == [("passes", "mixed")]
     assert [probe.id for probe in ProbeSet.load(tmp_path / "set.jsonl")] == ["fails"]
     told = " ".join(result.warnings)
-    for words in ("only 1 targets", "no validation", "no held-out", "--control SET"):
+    for words in ("fewer than 20 targets (1)", "no validation", "no held-out", "--control SET"):
         assert words in told
 
 

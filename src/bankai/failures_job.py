@@ -72,6 +72,8 @@ def probes_from_failures(
     passed: Mapping[Split, int] = PASSED_SHARES,
     max_tokens: int = 32,
     seed: int = 0,
+    device: str = "cpu",
+    dtype: str = "float32",
     listen: Listener = _ignore,
 ) -> FailuresResult:
     """Run the model on every row of `file` and write a probe set, ready for a search, to `out`.
@@ -85,7 +87,7 @@ def probes_from_failures(
     if listed := status(source).patches:
         names = ", ".join(applied.name or "unnamed" for applied in listed)
         raise StateError(f"{source} has patches on ({names}); give its base: bankai revert takes them off")
-    reader = open_reader(engine, source)
+    reader = open_reader(engine, source, device=device, dtype=dtype)
     judged, unsound = _judge(reader, cases.probes, listen)
     replies = _replies(reader, [case.probe for case in judged if not case.solved], max_tokens, listen)
     splits = assign(judged, failed=failed, passed=passed, seed=seed)
@@ -224,7 +226,8 @@ def _warnings(ignored: Sequence[str], counts: Mapping[str, int]) -> Iterator[str
     if ignored:
         yield f"ignored {', '.join(ignored)}: no field of that name is known"
     if counts["target"] < FEW_TARGETS:
-        yield f"only {counts['target']} targets: too few to tell a skill from chance; give more rows that fail"
+        few = f"fewer than {FEW_TARGETS} targets ({counts['target']})"
+        yield f"{few}: chance can pass for learning; give more rows that fail"
     if not counts["validation"]:
         yield "no validation probes: nothing tells chance hits from learning; give more rows that fail"
     if not counts["heldout"]:

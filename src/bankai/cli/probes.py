@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bankai.cli.evaluate import Engine
-from bankai.cli.options import Json, Output, Seed
+from bankai.cli.options import Device, Dtype, Json, Output, Seed
 from bankai.cli.output import clean, note, print_json, print_line, tells_interrupt
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ def from_failures(
         int, typer.Option(min=0, help="The most tokens to read of a wrong reply; 0 reads none.")
     ] = 32,
     seed: Seed = 0,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
     json: Json = False,
 ) -> None:
     """Make a probe set of what a model gets wrong, for a search.
@@ -122,6 +124,8 @@ def from_failures(
             chat=chat,
             max_tokens=max_tokens,
             seed=seed,
+            device=device,
+            dtype=dtype,
             listen=listen,
             **shares,
         )

@@ -145,9 +145,11 @@ class _TorchReader(Reader):
         return replies
 
 
-def open_reader(name: EngineName, source: str | Path) -> Reader:
-    """A model file in the named engine. Raises MissingExtraError and what opening raises."""
+def open_reader(
+    name: EngineName, source: str | Path, *, device: str = "cpu", dtype: str = "float32"
+) -> Reader:
+    """A model file in the named engine. Raises what `open_engine` raises."""
     with open_checkpoint(source) as checkpoint:
         longest = checkpoint.config["max_position_embeddings"]
-    engine = open_engine(name, source)
+    engine = open_engine(name, source, device=device, dtype=dtype)
     return (_TorchReader if isinstance(engine, TorchEngine) else Reader)(engine, longest)

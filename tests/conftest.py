@@ -4,9 +4,16 @@ from pathlib import Path
 
 import pytest
 from builders import build_tiny_gguf
+from wide import WIDE
 
 
 @pytest.fixture(scope="session")
 def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random true 1-bit Qwen3 of 2 layers (see builders.tiny_config)."""
     return build_tiny_gguf(tmp_path_factory.mktemp("tiny") / "tiny.gguf")
+
+
+@pytest.fixture(scope="session")
+def wide_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random true 1-bit Qwen3 of 3 layers with several groups in every row (see wide.WIDE)."""
+    return build_tiny_gguf(tmp_path_factory.mktemp("wide") / "wide.gguf", seed=3, **WIDE)

@@ -1,0 +1,82 @@
+"""Cached streams against those of a fresh build, and against the model's own forward."""
+
+import pytest
+import torch
+from wide import CONTROLS, LAYERS, SHAPES, TARGETS, name
+
+from bankai.evaluation.scoring import answer_hidden, prepare
+from bankai.model import flip, load
+from bankai.model.decoder import Decoder
+from bankai.patch import Flip
+from bankai.search.streams import Streams
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["packed", "dense"])
+def loaded(request, wide_gguf):
+    return load(wide_gguf, dense=request.param)
+
+
+@pytest.fixture(scope="module")
+def batches(loaded):
+    batches = prepare(loaded[1], TARGETS + CONTROLS, batch_tokens=60).batches
+    assert len(batches) > 1 and max(len(batch.ids) for batch in batches) > 1
+    return batches
+
+
+def equal(one, other):
+    pairs = [
+        pair
+        for streams in zip(one, other, strict=True)
+        for kind in ("middle", "added")
+        for pair in zip(*(getattr(stream, kind) for stream in streams), strict=True)
+    ]
+    return all(torch.equal(*pair) for pair in pairs)
+
+
+@pytest.mark.parametrize("layer", range(LAYERS))
+@pytest.mark.parametrize("path", SHAPES)
+def test_refresh_follows_the_bits(loaded, batches, layer, path):
+    decoder = Decoder(loaded[0])
+    streams = Streams(decoder, batches)
+    before = Streams(decoder, batches)
+    flips = [Flip(name(layer, path), 3), Flip(name(layer, path), 5, 1), Flip(name(layer, path), 6, 0, 9)]
+    flip(loaded[0], flips)
+    assert equal(streams, before)  # nothing moves by itself
+    streams.refresh(layer)
+    fresh = Streams(decoder, batches)
+    flip(loaded[0], flips)
+    assert equal(streams, fresh) and not equal(streams, before)
+    streams.refresh(layer)
+    assert equal(streams, before)
+
+
+def test_refresh_leaves_the_layers_before_alone(loaded, batches):
+    streams = Streams(Decoder(loaded[0]), batches)
+    kept = [id(tensor) for stream in streams for tensor in (*stream.middle[:2], *stream.added[:2])]
+    streams.refresh(2)
+    assert [id(tensor) for stream in streams for tensor in (*stream.middle[:2], *stream.added[:2])] == kept
+    streams.refresh(LAYERS)
+    assert all(len(stream.middle) == len(stream.added) == LAYERS for stream in streams)
+
+
+@torch.no_grad()
+def test_streams_are_those_of_the_forward(loaded, batches):
+    model = loaded[0]
+    streams = Streams(Decoder(model), batches)
+    assert len(streams) == len(batches)
+    for stream, batch in zip(streams, batches, strict=True):
+        states = model(batch.ids, use_cache=False, output_hidden_states=True).hidden_states
+        assert all(torch.equal(stream.entering(layer), states[layer]) for layer in range(LAYERS))
+        assert torch.equal(model.model.norm(stream.final()), answer_hidden(model, batch))
+        assert (stream.sequences, stream.tokens) == (len(batch.ids), batch.ids.numel())
+
+
+@torch.no_grad()
+def test_read_takes_the_positions_of_interest(loaded, batches):
+    stream = Streams(Decoder(loaded[0]), batches)[0]
+    places = list(zip(stream.rows.tolist(), stream.columns.tolist(), strict=True))
+    hidden = torch.randn(2, *stream.entering(0).shape)
+    found = stream.read(hidden)
+    assert found.shape == (2, len(places), 256)
+    for at, (row, column) in enumerate(places):
+        assert torch.equal(found[:, at], hidden[:, row, column])

@@ -13,8 +13,8 @@ from bankai.search import batched
 from bankai.search.batched import final_hidden, first_layer
 from bankai.search.streams import Streams
 
-# The same sums in another order (rank-one corrections, products of other shapes) in float32. Measured here: at most 3e-6,
-# where a row or a group moves the log-probabilities by 0.35 in the median; 1e-4 leaves room for other machines.
+# The same sums in another order (rank-one corrections, products of other shapes) in float32. Measured here: at most
+# 3e-6, where a row or a group moves the log-probabilities by 0.35 in the median; 1e-4 is room for other machines.
 TOLERANCE = 1e-4
 LEVELS = {"row": (None, None), "group": (1, None), "bit": (0, 100)}
 

@@ -1,0 +1,80 @@
+"""The places of a space, counted and drawn."""
+
+import random
+
+import pytest
+from wide import LAYERS, SHAPES, name
+
+from bankai.errors import PlaceError
+from bankai.model import load
+from bankai.model.decoder import Decoder
+from bankai.patch import Flip
+from bankai.search.space import PROJECTIONS, Space, row_scales
+
+
+@pytest.fixture(scope="module")
+def decoder(wide_gguf):
+    return Decoder(load(wide_gguf)[0])
+
+
+def test_every_projection_has_a_short_name():
+    assert set(PROJECTIONS.values()) == set(SHAPES)
+    assert all(path.endswith(short) for short, path in PROJECTIONS.items())
+    assert Space().paths() == ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+
+
+def test_all_layers_unless_chosen(decoder):
+    assert Space().layers_of(decoder) == tuple(range(LAYERS))
+    space = Space(layers=(2, 0), projections=("k_proj", "up_proj"))
+    assert list(space.tensors(decoder)) == [
+        name(layer, path) for layer in (2, 0) for path in ("k_proj", "up_proj")
+    ]
+
+
+@pytest.mark.parametrize("layer", [-1, LAYERS])
+def test_a_layer_that_is_not_there_is_named(decoder, layer):
+    with pytest.raises(PlaceError, match=f"layers 0 to {LAYERS - 1}, not {layer}"):
+        Space(layers=(0, layer)).layers_of(decoder)
+
+
+@pytest.mark.parametrize(
+    ("granularity", "size"), [("row", 640), ("group", 384 * 2 + 256 * 3), ("bit", 384 * 256 * 2)]
+)
+def test_size_and_places(decoder, granularity, size):
+    space = Space(projections=("up_proj", "down_proj"), layers=(1,), granularity=granularity)
+    assert space.size(decoder) == size
+    places = {"row": 1, "group": 3, "bit": 384}[granularity]
+    flips = [space.flip(name(1, "down_proj"), row, place) for row in (0, 255) for place in range(places)]
+    assert len(set(flips)) == 2 * places
+    last = {"row": (), "group": (2,), "bit": (2, 127)}[granularity]
+    assert flips[-1] == Flip(name(1, "down_proj"), 255, *last)
+    assert list(space.row_flips(decoder)) == [
+        Flip(name(1, path), row)
+        for path, rows in (("up_proj", 384), ("down_proj", 256))
+        for row in range(rows)
+    ]
+
+
+@pytest.mark.parametrize("granularity", ["row", "group", "bit"])
+def test_draws_are_alike_over_the_places(decoder, granularity):
+    space = Space(projections=("up_proj", "down_proj", "v_proj"), layers=(0, 2), granularity=granularity)
+    flips = [space.draw(decoder, random.Random(seed)) for seed in range(3000)]
+    assert flips == [space.draw(decoder, random.Random(seed)) for seed in range(3000)]
+    for tensor in space.tensors(decoder):
+        layer = int(tensor.split(".")[2])
+        one = Space(projections=(tensor.split(".")[-1],), layers=(layer,), granularity=granularity)
+        share = one.size(decoder) / space.size(decoder)
+        drawn = [flip for flip in flips if flip.tensor == tensor]
+        assert abs(len(drawn) / 3000 - share) < 0.04  # four standard deviations
+        rows, columns = SHAPES[".".join(tensor.split(".")[3:])]
+        assert max(flip.row for flip in drawn) > 0.9 * rows and min(flip.row for flip in drawn) < 0.1 * rows
+        if granularity != "row":
+            assert {flip.group for flip in drawn} == set(range(columns // 128))
+
+
+def test_scale_of_a_row_is_its_mean(decoder):
+    flips = [Flip(name(0, "down_proj"), 3), Flip(name(2, "q_proj"), 9), Flip(name(0, "down_proj"), 0)]
+    expected = [
+        decoder.model.get_submodule(flip.tensor).weight[flip.row].abs().mean().item() for flip in flips
+    ]
+    assert row_scales(decoder, flips) == pytest.approx(expected, rel=1e-5)

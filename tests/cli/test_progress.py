@@ -9,8 +9,9 @@ from rich.progress import Progress, TextColumn
 from bankai.cli import progress
 from bankai.cli.progress import Display, SearchProgress, search_progress
 from bankai.patch import Flip
-from bankai.search import Finished, Pruned, Ranked, Started, Tried, Validated
+from bankai.search import Finished, Joined, Pruned, Ranked, SearchSettings, Started, Tried, Validated
 
+SETTINGS = SearchSettings(budget=30)
 FLIP = Flip("model.layers.0.mlp.up_proj", 3)
 STARTED = Started(
     targets=10,
@@ -18,7 +19,8 @@ STARTED = Started(
     controls=20,
     validation=8,
     solved_validation=2,
-    rows=512,
+    texts=4,
+    places=512,
     seconds_per_evaluation=0.5,
 )
 EVENTS = [
@@ -26,14 +28,14 @@ EVENTS = [
     Ranked(evaluations=5.4, seconds=1.0),
     Tried(flip=FLIP, kept=True, fitness=0.25, flips=1, evaluations=6.4, seconds=2.0),
     Validated(solved=5, total=8, best=True, evaluations=7.0),
-    Tried(flip=FLIP, kept=True, fitness=0.5, flips=2, evaluations=8.0, seconds=3.0),
-    Pruned(flip=FLIP, fitness=0.49, flips=1, evaluations=9.0),
+    Joined(change=(FLIP,), fitness=0.5, flips=2, evaluations=8.0, seconds=3.0),
+    Pruned(change=(FLIP,), fitness=0.49, flips=1, evaluations=9.0, seconds=3.5),
     Finished(flips=(FLIP,), fitness=0.49, evaluations=9.0, seconds=4.0, reason="nothing left that helps"),
 ]
 
 
 def test_state_follows_the_events() -> None:
-    state = SearchProgress("guided", 30)
+    state = SearchProgress("guided", SETTINGS)
     for event in EVENTS[:4]:
         state.take(event)
     assert str(state).startswith("1 flips, fitness 0.250, validation 5/8, 7/30 evaluations, ")
@@ -45,7 +47,7 @@ def test_state_follows_the_events() -> None:
 def test_time_left_is_pace_times_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
-    state = SearchProgress("guided", 30)
+    state = SearchProgress("guided", SETTINGS)
     state.take(STARTED)
     assert state.seconds_left is None
     clock[0] = 108.0
@@ -53,15 +55,26 @@ def test_time_left_is_pace_times_what_is_left(monkeypatch: pytest.MonkeyPatch) -
     assert state.seconds_left == pytest.approx(22.0)
 
 
+def test_a_budget_in_minutes_counts_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    state = SearchProgress("guided", SearchSettings(budget=None, minutes=1))
+    state.take(STARTED)
+    clock[0] = 115.0
+    state.take(EVENTS[4])
+    assert (state.share, state.seconds_left) == (0.25, pytest.approx(45.0))
+    assert "8 evaluations, at most 45 s left" in str(state)
+
+
 def test_lines_are_rare(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     with search_progress() as display:
-        display.show("guided", 30, STARTED)
+        display.show("guided", SETTINGS, STARTED)
         for step in range(300):
             clock[0] += 0.1
-            display.show("guided", 30, EVENTS[2 + step % 3])
-        display.show("guided", 30, EVENTS[-1])
+            display.show("guided", SETTINGS, EVENTS[2 + step % 3])
+        display.show("guided", SETTINGS, EVENTS[-1])
     captured = capsys.readouterr()
     lines = captured.err.splitlines()
     assert captured.out == "" and 4 <= len(lines) <= 5  # the start, one per ten seconds, the end
@@ -75,8 +88,8 @@ def test_live_line_in_a_terminal() -> None:
     with Progress(TextColumn("{task.description} {task.fields[state]}"), console=console) as bars:
         display = Display(progress._Live(bars))
         for event in EVENTS:
-            display.show("guided", 30, event)
-        display.show("greedy", 9, STARTED)
+            display.show("guided", SETTINGS, event)
+        display.show("greedy", SETTINGS, STARTED)
         assert [task.description for task in bars.tasks] == ["guided", "greedy"]
         assert bars.tasks[0].finished and not bars.tasks[1].finished
     assert "1 flips, fitness 0.490" in output.getvalue()

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bankai.cli.options import Budget, Json, Seed
+from bankai.cli.options import Evaluations, Json, Seed
 from bankai.cli.output import note, print_json, print_line, tells_interrupt
 
 if TYPE_CHECKING:
-    from bankai.jobs import DemoResult
+    from bankai.jobs.demo import DemoResult
 
 __all__ = ["demo"]
 
@@ -20,7 +20,7 @@ def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The patch to write.")
     ] = Path("demo.bankai"),
-    budget: Budget = 120,
+    budget: Evaluations = 120,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -29,7 +29,7 @@ def demo(
     Counts what was fixed and broken on prompts that the search never saw.
     """
     from bankai.cli.progress import search_progress
-    from bankai.jobs import run_demo
+    from bankai.jobs.demo import run_demo
 
     with tells_interrupt(output), search_progress() as display:
         result = run_demo(output, seed=seed, budget=budget, listen=display.show)

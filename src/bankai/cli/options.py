@@ -1,18 +1,36 @@
 """Arguments and options that several commands share, so that they read the same everywhere."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-__all__ = ["Budget", "Device", "Dtype", "Json", "Model", "Output", "PatchFile", "Seed", "Unbound"]
+__all__ = [
+    "Budget",
+    "Device",
+    "Dtype",
+    "Evaluations",
+    "Json",
+    "Model",
+    "Output",
+    "PatchFile",
+    "Seed",
+    "Unbound",
+    "read_budget",
+    "read_layers",
+    "read_projections",
+]
 
-Budget = Annotated[int, typer.Option(min=1, metavar="N", help="Full evaluations to spend.")]
+Budget = Annotated[
+    str, typer.Option(metavar="N", help="What to spend: full evaluations, or minutes as in 15m.")
+]
 Device = Annotated[Literal["cpu", "cuda", "mps"], typer.Option(help="Where torch computes.")]
 Dtype = Annotated[
     Literal["float32", "bfloat16", "float16"],
     typer.Option(help="What torch computes in; the last two are quicker on a GPU, and rounder."),
 ]
+Evaluations = Annotated[int, typer.Option(min=1, metavar="N", help="Full evaluations to spend.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A .gguf file, an MLX directory or a built-in model.")
@@ -24,3 +42,39 @@ Unbound = Annotated[
     bool,
     typer.Option("--unbound", help="Accept a patch that does not say which bits it expects."),
 ]
+
+
+def read_budget(text: str) -> dict[str, float | None]:
+    """`budget` and `minutes` of search settings, from "300" or "15m"."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(m|min)?", text.strip())
+    if not found or not float(found[1]):
+        raise typer.BadParameter(
+            f"{text!r} is not like 300 (evaluations) or 15m (minutes)", param_hint="--budget"
+        )
+    name, other = ("minutes", "budget") if found[2] else ("budget", "minutes")
+    return {name: float(found[1]), other: None}
+
+
+def read_layers(text: str) -> tuple[int, ...]:
+    """Layers from a list such as "0-3,8"; none from an empty one."""
+    layers: set[int] = set()
+    for piece in filter(None, text.split(",")):
+        found = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", piece)
+        if not found:
+            raise typer.BadParameter(f"{text!r} is not like 0-3,8", param_hint="--layers")
+        layers.update(range(int(found[1]), int(found[2] or found[1]) + 1))
+    return tuple(sorted(layers))
+
+
+_KINDS = {"mlp": ("gate_proj", "up_proj", "down_proj"), "attention": ("q_proj", "k_proj", "v_proj", "o_proj")}
+_PROJECTIONS = {name: (name,) for kind in _KINDS.values() for name in kind}
+
+
+def read_projections(text: str) -> tuple[str, ...]:
+    """Projections by short name, from a list such as "mlp,o_proj"."""
+    known, found = _KINDS | _PROJECTIONS, dict[str, None]()
+    for piece in text.split(","):
+        if piece.strip() not in known:
+            raise typer.BadParameter(f"{piece!r} is none of {', '.join(known)}", param_hint="--projections")
+        found.update(dict.fromkeys(known[piece.strip()]))
+    return tuple(found)

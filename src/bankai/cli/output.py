@@ -38,13 +38,15 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def tells_interrupt(output: Path) -> Iterator[None]:
+def tells_interrupt(output: Path, remedy: str = "") -> Iterator[None]:
     """Around work that ends in writing `output`: on Ctrl-C say whether it was written, and exit with 130."""
     before = _stamp(output)
     try:
         yield
     except KeyboardInterrupt:
-        note(f"interrupted; {'nothing' if _stamp(output) == before else output} written")
+        note(
+            f"interrupted; {'nothing' if _stamp(output) == before else output} written{remedy and '; '}{remedy}"
+        )
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -1,8 +1,7 @@
 """`bankai probes`: commands about probe sets."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import fill
@@ -13,16 +12,16 @@ import typer
 from bankai.cli.evaluate import Engine
 from bankai.cli.options import Device, Dtype, Json, Output, Seed
 from bankai.cli.output import clean, note, print_json, print_line, tells_interrupt
+from bankai.cli.steps import step_progress
 
 if TYPE_CHECKING:
-    from bankai.failures_job import FailuresResult
+    from bankai.jobs.failures import FailuresResult
     from bankai.probes.audit import Finding
 
 __all__ = ["app", "audit", "from_failures", "probes"]
 
 BAD_PROBES = 1
 SHOWN = 5
-SECONDS_BETWEEN_LINES = 10.0
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 
@@ -41,7 +40,7 @@ def audit(
     json: Json = False,
 ) -> None:
     """Name each bad probe and why (exit code 1)."""
-    from bankai.jobs import audit_file
+    from bankai.jobs.audit import audit_file
 
     findings = audit_file(model, probe_set)
     errors = sum(finding.severity == "error" for finding in findings)
@@ -109,13 +108,13 @@ def from_failures(
     passes controls and unseen controls, by item. A target begins where the model first goes wrong. Rows that
     the audit refuses are dropped and named.
     """
-    from bankai.failures_job import probes_from_failures
+    from bankai.jobs.failures import probes_from_failures
 
     shares = {
         "failed": _shares(failed, ("target", "validation", "heldout"), "'--failed'"),
         "passed": _shares(passed, ("control", "unseen"), "'--passed'"),
     }
-    with tells_interrupt(output), _progress() as listen:
+    with tells_interrupt(output), step_progress() as listen:
         result = probes_from_failures(
             file,
             model,
@@ -146,34 +145,6 @@ def _shares(text: str, names: tuple[str, ...], option: str) -> dict[str, int]:
     if sum(shares.values()) != 100 or not shares[names[0]]:
         raise typer.BadParameter(f"give percents that sum to 100, some of them {names[0]}", param_hint=option)
     return shares
-
-
-@contextmanager
-def _progress() -> "Iterator[Callable[[str, int, int], None]]":
-    """Steps on stderr: a live bar in a terminal, else a line now and then."""
-    from time import monotonic
-
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TaskID
-
-    console, last, tasks = Console(stderr=True), monotonic(), dict[str, TaskID]()
-
-    def line(what: str, done: int, total: int) -> None:
-        nonlocal last
-        if monotonic() - last >= SECONDS_BETWEEN_LINES:
-            last = monotonic()
-            note(f"{what}: {done} of {total}")
-
-    def bar(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            tasks[what] = progress.add_task(what, total=total)
-        progress.update(tasks[what], completed=done)
-
-    if not console.is_terminal:
-        yield line
-        return
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as progress:
-        yield bar
 
 
 def _print_result(result: "FailuresResult") -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from bankai.cli.output import note
-from bankai.search import Event, Finished, Pruned, Started, Tried, Validated
+from bankai.search import Event, Finished, Joined, Pruned, SearchSettings, Started, Swapped, Tried, Validated
 
 __all__ = ["Display", "SearchProgress", "search_progress"]
 
@@ -24,7 +24,7 @@ class SearchProgress:
     """What one search has told so far; feed it every event. As text: one line of where it stands."""
 
     label: str
-    budget: int
+    settings: SearchSettings
     flips: int = 0
     fitness: float = 0.0
     evaluations: float = 0.0
@@ -44,25 +44,32 @@ class SearchProgress:
         self.evaluations = event.evaluations
         if isinstance(event, Validated):
             self.solved = event.solved
-        elif isinstance(event, Tried | Pruned):
+        elif isinstance(event, Tried | Joined | Pruned | Swapped):
             self.flips, self.fitness = event.flips, event.fitness
         elif isinstance(event, Finished):
             self.flips, self.fitness = len(event.flips), event.fitness
 
     @property
+    def share(self) -> float:
+        """Of the budget that is spent, 0 to 1; a search may end long before."""
+        work, seconds = self.settings.budget, 60 * (self.settings.minutes or 0)
+        spent = self.evaluations / work if work else 0.0
+        return min(1.0, max(spent, (time.monotonic() - self.began) / seconds if seconds else 0.0))
+
+    @property
     def seconds_left(self) -> float | None:
-        """At the present pace; None before there is one."""
-        if not self.evaluations:
+        """At the present pace until the budget is spent; None before there is one."""
+        if not self.share or not self.evaluations:
             return None
-        pace = (time.monotonic() - self.began) / self.evaluations
-        return max(0.0, pace * (self.budget - self.evaluations))
+        return (time.monotonic() - self.began) * (1 / self.share - 1)
 
     def __str__(self) -> str:
-        left = "" if self.seconds_left is None else f", {self.seconds_left:.0f} s left"
+        left = "" if self.seconds_left is None else f", at most {self.seconds_left:.0f} s left"
+        work = f"/{self.settings.budget:g}" if self.settings.budget else ""
         validation = f", validation {self.solved}/{self.validation}" if self.validation else ""
         return (
             f"{self.flips} flips, fitness {self.fitness:.3f}{validation}, "
-            f"{self.evaluations:.0f}/{self.budget} evaluations{left}"
+            f"{self.evaluations:.0f}{work} evaluations{left}"
         )
 
 
@@ -91,9 +98,9 @@ class _Live:
 
     def show(self, search: SearchProgress, event: Event) -> None:
         if isinstance(event, Started):
-            self.tasks[search.label] = self.progress.add_task(search.label, total=search.budget, state="")
+            self.tasks[search.label] = self.progress.add_task(search.label, total=1.0, state="")
         state = _finished(event) if isinstance(event, Finished) else str(search)
-        done = search.budget if isinstance(event, Finished) else search.evaluations
+        done = 1.0 if isinstance(event, Finished) else search.share
         self.progress.update(self.tasks[search.label], completed=done, state=state)
 
 
@@ -101,7 +108,7 @@ def _started(event: Started) -> str:
     """The baseline in words."""
     return (
         f"{event.solved_targets} of {event.targets} targets solved, {event.controls} controls, "
-        f"{event.rows} rows, {event.seconds_per_evaluation:.2f} s an evaluation"
+        f"{event.places} places, {event.seconds_per_evaluation:.2f} s an evaluation"
     )
 
 
@@ -124,12 +131,12 @@ class Display:
         self.warnings = warnings
         self.searches: dict[str, SearchProgress] = {}
 
-    def show(self, label: str, budget: int, event: Event) -> None:
+    def show(self, label: str, settings: SearchSettings, event: Event) -> None:
         """Take one event of the search called `label`."""
         if not self.searches:
             for warning in self.warnings:
                 note(f"warning: {warning}")
-        search = self.searches.setdefault(label, SearchProgress(label, budget))
+        search = self.searches.setdefault(label, SearchProgress(label, settings))
         search.take(event)
         self.output.show(search, event)
 

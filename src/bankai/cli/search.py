@@ -1,53 +1,180 @@
 """`bankai search`."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bankai.cli.options import Budget, Json, Model, Output, Seed
-from bankai.cli.output import note, print_json, print_line, tells_interrupt
+from bankai.cli.options import Budget, Device, Dtype, Json, Seed, read_budget, read_layers, read_projections
+from bankai.cli.output import note, print_json, print_line, print_pairs, tells_interrupt
 
 if TYPE_CHECKING:
-    from bankai.jobs import SearchResult, Task
+    from bankai.jobs.search import SearchResult
+    from bankai.jobs.task import Task
+    from bankai.search import SearchSettings
 
-__all__ = ["Strategy", "search"]
+__all__ = ["Gain", "Granularity", "Loss", "Strategy", "search"]
 
-Strategy = Literal["guided", "greedy"]
+Strategy = Literal["guided", "greedy", "random"]
+Gain = Literal["mean", "worst", "boundary"]
+Loss = Literal["score", "margin"]
+Granularity = Literal["row", "group", "bit"]
 NOTHING_FOUND = 1
 
 
 def search(
-    model: Model,
-    target: Annotated[str, typer.Option(metavar="SET", help="Probes to improve.")],
-    output: Output,
-    control: Annotated[
+    model: Annotated[
         str | None,
-        typer.Option(metavar="SET", help="Probes to preserve; the target set's own by default."),
+        typer.Argument(metavar="MODEL", help="A .gguf file, an MLX directory or a built-in model."),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SET", help="Probes to improve; given several times, each set counts alike."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The patch to write.")
+    ] = None,
+    control: Annotated[
+        str | None, typer.Option(metavar="SET", help="Probes to preserve; the target sets' own by default.")
     ] = None,
     heldout: Annotated[
+        str | None, typer.Option(metavar="SET", help="Probes to report on; the target sets' own by default.")
+    ] = None,
+    text: Annotated[
         str | None,
-        typer.Option(metavar="SET", help="Probes to report on; the target set's own by default."),
+        typer.Option(metavar="TEXT", help="Neutral text, a file or a built-in one; see --drift."),
     ] = None,
     strategy: Annotated[Strategy, typer.Option(help="How candidates are chosen.")] = "guided",
-    budget: Budget = 300,
+    budget: Budget = "300",
     seed: Seed = 0,
+    objective: Annotated[
+        Gain, typer.Option(help="Mean score gain, that of the worst set, or solving what is near.")
+    ] = "mean",
+    preserve: Annotated[Loss, typer.Option(help="What a control may not lose.")] = "score",
+    penalty: Annotated[float, typer.Option(min=0, metavar="X", help="Weight of what controls lose.")] = 2.0,
+    drift: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="X",
+            help="Weight of the KL divergence on neutral text, in nats a token [default: 5].",
+        ),
+    ] = None,
+    projections: Annotated[
+        str, typer.Option(metavar="LIST", help="Where to flip: mlp, attention, or names as gate_proj,o_proj.")
+    ] = "mlp",
+    layers: Annotated[
+        str, typer.Option(metavar="LIST", help="Where to flip, as 0-3,8; all by default.")
+    ] = "",
+    granularity: Annotated[Granularity, typer.Option(help="What to flip.")] = "row",
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The folder of the run; the patch's name with .run by default."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Go on with the run in this folder; nothing else is given."),
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what the search would take, and stop.")] = False,
     json: Json = False,
 ) -> None:
     """Search a patch that fixes targets and keeps controls.
 
-    Reports on held-out probes and unseen controls, which the search does not read. Exit code 1 when no patch
-    was found; nothing is written then.
+    Reports on held-out probes and unseen controls, which the search does not read. Ctrl-C leaves the best patch so far;
+    --resume goes on from the last round to the same result. Exit code 1 when no patch was found; nothing is
+    written then.
     """
-    from bankai.cli.progress import search_progress
-    from bankai.jobs import Task, search_file
-    from bankai.probes import load_probe_set
-    from bankai.search import SearchSettings
+    if resume is not None:
+        if model is not None or target or output is not None:
+            raise typer.BadParameter(
+                "goes on with what was asked; give no MODEL, --target or -o", param_hint="--resume"
+            )
+        _resume(resume, json)
+        return
+    if model is None or not target or output is None:
+        raise typer.BadParameter("give MODEL, --target SET and -o FILE, or --resume DIR")
+    from bankai.search import SearchSettings, Space
 
-    sets = [None if name is None else load_probe_set(name) for name in (target, control, heldout)]
-    task, settings = Task.of(*sets), SearchSettings(strategy=strategy, budget=budget, seed=seed)
-    with tells_interrupt(output), search_progress([*_absent(task)]) as display:
-        result = search_file(model, output, task, settings, display.show)
+    task = _task(target, control, heldout, text, drift)
+    settings = SearchSettings(
+        strategy=strategy,
+        seed=seed,
+        gain=objective,
+        loss=preserve,
+        penalty=penalty,
+        drift=(5.0 if drift is None else drift) if task.searched.texts else 0.0,
+        space=Space(
+            projections=read_projections(projections), layers=read_layers(layers), granularity=granularity
+        ),
+        **read_budget(budget),
+    )
+    where = {"device": device, "dtype": dtype}
+    if plan:
+        _plan(model, task, settings, where, json)
+        return
+    _search(model, output, task, settings, run, where, json)
+
+
+def _task(
+    target: list[str], control: str | None, heldout: str | None, text: str | None, drift: float | None
+) -> "Task":
+    from bankai.jobs.task import Task
+    from bankai.probes import load_neutral_texts, load_probe_set
+
+    if drift and text is None:
+        raise typer.BadParameter(
+            "needs neutral text; give --text FILE, or the built-in neutral-en", param_hint="--drift"
+        )
+    others = [None if name is None else load_probe_set(name) for name in (control, heldout)]
+    texts = () if text is None else load_neutral_texts(text)
+    return Task.of([load_probe_set(name) for name in target], *others, texts)
+
+
+def _search(
+    model: str,
+    output: Path,
+    task: "Task",
+    settings: "SearchSettings",
+    run: Path | None,
+    where: dict[str, str],
+    json: bool,
+) -> None:
+    from bankai.cli.progress import search_progress
+    from bankai.jobs.search import run_folder, search_file
+
+    folder = run or run_folder(output)
+    remedy = f"go on with: bankai search --resume {folder}"
+    with tells_interrupt(output, remedy), search_progress([*_absent(task)]) as display:
+        result = search_file(model, output, task, settings, display.show, run=folder, **where)
+    _report(result, json)
+
+
+def _resume(run: Path, json: bool) -> None:
+    from bankai.cli.progress import search_progress
+    from bankai.jobs.search import output_of, resume_search
+
+    with (
+        tells_interrupt(output_of(run), f"go on with: bankai search --resume {run}"),
+        search_progress() as display,
+    ):
+        result = resume_search(run, display.show)
+    _report(result, json)
+
+
+def _plan(model: str, task: "Task", settings: "SearchSettings", where: dict[str, str], json: bool) -> None:
+    from bankai.jobs.plan import plan_search
+
+    plan = plan_search(model, task, settings, **where)
+    if json:
+        print_json(plan)
+    else:
+        print_pairs(plan.lines())
+
+
+def _report(result: "SearchResult", json: bool) -> None:
     if json:
         print_json(result)
     elif result.patch is not None:

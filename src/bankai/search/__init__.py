@@ -4,22 +4,46 @@
 decides which to keep; the problem measures. Needs the `[search]` extra.
 """
 
-from bankai.search.events import Event, Finished, Pruned, Ranked, Started, Tried, Validated
-from bankai.search.problem import Problem, SearchProbes
-from bankai.search.run import STRATEGIES, SearchSettings, make_patch, run_search
+from bankai.search.events import (
+    Event,
+    Finished,
+    Joined,
+    Pruned,
+    Ranked,
+    Started,
+    Swapped,
+    Tried,
+    Validated,
+)
+from bankai.search.folder import RunFolder
+from bankai.search.null import matched_flips, shuffled_answers
+from bankai.search.parts import SearchProbes
+from bankai.search.problem import Problem
+from bankai.search.run import STRATEGIES, make_patch, run_search
+from bankai.search.settings import SearchSettings
+from bankai.search.space import Space
+from bankai.search.state import Best, State
 
 __all__ = [
     "STRATEGIES",
+    "Best",
     "Event",
     "Finished",
+    "Joined",
     "Problem",
     "Pruned",
     "Ranked",
+    "RunFolder",
     "SearchProbes",
     "SearchSettings",
+    "Space",
     "Started",
+    "State",
+    "Swapped",
     "Tried",
     "Validated",
     "make_patch",
+    "matched_flips",
     "run_search",
+    "shuffled_answers",
 ]

@@ -1,39 +1,51 @@
-"""What a search tells while it runs: plain values that a terminal can show and a run file can hold.
+"""What a search tells while it runs: plain values that a terminal can show and a run folder holds.
 
-`evaluations` is always the work spent so far, in full evaluations (one forward of all targets and controls).
+`evaluations` is always the work spent so far, in full evaluations (one forward of all targets and controls), and
+`seconds` the time. `fitness` and `flips` describe the state after what the event tells.
 """
 
 import msgspec
 
 from bankai.patch import Flip
 
-__all__ = ["Event", "Finished", "Pruned", "Ranked", "Started", "Tried", "Validated"]
+__all__ = ["Event", "Finished", "Joined", "Pruned", "Ranked", "Started", "Swapped", "Tried", "Validated"]
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):
-    """The baseline is measured; `rows` is how many rows the strategy may flip."""
+    """The baseline is measured; `places` is how many the strategy may flip."""
 
     targets: int
     solved_targets: int
     controls: int
+    texts: int
     validation: int
     solved_validation: int
-    rows: int
+    places: int
     seconds_per_evaluation: float
 
 
 class Ranked(msgspec.Struct, frozen=True, tag=True):
-    """An attribution pass ranked every row."""
+    """An attribution pass ranked every place."""
 
     evaluations: float
     seconds: float
 
 
 class Tried(msgspec.Struct, frozen=True, tag=True):
-    """One flip was measured exactly; `fitness` and `flips` describe the state after the decision."""
+    """One flip was measured alone, and kept or not."""
 
     flip: Flip
     kept: bool
+    fitness: float
+    flips: int
+    evaluations: float
+    seconds: float
+
+
+class Joined(msgspec.Struct, frozen=True, tag=True):
+    """The best of many measured candidates were made together."""
+
+    change: tuple[Flip, ...]
     fitness: float
     flips: int
     evaluations: float
@@ -50,12 +62,23 @@ class Validated(msgspec.Struct, frozen=True, tag=True):
 
 
 class Pruned(msgspec.Struct, frozen=True, tag=True):
-    """A flip was taken out because it no longer earned its place."""
+    """Flips were taken out because they no longer earn their place."""
 
-    flip: Flip
+    change: tuple[Flip, ...]
     fitness: float
     flips: int
     evaluations: float
+    seconds: float
+
+
+class Swapped(msgspec.Struct, frozen=True, tag=True):
+    """A flip was taken out for another."""
+
+    change: tuple[Flip, ...]
+    fitness: float
+    flips: int
+    evaluations: float
+    seconds: float
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
@@ -68,4 +91,4 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
-Event = Started | Ranked | Tried | Validated | Pruned | Finished
+Event = Started | Ranked | Tried | Joined | Validated | Pruned | Swapped | Finished

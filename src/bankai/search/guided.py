@@ -1,97 +1,150 @@
-"""Guided search: one backward pass ranks every row, exact evaluations decide.
+"""Guided search: attribution ranks every place, exact measurements decide.
 
-Rounds of: attribution at the current state; the best rows checked one by one, each kept when the joint fitness rises;
-the validation split measured. Ends when validation has stopped improving or the budget is spent, goes back to the
-best validated state and prunes the flips that no longer earn their place.
+Climbs in rounds: attribution at the current state; the best candidates measured exactly, weak ones leaving early; the
+survivors joined, best first, as far as the fitness rises; validation. When validation has stopped improving or most of
+the budget is spent, the best validated state is refined: flips that no longer earn their place are taken out, then
+single flips are swapped for better ones.
 """
 
-import random
-import time
-from collections.abc import Generator, Iterator
-
-import torch
+from collections.abc import Generator, Iterator, Sequence
+from itertools import accumulate, product
 
 from bankai.patch import Flip
-from bankai.search.attribution import row_effects
-from bankai.search.events import Event, Pruned, Ranked, Tried, Validated
-from bankai.search.problem import Problem
+from bankai.search.budget import Budget
+from bankai.search.events import Event, Joined, Pruned, Ranked, Swapped, Validated
+from bankai.search.problem import ATTRIBUTION_COST, Candidate, Problem
+from bankai.search.state import State
 
-__all__ = ["MINIMUM_SHARE", "guided", "prune", "ranked_rows"]
+__all__ = ["CANDIDATES", "MINIMUM_SHARE", "guided"]
 
-CANDIDATES = 24  # checked exactly per round
+CANDIDATES = 32  # measured exactly per round
 PATIENCE = 2  # rounds without a better validation
-ATTRIBUTION_COST = 5.4  # evaluations, measured on a prototype
-MINIMUM_SHARE = 0.005  # a flip must raise the fitness by this share of what there is
-PRUNE_RESERVE = 0.2  # of the budget
+MINIMUM_SHARE = 0.005  # of the fitness that a flip must be worth
+CLIMB_SHARE = 0.8  # of the budget; the rest refines
+SWAPS = 8  # candidates that may replace the weakest flips
 
 
-def ranked_rows(problem: Problem) -> list[tuple[float, Flip]]:
-    """Every MLP row with its estimated effect on the fitness, best first.
-
-    The control term is estimated probe by probe, since a hinge at its corner has no gradient.
-    """
-    targets = row_effects(problem.model, problem.targets)
-    controls = row_effects(problem.model, problem.controls) if problem.controls.probes else {}
-    now, ranked = problem.current, []
-    for name, effect in targets.items():
-        control = controls.get(name, torch.zeros(0, effect.shape[1]))
-        fitness = problem.objective(now.targets + effect.T, now.controls + control.T)  # [rows]
-        ranked += [(value, Flip(name, row)) for row, value in enumerate((fitness - now.fitness).tolist())]
-    problem.evaluations += ATTRIBUTION_COST
-    return sorted(ranked, key=lambda pair: (-pair[0], pair[1]))
+def guided(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
+    """One round. Deterministic: nothing is drawn."""
+    phases = {"climb": _climb, "prune": _prune, "swap": _swap}
+    yield from phases[state.phase](problem, state, budget)
 
 
-def guided(problem: Problem, budget: int, rng: random.Random) -> Generator[Event, None, str]:
-    """Spend at most `budget` evaluations; leaves the best flips on. Deterministic: `rng` is not used.
-
-    Returns why it ended.
-    """
-    start, stale, reason = time.monotonic(), 0, "budget spent"
-    validation = problem.share(problem.validation)
-    # Every round ends in a validation, and going back to the best state costs one evaluation.
-    limit = min(budget * (1 - PRUNE_RESERVE), budget - validation - 1)
-    if validation + ATTRIBUTION_COST + 1 > limit:
-        return "budget too small for one round"
-    best: tuple[tuple[int, float], frozenset[Flip]] = (problem.validate(), problem.flips)
-    while problem.evaluations + ATTRIBUTION_COST + 1 <= limit:
-        ranked = ranked_rows(problem)
-        yield Ranked(problem.evaluations, time.monotonic() - start)
-        kept = 0
-        for gain, flip in ranked[:CANDIDATES]:
-            if gain <= 0 or problem.evaluations + 1 > limit:
-                break
-            event = _try(problem, flip, start)
-            kept += event.kept
-            yield event
-        validated = problem.validate()
-        # Without a validation split there is nothing to stop early on, so every round counts as better.
-        better = validated > best[0] or not problem.validation.probes
-        stale = 0 if better else stale + 1
-        if better:
-            best = validated, problem.flips
-        yield Validated(validated[0], problem.validation.probes, better, problem.evaluations)
-        if problem.evaluations + 1 > limit:
-            break
-        if not kept or stale == PATIENCE:
-            reason = "validation stopped improving" if kept else "no candidate helps"
-            break
-    if problem.flips != best[1]:
-        problem.move_to(best[1])
-    yield from prune(problem, budget)
-    return reason
+def _climb(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
+    candidates = _affordable(problem, budget)
+    if not candidates:
+        _refine(problem, state, "budget spent" if problem.flips else "budget too small for one round")
+        return
+    ranked = problem.rank(candidates)
+    yield Ranked(problem.evaluations, budget.elapsed)
+    kept = yield from _join(problem, [one.flip for one in ranked if one.value > 0], budget)
+    better = yield from _validate(problem, state, budget)
+    state.stale = 0 if better else state.stale + 1
+    if not kept:
+        _refine(problem, state, "no candidate helps" if candidates == CANDIDATES else "budget spent")
+    elif state.stale == PATIENCE:
+        _refine(problem, state, "validation stopped improving")
 
 
-def _try(problem: Problem, flip: Flip, start: float) -> Tried:
-    kept = problem.attempt([flip], problem.fitness + MINIMUM_SHARE * abs(problem.fitness))
-    return Tried(
-        flip, kept, problem.fitness, len(problem.flips), problem.evaluations, time.monotonic() - start
-    )
+def _affordable(problem: Problem, budget: Budget) -> int:
+    """How many candidates a round may measure: all, or as many as the budget still allows."""
+    for count in (CANDIDATES, CANDIDATES // 2, CANDIDATES // 4, 4):
+        # Half of them leave after a quarter of the work; a quarter are left and are joined one after the other.
+        cost = ATTRIBUTION_COST + 0.75 * count + 1 + problem.validation_cost
+        if budget.allows(problem.evaluations, cost, CLIMB_SHARE):
+            return count
+    return 0
 
 
-def prune(problem: Problem, budget: int) -> Iterator[Event]:
-    """Take out, one by one, the flips whose loss costs less than the minimum share of the fitness."""
-    for flip in sorted(problem.flips):
-        if problem.evaluations + 1 > budget or len(problem.flips) == 1:
-            return
-        if problem.attempt([flip], problem.fitness * (1 - MINIMUM_SHARE)):
-            yield Pruned(flip, problem.fitness, len(problem.flips), problem.evaluations)
+def _join(problem: Problem, flips: Sequence[Flip], budget: Budget) -> Generator[Event, None, bool]:
+    """Measure candidates and keep the best joint set of them; tells whether there was one."""
+    measured = problem.halve([frozenset([flip]) for flip in flips])
+    good = [one for fitness, one in measured if fitness > _worth_more(problem)]
+    if not good:
+        return False
+    unions = list(accumulate(good, frozenset.union))
+    fitness = [measured[0][0], *problem.measure(unions[1:])]
+    best = max(range(len(unions)), key=fitness.__getitem__)
+    problem.move_to(problem.flips ^ unions[best], expected=fitness[best])
+    yield Joined(tuple(sorted(unions[best])), *_standing(problem, budget))
+    return True
+
+
+def _validate(problem: Problem, state: State, budget: Budget) -> Generator[Event, None, bool]:
+    """Remember the current flips when they validate better than any before; tells whether they do."""
+    found = problem.validated()
+    better = found.key > state.best.key
+    if better:
+        state.best = found
+    yield Validated(found.solved, problem.validation.probes, better, problem.evaluations)
+    return better
+
+
+def _refine(problem: Problem, state: State, why: str) -> None:
+    """Go back to the best validated flips and on to pruning; `why` the climb ended is the reason in the end."""
+    state.phase, state.why = "prune", why
+    if problem.flips != frozenset(state.best.flips):
+        problem.move_to(state.best.flips)
+
+
+def _prune(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
+    """Take out as many flips as the fitness can spare, the cheapest first; over when none can go."""
+    flips = sorted(problem.flips)
+    if len(flips) < 2 or not budget.allows(problem.evaluations, 2 * len(flips) + 1 + problem.validation_cost):
+        state.phase = "swap"
+        return
+    losses = problem.measure([frozenset([flip]) for flip in flips])
+    spare = problem.fitness * (1 - MINIMUM_SHARE)
+    order = sorted(range(len(flips)), key=lambda at: -losses[at])
+    cheap = [frozenset([flips[at]]) for at in order if losses[at] > spare][: len(flips) - 1]
+    unions = list(accumulate(cheap, frozenset.union))
+    fitness = problem.measure(unions)
+    sparing = [
+        at for at, value in enumerate(fitness) if value > problem.fitness * (1 - MINIMUM_SHARE * (at + 1))
+    ]
+    if not sparing:
+        state.phase = "swap"
+        return
+    yield from _replace(problem, state, budget, unions[sparing[-1]], Pruned)
+
+
+def _swap(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
+    """Swap one of the weakest flips for one of the best candidates; over when that no longer helps."""
+    flips = sorted(problem.flips)
+    cost = ATTRIBUTION_COST + len(flips) + SWAPS * SWAPS + 1 + problem.validation_cost
+    if not flips or not budget.allows(problem.evaluations, cost):
+        state.reason = state.why
+        return
+    without = dict(zip(problem.measure([frozenset([flip]) for flip in flips]), flips, strict=True))
+    weakest = [without[fitness] for fitness in sorted(without, reverse=True)[:SWAPS]]
+    fresh = [one.flip for one in problem.rank(2 * SWAPS) if one.flip not in problem.flips][:SWAPS]
+    measured = problem.halve([frozenset(pair) for pair in product(weakest, fresh)])
+    if not measured or measured[0][0] <= _worth_more(problem):
+        state.reason = state.why
+        return
+    yield from _replace(problem, state, budget, measured[0][1], Swapped)
+
+
+def _replace(
+    problem: Problem, state: State, budget: Budget, change: Candidate, event: type[Pruned] | type[Swapped]
+) -> Iterator[Event]:
+    """Make a refinement, and take it back when fewer validation probes are solved with it."""
+    before = problem.flips
+    problem.move_to(before ^ change)
+    found = problem.validated()
+    if found.solved < state.best.solved:
+        problem.move_to(before)
+        state.phase, state.reason = ("swap", "") if state.phase == "prune" else (state.phase, state.why)
+        return
+    state.best = found
+    yield event(tuple(sorted(change)), *_standing(problem, budget))
+
+
+def _worth_more(problem: Problem) -> float:
+    """What a change must exceed: the present fitness by the worth of a flip, and by the noise of measuring."""
+    return problem.fitness + max(MINIMUM_SHARE * abs(problem.fitness), problem.noise)
+
+
+def _standing(problem: Problem, budget: Budget) -> tuple[float, int, float, float]:
+    """Fitness, flips, evaluations and seconds, as events end."""
+    return problem.fitness, len(problem.flips), problem.evaluations, budget.elapsed

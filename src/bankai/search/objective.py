@@ -1,26 +1,174 @@
-"""Fitness: what a search tries to raise. Knows scores, nothing of models or flips."""
+"""Fitness: what a search tries to raise, put together from small terms. Knows readings, nothing of models or flips.
 
+A fitness is the gain of the targets, less `penalty` times what the controls lose, less as much for the targets that
+the base solves, less `drift` times the KL divergence on neutral text. Terms are functions of what is read now and
+what the base read; all are 0 at the base.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-__all__ = ["Objective"]
+__all__ = ["GAINS", "LOSSES", "Gain", "Loss", "Objective", "Readings"]
+
+STEEPNESS = 2.0  # nats of margin over which "boundary" goes from unsolved to solved
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What one state of the model, or each of many candidates, gives. All may carry leading dimensions.
+
+    `targets`, `controls`: scores in nats; `target_margins`, `control_margins`: their margins; `drift`: KL divergence
+    from the base on each neutral text, in nats per token.
+    """
+
+    targets: Tensor  # [..., targets]
+    target_margins: Tensor
+    controls: Tensor  # [..., controls]
+    control_margins: Tensor
+    drift: Tensor  # [..., texts]
+
+    def first(self, targets: int, controls: int, texts: int) -> "Readings":
+        """The first so many of each kind."""
+        return Readings(
+            self.targets[..., :targets],
+            self.target_margins[..., :targets],
+            self.controls[..., :controls],
+            self.control_margins[..., :controls],
+            self.drift[..., :texts],
+        )
+
+    def at(self, candidate: int) -> "Readings":
+        """Those of one candidate."""
+        return Readings(*(getattr(self, name)[candidate] for name in self.__dataclass_fields__))
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Targets, controls and texts that were read."""
+        return self.targets.shape[-1], self.controls.shape[-1], self.drift.shape[-1]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How the targets have improved: `value(now, base, domain)` with the domain of each target, int [targets].
+
+    `reads` tells which reading of a target it looks at, so that attribution follows the same.
+    """
+
+    reads: str  # "score" or "margin"
+    value: Callable[[Readings, Readings, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What each control has lost: `value(now, base)`, both readings [..., controls], is at least 0."""
+
+    reads: str
+    value: Callable[[Tensor, Tensor], Tensor]
+
+
+def _by_domain(values: Tensor, domain: Tensor) -> Tensor:
+    """Means over the domains that occur: [..., targets] to [..., domains]."""
+    found, index = domain.unique(return_inverse=True)
+    index, size = index.to(values.device), len(found)
+    sums = values.new_zeros(*values.shape[:-1], size).index_add(-1, index, values)
+    return sums / index.bincount(minlength=size)
+
+
+def _mean(now: Readings, base: Readings, domain: Tensor) -> Tensor:
+    return _by_domain(now.targets - base.targets, domain).mean(-1)
+
+
+def _worst(now: Readings, base: Readings, domain: Tensor) -> Tensor:
+    return _by_domain(now.targets - base.targets, domain).amin(-1)
+
+
+def _boundary(now: Readings, base: Readings, domain: Tensor) -> Tensor:
+    near = [(readings.target_margins / STEEPNESS).sigmoid() for readings in (now, base)]
+    return _by_domain(near[0] - near[1], domain).mean(-1)
+
+
+def _score_loss(now: Tensor, base: Tensor) -> Tensor:
+    return (base - now).clamp(min=0)
+
+
+def _margin_loss(now: Tensor, base: Tensor) -> Tensor:
+    """The share of its margin that a solved control has lost; nothing is lost where nothing was solved."""
+    return torch.where(base > 0, (base - now).clamp(min=0) / base.clamp(min=1.0), 0.0)
+
+
+GAINS = {
+    "mean": Gain("score", _mean),  # mean score gain, each domain weighing the same
+    "worst": Gain("score", _worst),  # that of the domain which gained least
+    "boundary": Gain("margin", _boundary),  # targets near the boundary count most, solved ones hardly
+}
+LOSSES = {
+    "score": Loss("score", _score_loss),  # nats of score lost
+    "margin": Loss("margin", _margin_loss),  # share of the margin lost
+}
 
 
 @dataclass(frozen=True)
 class Objective:
-    """fitness = mean(score - base) over targets - penalty * mean(max(0, base - score)) over controls.
+    """The fitness of readings against those of the base; see the head of this module."""
 
-    `targets` and `controls` are the base scores in nats, [targets] and [controls]. All arguments may carry leading
-    candidate dimensions: [..., targets] and [..., controls] give [...].
-    """
-
-    targets: Tensor
-    controls: Tensor
+    base: Readings
+    domain: Tensor  # int [targets]: 0 for all, or the set or category that each target is of
+    gain: Gain
+    loss: Loss
     penalty: float
+    drift: float = 0.0
 
-    def __call__(self, targets: Tensor, controls: Tensor) -> Tensor:
-        gain = (targets - self.targets).mean(-1)
-        if not len(self.controls):
-            return gain
-        return gain - self.penalty * (self.controls - controls).clamp(min=0).mean(-1)
+    @property
+    def kept(self) -> Tensor:
+        """Which targets the base solves: they are preserved like controls. Bool [targets]."""
+        return self.base.target_margins > 0
+
+    def __call__(self, now: Readings) -> Tensor:
+        """[...] for readings [..., n] of all probes, or of the first few of each kind."""
+        targets, controls, texts = now.counts
+        base, kept = self.base.first(targets, controls, texts), self.kept[:targets]
+        fitness = self.gain.value(now, base, self.domain[:targets])
+        pairs = [
+            (self._control(now), self._control(base)),
+            (self._target(now)[..., kept], self._target(base)[kept]),
+        ]
+        for reading, reference in pairs:
+            if len(reference):
+                fitness = fitness - self.penalty * self.loss.value(reading, reference).mean(-1)
+        if texts:
+            fitness = fitness - self.drift * now.drift.mean(-1)
+        return fitness
+
+    def target_weights(self, now: Readings) -> Tensor:
+        """Slope of the gain in the reading of each target: [targets]."""
+        name = "targets" if self.gain.reads == "score" else "target_margins"
+        with torch.enable_grad():
+            reading = getattr(now, name).detach().requires_grad_()
+            fields = {field: getattr(now, field) for field in now.__dataclass_fields__} | {name: reading}
+            value = self.gain.value(Readings(**fields), self.base, self.domain)
+            return torch.autograd.grad(value, reading)[0]
+
+    def control_losses(self, now: Readings, change: Tensor, controls: Tensor) -> Tensor:
+        """Fitness lost if the readings of these controls changed: int [k] and [k, ...] to [k, ...]."""
+        reading, base = self._control(now), self._control(self.base)
+        return self._losses(reading[controls], base[controls], change) / len(base)
+
+    def kept_losses(self, now: Readings, change: Tensor, targets: Tensor) -> Tensor:
+        """As `control_losses`, of targets that the base solves; nothing when gain and loss read different things."""
+        if self.gain.reads != self.loss.reads:
+            return torch.zeros_like(change)
+        reading, base = self._target(now), self._target(self.base)
+        return self._losses(reading[targets], base[targets], change) / self.kept.sum()
+
+    def _losses(self, reading: Tensor, base: Tensor, change: Tensor) -> Tensor:
+        reading, base = (values.view(-1, *[1] * (change.ndim - 1)) for values in (reading, base))
+        return self.penalty * (self.loss.value(reading + change, base) - self.loss.value(reading, base))
+
+    def _control(self, readings: Readings) -> Tensor:
+        return readings.controls if self.loss.reads == "score" else readings.control_margins
+
+    def _target(self, readings: Readings) -> Tensor:
+        return readings.targets if self.loss.reads == "score" else readings.target_margins

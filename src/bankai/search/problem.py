@@ -1,65 +1,69 @@
-"""The problem a strategy works on: a model whose bits it may flip, and the one way to measure them.
+"""The problem a strategy works on: a model whose bits it may flip, and the ways to measure them.
 
-A problem holds the current flips, counts the work in evaluations and leaves the model as it was on exit. This is the
-seam for other ways to measure (batched, cached, on other devices). It does not know how flips are chosen.
+A problem holds the current flips, counts the work in evaluations and leaves the model as it was on exit. Candidates are
+measured in batches from cached streams, or one by one as the published loop does. It does not know how flips are
+chosen.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bankai.evaluation.scoring import Prepared, prepare, prepare_encoded, score_tensors
+from bankai.evaluation.scoring import prepare, prepare_encoded, score_tensors
 from bankai.model import flip
+from bankai.model.decoder import Decoder
 from bankai.patch import Flip
-from bankai.probes import Probe
 from bankai.probes.encode import encode
-from bankai.search.objective import Objective
+from bankai.search.batched import first_layer
+from bankai.search.objective import GAINS, LOSSES, Objective, Readings
+from bankai.search.parts import SearchProbes, join, make_parts
+from bankai.search.ranking import Ranked, rank
+from bankai.search.settings import SearchSettings
+from bankai.search.state import Best, State
 
-__all__ = ["Measured", "Problem", "SearchProbes"]
+__all__ = ["ATTRIBUTION_COST", "Candidate", "Problem"]
 
-
-@dataclass(frozen=True)
-class SearchProbes:
-    """The splits a search may read. It is never given held-out or unseen probes."""
-
-    targets: tuple[Probe, ...]
-    controls: tuple[Probe, ...] = ()
-    validation: tuple[Probe, ...] = ()
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Scores [targets] and [controls] of one state of the model, and its fitness."""
-
-    targets: Tensor
-    controls: Tensor
-    fitness: float
+Candidate = frozenset[Flip]
+NOTHING: Candidate = frozenset()
+ATTRIBUTION_COST = 3.5  # evaluations, measured on nano
 
 
 class Problem:
     """Context manager. Inside, `flips` are on; on exit the model has its own bits again.
 
-    `fitness` is that of the current flips. `evaluations` counts work: 1 per full evaluation, parts in proportion.
+    `current` are the readings of the current flips and `fitness` what they make, 0 for none; `noise` is the largest
+    difference seen between two measurements of one state. `evaluations` counts work: 1 when everything has been read
+    once, parts in proportion.
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: SearchProbes, penalty: float
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        probes: SearchProbes,
+        settings: SearchSettings,
     ) -> None:
-        self.model = model
-        self._encoded = [encode(probe, tokenizer) for probe in probes.targets]
-        self.targets = prepare_encoded(self._encoded)
-        self.controls = prepare(tokenizer, probes.controls)
+        self.model, self.decoder = model, Decoder(model)
+        self.space, self.seed = settings.space, settings.seed
+        self.parts, order = make_parts(self.decoder, tokenizer, probes)
+        self.encoded = [encode(probes.targets[index], tokenizer) for index in order]
         self.validation = prepare(tokenizer, probes.validation)
-        self.flips: frozenset[Flip] = frozenset()
-        targets, margins = self._score(self.targets)
-        controls, _ = self._score(self.controls)
-        self.objective = Objective(targets, controls, penalty)
-        self.solved_targets = int((margins > 0).sum())
-        self.current = Measured(targets, controls, 0.0)
+        self.flips: Candidate = NOTHING
+        self.current = self.read_plainly()
+        domains = probes.domains or (0,) * len(order)
+        self.objective = Objective(
+            self.current,
+            torch.tensor([domains[index] for index in order]),
+            GAINS[settings.gain],
+            LOSSES[settings.loss],
+            settings.penalty,
+            settings.drift,
+        )
+        self.fitness = 0.0
+        self.noise = 0.0
         self.evaluations = 0.0
 
     def __enter__(self) -> "Problem":
@@ -71,9 +75,9 @@ class Problem:
         self.toggle(self.flips)
 
     @property
-    def fitness(self) -> float:
-        """Fitness of the current flips; 0 for none."""
-        return self.current.fitness
+    def reads(self) -> int:
+        """Targets, controls and texts read in one evaluation."""
+        return sum(part.probes for part in self.parts)
 
     def toggle(self, flips: Iterable[Flip]) -> None:
         """Flip bits without measuring; a flip that is on goes off."""
@@ -81,47 +85,101 @@ class Problem:
         flip(self.model, change)
         self.flips ^= change
 
-    def measure(self) -> Measured:
-        """One full evaluation of the current bits."""
+    def rank(self, top: int | None) -> list[Ranked]:
+        """Places by estimated change of the fitness, best first. Costs `ATTRIBUTION_COST` evaluations."""
+        self.evaluations += ATTRIBUTION_COST
+        return rank(self.parts, self.objective, self.current, self.space, top=top)
+
+    def measure(self, candidates: Sequence[Candidate]) -> list[float]:
+        """Exact fitness of each candidate on top of the current flips. One evaluation each."""
+        self.evaluations += len(candidates)
+        return self._fitness([part.read(candidates) for part in self.parts]) if candidates else []
+
+    def halve(self, candidates: Sequence[Candidate]) -> list[tuple[float, Candidate]]:
+        """Exact fitness of the best candidates, best first; after each part the weaker half has left."""
+        alive, read = list(candidates), [[] for _ in candidates]
+        for index, part in enumerate(self.parts):
+            if not alive:
+                return []
+            found = part.read(alive)
+            self.evaluations += len(alive) * part.probes / self.reads
+            read = [[*before, found.at(at)] for at, before in enumerate(read)]
+            fitness = [float(self.objective(join(readings))) for readings in read]
+            order = sorted(range(len(alive)), key=lambda at: -fitness[at])
+            last = index == len(self.parts) - 1
+            order = order if last else order[: (len(order) + 1) // 2]
+            alive, read = [alive[at] for at in order], [read[at] for at in order]
+        return [
+            (float(self.objective(join(readings))), one) for readings, one in zip(read, alive, strict=True)
+        ]
+
+    def move_to(self, flips: Iterable[Flip], expected: float | None = None) -> None:
+        """Make `flips` the current state and measure it. One evaluation.
+
+        `expected` is its fitness as measured before it was made; the difference is noise.
+        """
+        change = self.flips ^ frozenset(flips)
+        self.toggle(change)
+        for part in self.parts:
+            part.refresh(first_layer(change, self.decoder.layers))
         self.evaluations += 1
-        targets, _ = self._score(self.targets)
-        controls, _ = self._score(self.controls)
-        return Measured(targets, controls, float(self.objective(targets, controls)))
+        self._take(join([part.read([NOTHING]).at(0) for part in self.parts]))
+        if expected is not None:
+            self.noise = max(self.noise, abs(self.fitness - expected))
 
     def attempt(self, flips: Iterable[Flip], threshold: float) -> bool:
-        """Flip, measure, and keep when the fitness exceeds `threshold`; else flip back. One evaluation."""
+        """The published step: flip, run in full, keep when the fitness exceeds `threshold`, else flip back."""
         change = frozenset(flips)
         self.toggle(change)
-        measured = self.measure()
-        if measured.fitness > threshold:
-            self.current = measured
+        self.evaluations += 1
+        readings = self.read_plainly()
+        if float(self.objective(readings)) > threshold:
+            self._take(readings)
             return True
         self.toggle(change)
         return False
 
-    def move_to(self, flips: Iterable[Flip]) -> None:
-        """Make `flips` the current state and measure it. One evaluation."""
-        self.toggle(self.flips ^ frozenset(flips))
-        self.current = self.measure()
+    @property
+    def validation_cost(self) -> float:
+        """Evaluations that a validation costs."""
+        return self.validation.probes / self.reads
 
-    def validate(self) -> tuple[int, float]:
-        """(solved, mean score) on the validation split; costs its share of an evaluation."""
-        self.evaluations += self.share(self.validation)
-        scores, margins = self._score(self.validation)
-        return int((margins > 0).sum()), float(scores.mean()) if len(scores) else 0.0
+    def standing(self) -> Best:
+        """The current flips, by their fitness alone."""
+        return Best(tuple(sorted(self.flips)), self.fitness, 0, self.fitness)
+
+    def validated(self) -> Best:
+        """The current flips with what they do on the validation split; without one, as they stand."""
+        if not self.validation.probes:
+            return self.standing()
+        self.evaluations += self.validation_cost
+        with torch.no_grad():
+            scores, margins = score_tensors(self.model, self.validation)
+        return Best(tuple(sorted(self.flips)), self.fitness, int((margins > 0).sum()), float(scores.mean()))
+
+    def save(self, state: State) -> None:
+        """Write flips, work and noise into a state."""
+        state.flips, state.evaluations, state.noise = tuple(sorted(self.flips)), self.evaluations, self.noise
+
+    def restore(self, state: State) -> None:
+        """Make the flips of a saved state; what is read then is what was read when it was saved."""
+        if state.flips:
+            self.move_to(state.flips)
+        self.evaluations, self.noise = state.evaluations, state.noise
 
     def score_some_targets(self, targets: Iterable[int]) -> Tensor:
         """Scores of the targets with these indices under the current bits; costs their share of an evaluation."""
-        some = prepare_encoded([self._encoded[index] for index in targets])
-        self.evaluations += self.share(some)
-        return self._score(some)[0]
+        some = prepare_encoded([self.encoded[index] for index in targets])
+        self.evaluations += some.probes / self.reads
+        with torch.no_grad():
+            return score_tensors(self.model, some)[0]
 
-    def share(self, prepared: Prepared) -> float:
-        """What scoring these probes costs, in evaluations."""
-        return prepared.probes / (self.targets.probes + self.controls.probes)
+    def _take(self, readings: Readings) -> None:
+        self.current, self.fitness = readings, float(self.objective(readings))
 
-    @torch.no_grad()
-    def _score(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
-        if not prepared.batches:
-            return torch.zeros(0), torch.zeros(0)
-        return score_tensors(self.model, prepared)
+    def _fitness(self, parts: Sequence[Readings]) -> list[float]:
+        return self.objective(join(parts)).tolist()
+
+    def read_plainly(self) -> Readings:
+        """Readings of the current bits by a full forward that caches nothing."""
+        return join([part.read_plainly().at(0) for part in self.parts])

@@ -1,78 +1,95 @@
-"""One search from baseline to patch: sets up the problem, drives the strategy, restores the model."""
+"""One search from baseline to result: sets up the problem, drives the strategy round by round, restores the model."""
 
-import random
+import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import msgspec
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bankai.binary import BinaryTensors
 from bankai.errors import AuditError
 from bankai.model import ModelBinaryTensors
 from bankai.patch import Manifest, Patch, bind
+from bankai.search.budget import Budget
 from bankai.search.events import Event, Finished, Started
-from bankai.search.greedy import greedy
+from bankai.search.folder import RunFolder
 from bankai.search.guided import guided
-from bankai.search.problem import Problem, SearchProbes
-from bankai.search.rows import mlp_rows
+from bankai.search.parts import SearchProbes
+from bankai.search.problem import Problem
+from bankai.search.settings import SearchSettings
+from bankai.search.state import Best, State
+from bankai.search.trials import greedy, random_trials
 
-__all__ = ["STRATEGIES", "SearchSettings", "make_patch", "run_search"]
+__all__ = ["STRATEGIES", "make_patch", "run_search"]
 
-Strategy = Callable[[Problem, int, random.Random], Generator[Event, None, str]]
-STRATEGIES: dict[str, Strategy] = {"greedy": greedy, "guided": guided}
-
-
-class SearchSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`budget` in full evaluations; `penalty` is the weight of the controls (lambda)."""
-
-    strategy: str = "guided"
-    budget: int = 300
-    seed: int = 0
-    penalty: float = 2.0
+Strategy = Callable[[Problem, State, Budget], Iterator[Event]]
+STRATEGIES: dict[str, Strategy] = {"guided": guided, "greedy": greedy, "random": random_trials}
 
 
 def run_search(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: SearchProbes, settings: SearchSettings
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    probes: SearchProbes,
+    settings: SearchSettings,
+    *,
+    state: State | None = None,
+    folder: RunFolder | None = None,
 ) -> Iterator[Event]:
     """Yield events from `Started` to `Finished`. The model has its own bits again when the iterator ends or is closed.
 
-    Raises AuditError when there is nothing to search with.
+    `state` is where an earlier run stood; it is kept up to date, so that whoever stops the iterator still has the best
+    flips so far. A `folder` holds the same on disk. Raises AuditError when there is nothing to search with.
     """
     if not probes.targets:
         raise AuditError("no target probes; give a set that has a target split")
-    start = time.monotonic()
-    with Problem(model, tokenizer, probes, settings.penalty) as problem:
-        yield _started(problem)
-        strategy = STRATEGIES[settings.strategy]
-        reason = yield from strategy(problem, settings.budget, random.Random(settings.seed))
-        flips, fitness = tuple(sorted(problem.flips)), problem.fitness
-        work = problem.evaluations
-    yield Finished(flips, fitness, work, time.monotonic() - start, reason)
+    state = State() if state is None else state
+    with Problem(model, tokenizer, probes, settings) as problem:
+        budget = Budget(
+            math.inf if settings.budget is None else settings.budget,
+            math.inf if settings.minutes is None else settings.minutes * 60,
+            state.seconds,
+        )
+        yield _started(problem, state)
+        problem.restore(state)
+        while not state.reason:
+            for event in STRATEGIES[settings.strategy](problem, state, budget):
+                if folder is not None:
+                    folder.add(event)
+                yield event
+            problem.save(state)
+            state.seconds = budget.elapsed
+            if folder is not None:
+                folder.save(state)
+    best = state.best
+    yield Finished(best.flips, best.fitness, state.evaluations, state.seconds, state.reason)
 
 
-def _started(problem: Problem) -> Started:
+def _started(problem: Problem, state: State) -> Started:
     """Measures the baseline once more, to tell how long an evaluation takes; not counted as work."""
     start = time.monotonic()
-    problem.measure()
+    problem.read_plainly()
     seconds = time.monotonic() - start
+    base = problem.validated()
     problem.evaluations = 0.0
-    solved, _ = problem.validate()
-    problem.evaluations = 0.0
+    if state.best == Best():
+        state.best = base
     return Started(
-        targets=problem.targets.probes,
-        solved_targets=problem.solved_targets,
-        controls=problem.controls.probes,
+        targets=len(problem.encoded),
+        solved_targets=int((problem.current.target_margins > 0).sum()),
+        controls=problem.current.controls.shape[0],
+        texts=problem.current.drift.shape[0],
         validation=problem.validation.probes,
-        solved_validation=solved,
-        rows=sum(1 for _ in mlp_rows(problem.model)),
+        solved_validation=base.solved,
+        places=problem.space.size(problem.decoder),
         seconds_per_evaluation=seconds,
     )
 
 
 def make_patch(
-    model: PreTrainedModel, finished: Finished, settings: SearchSettings, **manifest: Any
+    model: PreTrainedModel | BinaryTensors, finished: Finished, settings: SearchSettings, **manifest: Any
 ) -> Patch:
-    """The found flips as a patch bound to the model; `manifest` are further fields of `Manifest`."""
+    """The found flips as a patch bound to a loaded or an open model; `manifest` are further fields of `Manifest`."""
     note = Manifest(strategy=settings.strategy, seed=settings.seed, **manifest)
-    return bind(Patch(frozenset(finished.flips), manifest=note), ModelBinaryTensors(model))
+    bits = ModelBinaryTensors(model) if isinstance(model, PreTrainedModel) else model
+    return bind(Patch(frozenset(finished.flips), manifest=note), bits)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bankai.errors import ProbeFormatError, StateError
-from bankai.jobs import Task, search_file
+from bankai.jobs.search import search_file
+from bankai.jobs.task import Task
 from bankai.patch import Flip, Patch
 from bankai.probes import Probe, ProbeSet, load_probe_set
 from bankai.search import SearchSettings
@@ -38,31 +39,37 @@ def ids(probes) -> list[str]:
 
 
 def test_one_set_carries_all_splits() -> None:
-    task = Task.of(make("a", *ALL))
+    task = Task.of([make("a", *ALL)])
     assert ids(task.searched.targets) == ["a/target"] and ids(task.searched.validation) == ["a/validation"]
     assert ids(task.searched.controls) == ["a/control"]
     assert len(task.whole) == 5
 
 
 def test_each_split_comes_from_its_own_set() -> None:
-    task = Task.of(make("a", *ALL), make("b", *ALL), make("c", *ALL))
+    task = Task.of([make("a", *ALL)], make("b", *ALL), make("c", *ALL))
     assert ids(task.searched.controls) == ["b/control"] and ids(task.whole.split("unseen")) == ["b/unseen"]
     assert ids(task.searched.targets) == ["a/target"] and ids(task.whole.split("heldout")) == ["c/heldout"]
 
 
 def test_heldout_never_reaches_the_search() -> None:
-    searched = Task.of(make("a", *ALL)).searched
-    read = {probe.split for probes in vars(searched).values() for probe in probes}
+    searched = Task.of([make("a", *ALL)]).searched
+    read = {probe.split for probe in (*searched.targets, *searched.controls, *searched.validation)}
     assert read == {"target", "validation", "control"}
+
+
+def test_several_target_sets_are_domains_of_their_own() -> None:
+    searched = Task.of([make("a", *ALL), make("b", *ALL)]).searched
+    assert ids(searched.targets) == ["a/target", "b/target"] and searched.domains == (0, 1)
+    assert ids(searched.controls) == ["a/control", "b/control"]
 
 
 def test_sets_that_share_an_item_are_refused() -> None:
     with pytest.raises(ProbeFormatError, match="target and heldout"):
-        Task.of(make("a", "target", item="x"), None, make("b", "heldout", item="x"))
+        Task.of([make("a", "target", item="x")], None, make("b", "heldout", item="x"))
 
 
 def test_a_draw_is_even_over_the_categories_and_follows_the_seed() -> None:
-    task = Task.of(load_probe_set("elicitable"))
+    task = Task.of([load_probe_set("elicitable")])
     one, same, other = (task.drawn(60, 120, seed).searched for seed in (0, 0, 1))
     assert set(Counter(probe.category for probe in one.targets).values()) == {12}
     assert len(one.controls) == 120 and one.validation == task.searched.validation
@@ -74,5 +81,5 @@ def test_a_model_with_a_patch_on_is_not_searched(tiny_gguf: Path, tmp_path: Path
     patch = Patch(frozenset({Flip("model.layers.0.mlp.up_proj", 3)}))
     apply_patch(tiny_gguf, patch, tmp_path / "on.gguf", unbound=True)
     with pytest.raises(StateError, match="revert"):
-        search_file(tmp_path / "on.gguf", tmp_path / "p.bankai", Task.of(make("a", *ALL)), SearchSettings())
+        search_file(tmp_path / "on.gguf", tmp_path / "p.bankai", Task.of([make("a", *ALL)]), SearchSettings())
     assert not (tmp_path / "p.bankai").exists()

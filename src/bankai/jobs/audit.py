@@ -1,0 +1,15 @@
+"""What is wrong with a probe set for a model."""
+
+from pathlib import Path
+
+from bankai.model import load
+from bankai.probes import load_probe_set
+from bankai.probes.audit import Finding, audit
+
+__all__ = ["audit_file"]
+
+
+def audit_file(source: str | Path, probe_set: str | Path) -> list[Finding]:
+    """The findings of an audit. Raises what reading either raises."""
+    probes = load_probe_set(probe_set)
+    return audit(*load(source), probes)

@@ -1,0 +1,274 @@
+"""A search from files to a patch file, in a run folder from which it can go on.
+
+The folder holds all that was asked, probes included; only the model is read again. Nothing here prints.
+"""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from bankai.describe import BITS, count_bits
+from bankai.errors import StateError
+from bankai.evaluation.report import Comparison
+from bankai.files import check_output
+from bankai.formats.checkpoint import open_checkpoint
+from bankai.jobs.task import Task
+from bankai.jobs.workbench import Workbench
+from bankai.model import ModelBinaryTensors
+from bankai.patch import Patch, encode, fingerprint, payload_bytes, write_patch
+from bankai.probes import Probe, ProbeSet
+from bankai.probes.audit import require_sound
+from bankai.search import (
+    Event,
+    Finished,
+    RunFolder,
+    SearchProbes,
+    SearchSettings,
+    State,
+    make_patch,
+    run_search,
+)
+from bankai.store import status
+
+__all__ = [
+    "Asked",
+    "Listener",
+    "SearchResult",
+    "ignore",
+    "output_of",
+    "result_of",
+    "resume_search",
+    "run_folder",
+    "search_file",
+    "searched",
+]
+
+Listener = Callable[[str, SearchSettings, Event], None]
+
+
+def ignore(label: str, settings: SearchSettings, event: Event) -> None:
+    """The listener of a job that nobody watches."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run was asked to do, and where: everything that its result depends on but the bits of the model."""
+
+    model: str
+    fingerprint: str
+    output: str
+    settings: SearchSettings
+    name: str
+    searched: SearchProbes
+    whole: tuple[Probe, ...]
+    device: str
+    dtype: str
+    threads: int
+    versions: dict[str, str]
+    machine: str
+
+
+class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One search: `heldout` and `control` (unseen controls) are None where the sets have no such probes.
+
+    `bare_bytes` is the patch file without its manifest; `warnings` of the audit do not stop a search. A search
+    that found no flips wrote no file: `patch` is None and `file_bytes` 0.
+    """
+
+    patch: str | None
+    run: str | None
+    flips: int
+    payload_bytes: int
+    bare_bytes: int
+    file_bytes: int
+    fitness: float
+    evaluations: float
+    seconds: float
+    reason: str
+    warnings: int
+    heldout: Comparison | None
+    control: Comparison | None
+
+
+def run_folder(out: Path) -> Path:
+    """Where a search for that patch keeps its run unless told otherwise."""
+    return out.with_suffix(".run")
+
+
+def output_of(run: Path) -> Path:
+    """The patch that a run is to write. Raises StoreError when there is no run."""
+    return Path(RunFolder.open(run, Asked)[1].output)
+
+
+def search_file(
+    source: str | Path,
+    out: Path,
+    task: Task,
+    settings: SearchSettings,
+    listen: Listener = ignore,
+    *,
+    run: Path | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> SearchResult:
+    """Search a patch for a model, measure it on held-out probes and unseen controls, and write it to `out`.
+
+    The run goes into the folder `run`, by default `out` with the suffix .run. On KeyboardInterrupt the best flips so
+    far are written before it goes on. Nothing is written when nothing was found. Raises AuditError when the probes
+    would make the search meaningless, StateError when the model has patches on, StoreError when `out` or the folder
+    cannot be written.
+    """
+    check_output(out)
+    _require_base(source)
+    asked = Asked(
+        model=str(source),
+        fingerprint=_fingerprint(source),
+        output=str(out),
+        settings=settings,
+        name=task.whole.name,
+        searched=task.searched,
+        whole=task.whole.probes,
+        device=device,
+        dtype=dtype,
+        threads=torch.get_num_threads(),
+        versions={package: version(package) for package in ("bankai", "torch", "transformers")},
+        machine=f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores",
+    )
+    bench = Workbench(source, device=device, dtype=dtype)
+    warnings = len(require_sound(bench.model, bench.tokenizer, task.whole))
+    folder = RunFolder.create(run or run_folder(out), asked)
+    return _go_on(bench, asked, folder, State(), listen, warnings)
+
+
+def resume_search(run: Path, listen: Listener = ignore) -> SearchResult:
+    """Go on with a run from its last whole round, to the result it would have had.
+
+    Uses the threads of the first start. Raises StoreError when the folder is none, StateError when the model is not the
+    one it began with.
+    """
+    folder, asked, state, events = RunFolder.open(run, Asked)
+    check_output(Path(asked.output))
+    _require_base(asked.model)
+    if _fingerprint(asked.model) != asked.fingerprint:
+        raise StateError(f"{asked.model} is not the model that {run} began with; put that one back")
+    torch.set_num_threads(asked.threads)
+    bench = Workbench(asked.model, device=asked.device, dtype=asked.dtype)
+    for event in events:
+        listen(asked.settings.strategy, asked.settings, event)
+    return _go_on(bench, asked, folder, state, listen, 0)
+
+
+def _go_on(
+    bench: Workbench, asked: Asked, folder: RunFolder, state: State, listen: Listener, warnings: int
+) -> SearchResult:
+    task = Task(asked.searched, ProbeSet(asked.name, asked.whole))
+    out = Path(asked.output)
+    try:
+        finished = searched(bench, task, asked.settings, listen, state=state, folder=folder)
+    except KeyboardInterrupt:
+        _write_best(state, asked, bench.name, out)
+        raise
+    result, _ = result_of(bench, task, asked.settings, finished, out)
+    return msgspec.structs.replace(result, warnings=warnings, run=str(folder.path))
+
+
+def searched(
+    bench: Workbench,
+    task: Task,
+    settings: SearchSettings,
+    listen: Listener,
+    *,
+    state: State | None = None,
+    folder: RunFolder | None = None,
+) -> Finished:
+    """Run one search to its end. Raises AuditError when there is nothing to search with."""
+    event = None
+    for event in run_search(
+        bench.model, bench.tokenizer, task.searched, settings, state=state, folder=folder
+    ):
+        listen(settings.strategy, settings, event)
+    assert isinstance(event, Finished)
+    return event
+
+
+def result_of(
+    bench: Workbench, task: Task, settings: SearchSettings, finished: Finished, out: Path
+) -> tuple[SearchResult, Patch]:
+    """Measure what was found on the probes that the search did not read, and write it to `out`."""
+    start = time.monotonic()
+    patch = make_patch(bench.model, finished, settings, **_about(bench.name, settings, task.whole, out))
+    heldout, control = (bench.compare(patch, task.whole.split(split)) for split in ("heldout", "unseen"))
+    manifest = msgspec.structs.replace(
+        patch.manifest,
+        results=_results(finished, heldout=heldout, control=control),
+        metadata={BITS: count_bits(ModelBinaryTensors(bench.model), patch.flips)},
+    )
+    patch = replace(patch, manifest=manifest)
+    result = SearchResult(
+        patch=str(out) if patch else None,
+        run=None,
+        flips=len(patch),
+        payload_bytes=payload_bytes(patch),
+        bare_bytes=len(encode(patch, manifest=False)),
+        file_bytes=write_patch(patch, out) if patch else 0,
+        fitness=finished.fitness,
+        evaluations=finished.evaluations,
+        seconds=finished.seconds + time.monotonic() - start,
+        reason=finished.reason,
+        warnings=0,
+        heldout=heldout,
+        control=control,
+    )
+    return result, patch
+
+
+def _write_best(state: State, asked: Asked, name: str, out: Path) -> None:
+    """The best flips of a search that was stopped, unmeasured.
+
+    Bound to the bits of the file: those of the loaded model may have been caught in the middle of a flip.
+    """
+    best = state.best
+    if not best.flips:
+        return
+    finished = Finished(best.flips, best.fitness, state.evaluations, state.seconds, "interrupted")
+    about = _about(name, asked.settings, ProbeSet(asked.name, asked.whole), out)
+    results = _results(finished) | {"stopped": finished.reason}
+    with open_checkpoint(asked.model) as checkpoint:
+        write_patch(make_patch(checkpoint, finished, asked.settings, **about, results=results), out)
+
+
+def _require_base(source: str | Path) -> None:
+    if listed := status(source).patches:
+        names = ", ".join(applied.name or "unnamed" for applied in listed)
+        raise StateError(f"{source} has patches on ({names}); search its base: bankai revert takes them off")
+
+
+def _fingerprint(source: str | Path) -> str:
+    with open_checkpoint(source) as checkpoint:
+        return fingerprint(checkpoint).hex()
+
+
+def _results(finished: Finished, **comparisons: Comparison | None) -> dict[str, Any]:
+    """What a manifest tells of the outcome."""
+    counts = {name: found.counts for name, found in comparisons.items() if found is not None}
+    work = {"fitness": round(finished.fitness, 4), "evaluations": round(finished.evaluations, 1)}
+    return work | counts
+
+
+def _about(model: str, settings: SearchSettings, probes: ProbeSet, out: Path) -> dict[str, Any]:
+    """What a reader of the patch wants to know, but for the outcome: fields of the manifest."""
+    drift = f" - {settings.drift:g} x drift" if settings.drift else ""
+    return {
+        "name": out.stem,
+        "base_model": model,
+        "objective": f"{settings.gain} gain - {settings.penalty:g} x {settings.loss} lost by controls{drift}",
+        "probes": probes.digest,
+        "versions": {package: version(package) for package in ("bankai", "torch", "transformers")},
+    }

@@ -1,0 +1,63 @@
+"""The probes of one job: what a search may read, and all of them for the audit and the reports.
+
+Does not know: models.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bankai.probes import Probe, ProbeSet
+from bankai.search import SearchProbes
+from bankai.search.parts import spread
+
+__all__ = ["Task"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the search may read, and `whole`: that and what is reported on."""
+
+    searched: SearchProbes
+    whole: ProbeSet
+
+    @classmethod
+    def of(
+        cls,
+        targets: Sequence[ProbeSet],
+        control: ProbeSet | None = None,
+        heldout: ProbeSet | None = None,
+        texts: Sequence[str] = (),
+    ) -> "Task":
+        """Targets and validation of some sets, each a domain; controls of another; held-out probes of a third.
+
+        Sets that are not given are the target sets. Raises ProbeFormatError when the splits share an item.
+        """
+        controls, reports = [control] if control else targets, [heldout] if heldout else targets
+        searched = SearchProbes(
+            targets=_split(targets, "target"),
+            controls=_split(controls, "control"),
+            validation=_split(targets, "validation"),
+            texts=tuple(texts),
+            domains=tuple(index for index, probes in enumerate(targets) for _ in probes.split("target")),
+        )
+        reported = (*_split(reports, "heldout"), *_split(controls, "unseen"))
+        read = (*searched.targets, *searched.validation, *searched.controls)
+        return cls(searched, ProbeSet("+".join(probes.name for probes in targets), (*read, *reported)))
+
+    def drawn(self, targets: int, controls: int, seed: int) -> "Task":
+        """The same task with a random part of what the search reads, in equal numbers of every category."""
+        searched = self.searched
+        some = sorted(spread(searched.targets, seed)[:targets])
+        others = spread(searched.controls, seed)[:controls]
+        fewer = replace(
+            searched,
+            targets=tuple(searched.targets[index] for index in some),
+            domains=tuple(searched.domains[index] for index in some),
+            controls=tuple(searched.controls[index] for index in others),
+        )
+        return replace(self, searched=fewer)
+
+
+def _split(sets: Sequence[ProbeSet], split: str) -> tuple[Probe, ...]:
+    """That split of several sets; a probe that two sets share counts once."""
+    return tuple(dict.fromkeys(probe for probes in sets for probe in probes.split(split)))

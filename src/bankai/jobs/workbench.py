@@ -1,0 +1,62 @@
+"""A loaded model on which patches are searched and measured. Does not know: files of probes, outputs."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from bankai.evaluation.report import Comparison, compare
+from bankai.evaluation.scoring import perplexity, score_probes
+from bankai.formats.checkpoint import Checkpoint, open_checkpoint
+from bankai.formats.config import expected_shapes
+from bankai.model import load, patched
+from bankai.model.generation import stream
+from bankai.patch import Patch
+from bankai.probes import Probe
+from bankai.probes.encode import context_ids
+
+__all__ = ["DENSE_BYTES", "ITEM_BYTES", "Workbench", "keeps_dense"]
+
+DENSE_BYTES = 2**30  # of expanded weights that are worth their memory for not being unpacked at every step
+ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+class Workbench:
+    """A model by its source; small ones are kept expanded, big ones packed."""
+
+    def __init__(self, source: str | Path, *, device: str = "cpu", dtype: str = "float32") -> None:
+        self.name = Path(source).name
+        with open_checkpoint(source) as checkpoint:
+            dense = keeps_dense(checkpoint, dtype)
+        self.model, self.tokenizer = load(source, dense=dense, device=device, dtype=dtype)
+
+    def compare(self, patch: Patch, probes: Sequence[Probe]) -> Comparison | None:
+        """The model without and with the patch on the same probes; None for no probes."""
+        if not probes:
+            return None
+        base = score_probes(self.model, self.tokenizer, probes)
+        with patched(self.model, patch):
+            changed = score_probes(self.model, self.tokenizer, probes)
+        return compare(base, changed, probes)
+
+    def perplexity(self, probes: Sequence[Probe]) -> float:
+        """Of running text: two answered plain probes after one another, geometric mean over the pairs.
+
+        Probes end at their stop; this also reads what comes after it.
+        """
+        texts = [f"{probe.prompt}{probe.answers[0]}{probe.stop}" for probe in probes if probe.prompt]
+        pairs = ["".join(pair) for pair in zip(texts[::2], texts[1::2], strict=False)]
+        logs = [math.log(perplexity(self.model, self.tokenizer, text)) for text in pairs]
+        return math.exp(sum(logs) / len(logs))
+
+    def reply(self, probe: Probe) -> str:
+        """The first line that the model gives, greedily."""
+        ids = list(context_ids(probe, self.tokenizer))
+        text = "".join(stream(self.model, self.tokenizer, ids, max_tokens=24))
+        return text.split("\n")[0].strip()
+
+
+def keeps_dense(checkpoint: Checkpoint, dtype: str) -> bool:
+    """Whether the weights of a model are kept expanded, without reading them."""
+    return (
+        sum(map(math.prod, expected_shapes(checkpoint.config)[0].values())) * ITEM_BYTES[dtype] <= DENSE_BYTES
+    )

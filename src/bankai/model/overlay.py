@@ -1,0 +1,107 @@
+"""Many patched versions of one model in one batch: each block of a batch sees its own flips, the bits stay as they are.
+
+A flipped row negates its output exactly; a row with flipped groups or bits is computed anew from its changed
+weights. A batch is cut into equal blocks, one for each candidate (or request). Does not know: searches, files.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bankai.binary import GROUP
+from bankai.model.binary_linear import BinaryLinear, PackedWeight
+from bankai.patch import Flip
+
+__all__ = ["RowVersions", "flipped_rows", "overlaid", "row_versions"]
+
+
+@dataclass(frozen=True)
+class RowVersions:
+    """The changed rows of one weight matrix in each block of a batch."""
+
+    blocks: int
+    negated: tuple[Tensor, Tensor]  # block, row: two [n]
+    replaced: tuple[Tensor, Tensor]  # block, row: two [m]
+    weights: Tensor  # [m, in], of the replaced rows
+
+    def change(self, x: Tensor, y: Tensor) -> Tensor:
+        """Correct the outputs [blocks * n, ..., out] of the inputs [blocks * n, ..., in], in place."""
+        outputs = y.view(self.blocks, -1, y.shape[-1])
+        block, row = self.negated
+        if len(block):
+            outputs[block, :, row] = -outputs[block, :, row]
+        block, row = self.replaced
+        if len(block):
+            inputs = x.reshape(self.blocks, -1, x.shape[-1])[block]  # [m, n, in]
+            outputs[block, :, row] = (inputs @ self.weights[:, :, None].to(x.dtype)).squeeze(-1)
+        return y
+
+
+def flipped_rows(packed: PackedWeight, flips: Iterable[Flip]) -> dict[int, Tensor]:
+    """Weights [in] of every row that the flips touch, with the flips on; places combine by XOR."""
+    rows: dict[int, Tensor] = {}
+    for flip in flips:
+        if flip.row not in rows:
+            rows[flip.row] = packed.rows(torch.tensor(flip.row, device=packed.signs.device)).clone()
+        rows[flip.row][_columns(flip)] *= -1
+    return rows
+
+
+def _columns(flip: Flip) -> slice:
+    if flip.group is None:
+        return slice(None)
+    start = flip.group * GROUP
+    return slice(start, start + GROUP) if flip.bit is None else slice(start + flip.bit, start + flip.bit + 1)
+
+
+def row_versions(packed: PackedWeight, blocks: Sequence[Iterable[Flip]]) -> RowVersions:
+    """What the flips of each block, all of this matrix, change."""
+    negated, replaced, weights = [], [], []
+    for block, flips in enumerate(blocks):
+        flips = list(flips)
+        partial = {flip.row for flip in flips if flip.group is not None}
+        negated += [(block, flip.row) for flip in flips if flip.row not in partial]
+        for row, weight in flipped_rows(packed, (flip for flip in flips if flip.row in partial)).items():
+            replaced.append((block, row))
+            weights.append(weight)
+    device = packed.signs.device
+    stacked = torch.stack(weights) if weights else torch.empty(0, packed.shape[1], device=device)
+    return RowVersions(len(blocks), _pairs(negated, device), _pairs(replaced, device), stacked)
+
+
+def _pairs(pairs: list[tuple[int, int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    blocks, rows = torch.tensor(pairs, dtype=torch.long, device=device).view(-1, 2).unbind(1)
+    return blocks, rows
+
+
+@contextmanager
+def overlaid(model: nn.Module, blocks: Sequence[Iterable[Flip]]) -> Iterator[None]:
+    """Inside, a batch of `len(blocks)` equal blocks is computed with each block's own flips.
+
+    Raises AttributeError for a tensor that is not a linear layer of the model.
+    """
+    by_tensor: dict[str, list[list[Flip]]] = {}
+    for block, flips in enumerate(blocks):
+        for flip in flips:
+            by_tensor.setdefault(flip.tensor, [[] for _ in blocks])[block].append(flip)
+    layers = [_linear(model, name) for name in by_tensor]
+    pairs = zip(layers, by_tensor.values(), strict=True)
+    # May raise, so nothing is set before all are made.
+    versions = [row_versions(layer.packed, flips) for layer, flips in pairs]
+    for layer, version in zip(layers, versions, strict=True):
+        layer.versions = version
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.versions = None
+
+
+def _linear(model: nn.Module, name: str) -> BinaryLinear:
+    layer = model.get_submodule(name)
+    if not isinstance(layer, BinaryLinear):
+        raise AttributeError(f"{name} is not a linear layer; only those can be overlaid")
+    return layer

@@ -1,0 +1,54 @@
+"""Where a search stands between two rounds: all that a strategy remembers, and how much it may still spend.
+
+A state is plain data that a run folder holds; a search that goes on from it ends as if it had never stopped. Does not
+know: models, strategies.
+"""
+
+import math
+import random
+from typing import Any
+
+import msgspec
+
+from bankai.patch import Flip
+
+__all__ = ["Best", "State"]
+
+
+class Best(msgspec.Struct, frozen=True):
+    """The best flips so far: by solved validation probes, then by their mean score."""
+
+    flips: tuple[Flip, ...] = ()
+    fitness: float = 0.0
+    solved: int = 0
+    score: float = -math.inf
+
+    @property
+    def key(self) -> tuple[int, float]:
+        return self.solved, self.score
+
+
+class State(msgspec.Struct):
+    """Flips that are on, work done, the best so far and the phase of the strategy.
+
+    `reason` ends the search; `why` is the reason in waiting while the result is refined.
+    """
+
+    flips: tuple[Flip, ...] = ()
+    evaluations: float = 0.0
+    seconds: float = 0.0
+    noise: float = 0.0
+    best: Best = msgspec.field(default_factory=Best)
+    phase: str = "climb"
+    stale: int = 0
+    drawn: Any = None  # state of `random.Random.getstate`, for strategies that draw
+    why: str = ""
+    reason: str = ""
+
+    def rng(self, seed: int) -> random.Random:
+        """The generator where it was left, or a new one of the seed."""
+        rng = random.Random(seed)
+        if self.drawn is not None:
+            version, internal, gauss = self.drawn
+            rng.setstate((version, tuple(internal), gauss))
+        return rng

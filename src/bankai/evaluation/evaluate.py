@@ -17,7 +17,7 @@ from bankai.patch import Patch, read_patch
 from bankai.probes.probe import Probe, Split, load_probe_set
 from bankai.store import apply_patch
 
-__all__ = ["evaluate_file"]
+__all__ = ["evaluate_file", "probes_of"]
 
 
 def evaluate_file(
@@ -37,12 +37,7 @@ def evaluate_file(
     split, StateError when the patch is not for this model, MissingExtraError for an engine not installed,
     DeviceError for a device that is not there.
     """
-    found = load_probe_set(probe_set)
-    probes = found.probes if split == "all" else found.split(split)
-    if not probes:
-        raise ProbeFormatError(
-            f"{found.name} has no {split} probes, only {', '.join(found.splits)}; choose one of those or another set"
-        )
+    probes = probes_of(probe_set, split)
     change = None if patch is None else read_patch(Path(patch))
     opened = open_engine(engine, source, device=device, dtype=dtype)
     base = opened.score(probes)
@@ -52,6 +47,17 @@ def evaluate_file(
         with patched(opened.model, change, unbound=unbound):
             return compare(base, opened.score(probes), probes)
     return compare(base, _score_copy(engine, source, change, probes, unbound), probes)
+
+
+def probes_of(probe_set: str | Path, split: Split | Literal["all"]) -> tuple[Probe, ...]:
+    """One split of a set, or all of it. Raises ProbeFormatError, also for an empty split."""
+    found = load_probe_set(probe_set)
+    probes = found.probes if split == "all" else found.split(split)
+    if not probes:
+        raise ProbeFormatError(
+            f"{found.name} has no {split} probes, only {', '.join(found.splits)}; choose one of those or another set"
+        )
+    return probes
 
 
 def _score_copy(

@@ -1,0 +1,114 @@
+"""Whether a patch does more than chance: the same probes with patches of as many random flips in the same tensors.
+
+Nothing here prints; progress goes to a listener. Does not know: searches.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Literal
+
+from bankai.evaluation.evaluate import probes_of
+from bankai.evaluation.report import Comparison, Counts, compare
+from bankai.evaluation.scoring import prepare, score
+from bankai.jobs.workbench import Workbench
+from bankai.model import ModelBinaryTensors, patched
+from bankai.patch import Patch, read_patch
+from bankai.probes import Split
+from bankai.search import matched_flips
+
+__all__ = ["Null", "NullComparison", "Outcome", "compare_with_null"]
+
+Listener = Callable[[str, int, int], None]
+"""Told what is being done, how many are done, and of how many."""
+
+
+def _ignore(what: str, done: int, total: int) -> None:
+    """The listener of a job that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a patch fixed and broke; `net` is the difference."""
+
+    fixed: float
+    broke: float
+    net: float
+
+    @classmethod
+    def of(cls, counts: Counts) -> "Outcome":
+        return cls(counts.fixed, counts.broke, counts.fixed - counts.broke)
+
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    """Random patches in the order drawn, and the median and the largest of each of their numbers.
+
+    `p_value` is the chance that a patch like them has a net as large as that of the patch: (1 + those that have) /
+    (1 + all of them), so it cannot be smaller than 1 / (1 + all).
+    """
+
+    seed: int
+    patches: tuple[Outcome, ...]
+    median: Outcome
+    max: Outcome
+    p_value: float
+
+    @classmethod
+    def of(cls, seed: int, net: float, patches: tuple[Outcome, ...]) -> "Null":
+        columns = [[getattr(one, field.name) for one in patches] for field in fields(Outcome)]
+        reached = sum(one.net >= net for one in patches)
+        return cls(
+            seed=seed,
+            patches=patches,
+            median=Outcome(*map(median, columns)),
+            max=Outcome(*map(max, columns)),
+            p_value=(1 + reached) / (1 + len(patches)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NullComparison(Comparison):
+    """A patch compared with its base, and what random patches do."""
+
+    null: Null
+
+
+def compare_with_null(
+    source: str | Path,
+    probe_set: str | Path,
+    patch: str | Path,
+    count: int,
+    *,
+    split: Split | Literal["all"] = "heldout",
+    seed: int = 0,
+    unbound: bool = False,
+    device: str = "cpu",
+    dtype: str = "float32",
+    listen: Listener = _ignore,
+) -> NullComparison:
+    """As :func:`bankai.evaluation.evaluate_file`, and `count` random patches like it, at least one.
+
+    The first patches of a seed are the same however many are drawn. Raises what that function raises, and PlaceError
+    when the patch flips too much of a tensor to be matched.
+    """
+    probes, change = probes_of(probe_set, split), read_patch(Path(patch))
+    bench = Workbench(source, device=device, dtype=dtype)
+    prepared, tensors, rng = prepare(bench.tokenizer, probes), ModelBinaryTensors(bench.model), Random(seed)
+    base = score(bench.model, prepared)
+
+    def measured(patch: Patch, unbound: bool) -> Comparison:
+        with patched(bench.model, patch, unbound=unbound):
+            return compare(base, score(bench.model, prepared), probes)
+
+    found, outcomes = measured(change, unbound), []
+    for done in range(count):
+        drawn = Patch(matched_flips(change.flips, tensors, rng))
+        outcomes.append(Outcome.of(measured(drawn, unbound=True)))
+        listen("random patches", done + 1, count)
+    null = Null.of(seed, found.fixed - found.broke, tuple(outcomes))
+    return NullComparison(
+        **{name: getattr(found, name) for name in Comparison.__dataclass_fields__}, null=null
+    )

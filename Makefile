@@ -3,7 +3,7 @@
 #   PYTHON    the interpreter that the environment is made from, 3.11 or newer
 #   VENV      where the environment lives
 #   PIP_ARGS  passed to every `pip install`, such as the index of PyTorch's CPU builds
-#   THREADS   threads of every test run
+#   THREADS   threads of every test and benchmark run
 
 PYTHON   ?= python3
 VENV     ?= .venv
@@ -16,11 +16,15 @@ PINS    := pyproject.toml constraints.txt
 # Passive: threads that spin while they wait make a busy machine a hundred times slower.
 LIMITED := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test test-engines lint nano docs clean
+.PHONY: demo bench test test-engines lint nano docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
 	$(BIN)/bankai demo
+
+# Every bench but the accelerator's; takes long, and wants a machine that does nothing else. BENCH="NAME..." runs some.
+bench: $(VENV)/.demo
+	$(LIMITED) $(BIN)/python -m benchmarks $(BENCH)
 
 test: $(VENV)/.test
 	$(LIMITED) $(BIN)/python -m pytest -m "not engines" --cov

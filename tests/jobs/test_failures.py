@@ -12,8 +12,8 @@ import pytest
 from bankai.errors import AuditError, ProbeFormatError, StateError, StoreError
 from bankai.evaluation import TorchEngine
 from bankai.evaluation.reading import open_reader
-from bankai.jobs.failures import FEW_TARGETS, probes_from_failures
 from bankai.formats.checkpoint import open_checkpoint
+from bankai.jobs.failures import FEW_TARGETS, probes_from_failures
 from bankai.patch import Flip, Patch, bind
 from bankai.probes import ProbeSet, load_probe_set
 from bankai.probes.audit import audit

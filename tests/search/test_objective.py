@@ -45,6 +45,15 @@ def test_mean_gain_less_penalty_on_lost_controls_and_drift():
     assert float(fitness(now)) == pytest.approx(1 - 2 * 0.1 - 10 * 0.02)
 
 
+def test_one_control_or_one_solved_target_counts():
+    fitness = objective(readings([-1.0], [-1.0], target_margins=[-3.0]), penalty=3.0)
+    assert float(fitness(readings([-1.0], [-1.5]))) == pytest.approx(-3 * 0.5)
+    fitness = objective(readings([-1.0], target_margins=[3.0]), penalty=3.0)
+    assert float(fitness(readings([-1.25]))) == pytest.approx(-0.25 - 3 * 0.25)
+    fitness = objective(readings([-1.0], [-1.0], target_margins=[3.0]), penalty=3.0)
+    assert float(fitness(readings([-1.25], [-1.5]))) == pytest.approx(-0.25 - 3 * (0.25 + 0.5) / 2)
+
+
 def test_each_domain_weighs_the_same():
     base = readings([0.0, 0.0, 0.0, 0.0])
     now = readings([1.0, 2.0, 3.0, -4.0], target_margins=[-9.0] * 4)
@@ -106,7 +115,7 @@ def test_solved_targets_are_preserved_like_controls(loss):
     now = readings([-1.5, -0.7, -0.1], [-1.0], target_margins=[-2.0, 3.0, 0.75], control_margins=[2.0])
     fitness = objective(base, loss=loss, penalty=3.0)
     assert fitness.kept.tolist() == [False, True, True]
-    lost = {"score": (0.5 + 0) / 2, "margin": (0.25 + 0) / 2}[loss]
+    lost = {"score": 0.5 / 3, "margin": 0.25 / 3}[loss]  # one control, two solved targets
     assert float(fitness(now)) == pytest.approx((-0.5 - 0.5 + 0.2) / 3 - 3 * lost)
 
 

@@ -10,6 +10,7 @@ from wide import CONTROLS, SHAPES, TARGETS, TEXTS, name
 from bankai.model import flip, load
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
+from bankai.search import attribution
 from bankai.search.objective import GAINS, LOSSES, Objective
 from bankai.search.parts import SearchProbes, join, make_parts, spread
 from bankai.search.ranking import probe_effects, rank
@@ -66,12 +67,15 @@ def hinge(loss, now, base):
     return max(0.0, base - now) / max(1.0, base) if base > 0 else 0.0
 
 
-def slow_loss(loss, now, base, effects):
-    """Estimated loss of fitness: readings [k] and effects [k, rows, places] to [rows, places]."""
+def slow_loss(loss, now, base, effects, preserved):
+    """Estimated loss of fitness: readings [k] and effects [k, rows, places] to [rows, places].
+
+    `preserved` is how many controls and solved targets there are.
+    """
     total = np.zeros(effects.shape[1:])
     for reading, reference, effect in zip(now.tolist(), base.tolist(), effects.double().numpy(), strict=True):
         moved = np.vectorize(lambda x, r=reading, b=reference: hinge(loss, r + x, b))(effect)
-        total += PENALTY * (moved - hinge(loss, reading, reference)) / len(effects)
+        total += PENALTY * (moved - hinge(loss, reading, reference)) / preserved
     return total
 
 
@@ -84,11 +88,12 @@ def slow(case, gain, loss, space):
         targets, controls = effects[: len(TARGETS)], effects[len(TARGETS) :]
         helped = weights * targets.double().numpy()
         kind = "controls" if loss == "score" else "control_margins"
-        lost = slow_loss(loss, getattr(case.now, kind), getattr(case.base, kind), controls)
+        preserved = len(controls) + int(kept.sum())
+        lost = slow_loss(loss, getattr(case.now, kind), getattr(case.base, kind), controls, preserved)
         if GAINS[gain].reads == LOSSES[loss].reads:
             kind = "targets" if loss == "score" else "target_margins"
             readings = (getattr(which, kind)[kept] for which in (case.now, case.base))
-            lost = lost + slow_loss(loss, *readings, targets[kept])
+            lost = lost + slow_loss(loss, *readings, targets[kept], preserved)
         for row in range(effects.shape[1]):
             for place in range(effects.shape[2]):
                 at = helped[:, row, place]
@@ -126,6 +131,23 @@ def test_the_top_are_the_first_of_all(case, space, top):
     objective = case.objective(drift=DRIFT)
     everything = rank(case.parts, objective, case.now, space)
     assert rank(case.parts, objective, case.now, space, top=top) == everything[:top]
+
+
+@pytest.mark.parametrize("kind", ["groups", "bits"])
+def test_blocks_of_rows_do_not_matter(case, kind, monkeypatch):
+    objective = case.objective(drift=DRIFT)
+    whole = {one.flip: one for one in rank(case.parts, objective, case.now, SPACES[kind])}
+    effects = probe_effects(case.parts, objective, SPACES[kind])
+    monkeypatch.setattr(attribution, "BLOCK", 100 * 256 * 3)
+    found = rank(case.parts, objective, case.now, SPACES[kind])
+    assert len(found) == len(whole) and {one.flip for one in found} == set(whole)
+    fields = ("value", "gain", "loss", "drift")
+    pairs = [
+        [[getattr(one, field) for field in fields] for one in (here, whole[here.flip])] for here in found
+    ]
+    np.testing.assert_allclose(*np.array(pairs).transpose(1, 0, 2), atol=1e-5, rtol=1e-4)
+    for tensor, values in probe_effects(case.parts, objective, SPACES[kind]).items():
+        torch.testing.assert_close(values, effects[tensor], atol=1e-6, rtol=1e-4)
 
 
 def test_effects_follow_the_best_alternate(case):

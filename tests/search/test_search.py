@@ -135,18 +135,16 @@ def test_guided_ends_with_the_best_validated_state(damaged) -> None:
 
 def test_fitness_is_that_of_the_flipped_bits(damaged) -> None:
     model, tokenizer, probes = damaged
-    *_, finished = run_search(model, tokenizer, probes, SearchSettings(budget=100, penalty=1.5))
+    *_, finished = run_search(model, tokenizer, probes, SearchSettings(budget=100, loss="score", penalty=1.5))
     targets, controls = prepare(tokenizer, probes.targets), prepare(tokenizer, probes.controls)
     with torch.no_grad():
         (base_t, margins), base_c = score_tensors(model, targets), score_tensors(model, controls)[0]
         flip(model, finished.flips)
         new_t, new_c = score_tensors(model, targets)[0], score_tensors(model, controls)[0]
         flip(model, finished.flips)
-    lost = torch.relu(base_c - new_c).mean()
     solved = margins > 0
-    if solved.any():
-        lost = lost + torch.relu(base_t - new_t)[solved].mean()
-    expected = (new_t - base_t).mean() - 1.5 * lost
+    lost = torch.cat([torch.relu(base_c - new_c), torch.relu(base_t - new_t)[solved]])
+    expected = (new_t - base_t).mean() - 1.5 * lost.mean()
     assert finished.fitness == pytest.approx(float(expected), abs=1e-5)  # float32 sums in another order
 
 

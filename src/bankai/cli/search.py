@@ -43,7 +43,9 @@ def search(
     ] = None,
     text: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Neutral text, a file or a built-in one; see --drift."),
+        typer.Option(
+            metavar="TEXT", help="Neutral text to leave as it is: a file, neutral-en or nano-neutral."
+        ),
     ] = None,
     strategy: Annotated[Strategy, typer.Option(help="How candidates are chosen.")] = "guided",
     budget: Budget = "300",
@@ -51,16 +53,14 @@ def search(
     objective: Annotated[
         Gain, typer.Option(help="Mean score gain, that of the worst set, or solving what is near.")
     ] = "mean",
-    preserve: Annotated[Loss, typer.Option(help="What a control may not lose.")] = "score",
+    preserve: Annotated[Loss, typer.Option(help="What a control may not lose.")] = "margin",
     penalty: Annotated[float, typer.Option(min=0, metavar="X", help="Weight of what controls lose.")] = 2.0,
     drift: Annotated[
-        float | None,
+        float,
         typer.Option(
-            min=0,
-            metavar="X",
-            help="Weight of the KL divergence on neutral text, in nats a token [default: 5].",
+            min=0, metavar="X", help="Weight of the KL divergence on neutral text, in nats a token."
         ),
-    ] = None,
+    ] = 3.0,
     projections: Annotated[
         str, typer.Option(metavar="LIST", help="Where to flip: mlp, attention, or names as gate_proj,o_proj.")
     ] = "mlp",
@@ -98,14 +98,14 @@ def search(
         raise typer.BadParameter("give MODEL, --target SET and -o FILE, or --resume DIR")
     from bankai.search import SearchSettings, Space
 
-    task = _task(target, control, heldout, text, drift)
+    task = _task(target, control, heldout, text)
     settings = SearchSettings(
         strategy=strategy,
         seed=seed,
         gain=objective,
         loss=preserve,
         penalty=penalty,
-        drift=(5.0 if drift is None else drift) if task.searched.texts else 0.0,
+        drift=drift,
         space=Space(
             projections=read_projections(projections), layers=read_layers(layers), granularity=granularity
         ),
@@ -113,21 +113,15 @@ def search(
     )
     where = {"device": device, "dtype": dtype}
     if plan:
-        _plan(model, task, settings, where, json)
+        _plan(model, output, task, settings, run, where, json)
         return
     _search(model, output, task, settings, run, where, json)
 
 
-def _task(
-    target: list[str], control: str | None, heldout: str | None, text: str | None, drift: float | None
-) -> "Task":
+def _task(target: list[str], control: str | None, heldout: str | None, text: str | None) -> "Task":
     from bankai.jobs.task import Task
     from bankai.probes import load_neutral_texts, load_probe_set
 
-    if drift and text is None:
-        raise typer.BadParameter(
-            "needs neutral text; give --text FILE, or the built-in neutral-en", param_hint="--drift"
-        )
     others = [None if name is None else load_probe_set(name) for name in (control, heldout)]
     texts = () if text is None else load_neutral_texts(text)
     return Task.of([load_probe_set(name) for name in target], *others, texts)
@@ -164,10 +158,21 @@ def _resume(run: Path, json: bool) -> None:
     _report(result, json)
 
 
-def _plan(model: str, task: "Task", settings: "SearchSettings", where: dict[str, str], json: bool) -> None:
+def _plan(
+    model: str,
+    output: Path,
+    task: "Task",
+    settings: "SearchSettings",
+    run: Path | None,
+    where: dict[str, str],
+    json: bool,
+) -> None:
     from bankai.jobs.plan import plan_search
+    from bankai.jobs.search import run_folder
 
-    plan = plan_search(model, task, settings, **where)
+    plan = plan_search(model, task, settings, run=run or run_folder(output), **where)
+    for warning in (*_absent(task), *plan.warnings):
+        note(f"warning: {warning}")
     if json:
         print_json(plan)
     else:
@@ -188,6 +193,8 @@ def _absent(task: "Task") -> Iterator[str]:
     """What the search or its report goes without, and the remedy."""
     if not task.searched.controls:
         yield "no controls: nothing limits what this breaks; add --control SET"
+    if not task.searched.texts:
+        yield "no neutral text: nothing keeps what no probe asks for; add --text FILE, or --text neutral-en"
     if not task.searched.validation:
         yield "no validation probes: nothing tells chance hits from learning; add some to the target set"
     if not task.whole.split("heldout"):

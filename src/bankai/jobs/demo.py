@@ -15,14 +15,15 @@ from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench
 from bankai.model import patched
 from bankai.patch import Patch
-from bankai.probes import Probe, load_probe_set
+from bankai.probes import Probe, load_neutral_texts, load_probe_set
 from bankai.probes.audit import require_sound
 from bankai.search import SearchSettings
 
 __all__ = ["DemoResult", "Example", "run_demo"]
 
 ELICITABLE, LIMITED = "elicitable", "limited"  # the built-in sets of both kinds of failure
-TARGETS, CONTROLS, BUDGET = 60, 120, 120
+NEUTRAL = "nano-neutral"
+TARGETS, CONTROLS, TEXTS, BUDGET = 60, 120, 60, 120
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +71,8 @@ def run_demo(
     """
     start = time.monotonic()
     check_output(out)
-    task = Task.of([load_probe_set(ELICITABLE)]).drawn(TARGETS, CONTROLS, seed)
+    texts = load_neutral_texts(NEUTRAL)[:TEXTS]
+    task = Task.of([load_probe_set(ELICITABLE)], texts=texts).drawn(TARGETS, CONTROLS, seed)
     bench = Workbench(model)
     require_sound(bench.model, bench.tokenizer, task.whole)
     settings = SearchSettings(budget=budget, seed=seed)

@@ -21,7 +21,7 @@ CANDIDATES = 32  # measured exactly per round
 PATIENCE = 2  # rounds without a better validation
 MINIMUM_SHARE = 0.005  # of the fitness that a flip must be worth
 CLIMB_SHARE = 0.8  # of the budget; the rest refines
-SWAPS = 8  # candidates that may replace the weakest flips
+SWAPS = 4  # candidates that may replace the weakest flips
 
 
 def guided(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:

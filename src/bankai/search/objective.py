@@ -1,8 +1,8 @@
 """Fitness: what a search tries to raise, put together from small terms. Knows readings, nothing of models or flips.
 
-A fitness is the gain of the targets, less `penalty` times what the controls lose, less as much for the targets that
-the base solves, less `drift` times the KL divergence on neutral text. Terms are functions of what is read now and
-what the base read; all are 0 at the base.
+A fitness is the gain of the targets, less `penalty` times what the controls lose, targets that the base solves among
+them, less `drift` times the KL divergence on neutral text. Terms are functions of what is read now and what the base
+read; all are 0 at the base.
 """
 
 from collections.abc import Callable
@@ -131,13 +131,15 @@ class Objective:
         targets, controls, texts = now.counts
         base, kept = self.base.first(targets, controls, texts), self.kept[:targets]
         fitness = self.gain.value(now, base, self.domain[:targets])
-        pairs = [
-            (self._control(now), self._control(base)),
-            (self._target(now)[..., kept], self._target(base)[kept]),
-        ]
-        for reading, reference in pairs:
-            if len(reference):
-                fitness = fitness - self.penalty * self.loss.value(reading, reference).mean(-1)
+        lost = torch.cat(
+            [
+                self.loss.value(self._control(now), self._control(base)),
+                self.loss.value(self._target(now)[..., kept], self._target(base)[kept]),
+            ],
+            -1,
+        )
+        if lost.shape[-1]:
+            fitness = fitness - self.penalty * lost.mean(-1)
         if texts:
             fitness = fitness - self.drift * now.drift.mean(-1)
         return fitness
@@ -153,19 +155,18 @@ class Objective:
 
     def control_losses(self, now: Readings, change: Tensor, controls: Tensor) -> Tensor:
         """Fitness lost if the readings of these controls changed: int [k] and [k, ...] to [k, ...]."""
-        reading, base = self._control(now), self._control(self.base)
-        return self._losses(reading[controls], base[controls], change) / len(base)
+        return self._losses(self._control(now)[controls], self._control(self.base)[controls], change)
 
     def kept_losses(self, now: Readings, change: Tensor, targets: Tensor) -> Tensor:
         """As `control_losses`, of targets that the base solves; nothing when gain and loss read different things."""
         if self.gain.reads != self.loss.reads:
             return torch.zeros_like(change)
-        reading, base = self._target(now), self._target(self.base)
-        return self._losses(reading[targets], base[targets], change) / self.kept.sum()
+        return self._losses(self._target(now)[targets], self._target(self.base)[targets], change)
 
     def _losses(self, reading: Tensor, base: Tensor, change: Tensor) -> Tensor:
         reading, base = (values.view(-1, *[1] * (change.ndim - 1)) for values in (reading, base))
-        return self.penalty * (self.loss.value(reading + change, base) - self.loss.value(reading, base))
+        more = self.loss.value(reading + change, base) - self.loss.value(reading, base)
+        return more * (self.penalty / (len(self.base.controls) + int(self.kept.sum())))
 
     def _control(self, readings: Readings) -> Tensor:
         return readings.controls if self.loss.reads == "score" else readings.control_margins

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bankai.evaluation.scoring import token_scores
+from bankai.model.decoder import Decoder
 from bankai.patch import Flip
 from bankai.search.attribution import Effects, Sink, stream_effects
 from bankai.search.objective import Objective, Readings
@@ -38,17 +39,21 @@ GAIN, LOSS, DRIFT, HELPED = range(4)
 
 
 class _Estimates:
-    """Sums over sequences for every place of every tensor: gain, loss, drift, targets helped."""
+    """Sums over sequences for every place of every tensor, [4, rows, places]: gain, loss, drift, targets helped.
 
-    def __init__(self) -> None:
-        self.sums: dict[str, dict[int, Tensor]] = {}
+    Streams of different size come in different blocks of rows.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder = decoder
+        self.sums: dict[str, Tensor] = {}
 
     def add(self, kind: int, effects: Effects, values: Tensor) -> None:
-        """Add [rows, places] to one kind of sum."""
-        blocks = self.sums.setdefault(effects.tensor, {})
-        if effects.first_row not in blocks:
-            blocks[effects.first_row] = values.new_zeros(4, *values.shape)
-        blocks[effects.first_row][kind] += values
+        """Add [rows of the effects, places] to one kind of sum."""
+        if effects.tensor not in self.sums:
+            rows = self.decoder.model.get_submodule(effects.tensor).out_features
+            self.sums[effects.tensor] = values.new_zeros(4, rows, values.shape[1])
+        self.sums[effects.tensor][kind, effects.first_row :][: len(values)] += values
 
 
 def rank(
@@ -64,7 +69,7 @@ def rank(
 
     `now` are the current readings in the order of the parts; `seed` draws the tokens for the drift.
     """
-    estimates, weights = _Estimates(), objective.target_weights(now)
+    estimates, weights = _Estimates(parts[0].decoder), objective.target_weights(now)
     generator = torch.Generator().manual_seed(seed)
     for answers in _answer_streams(parts, objective):
         _attribute(answers.stream, answers.value, answers.sink(estimates, objective, now, weights), space)
@@ -83,19 +88,22 @@ def probe_effects(parts: list[Part], objective: Objective, space: Space) -> dict
     looking at.
     """
     targets, controls = sum(part.targets for part in parts), sum(part.controls for part in parts)
-    blocks: dict[str, dict[int, Tensor]] = {}
+    found: dict[str, Tensor] = {}
     for answers in _answer_streams(parts, objective):
         at = torch.cat([answers.targets[1], answers.controls[1] + targets])
         sequences = torch.cat([answers.targets[0], answers.controls[0]])
 
         def keep(effects: Effects, at: Tensor = at, sequences: Tensor = sequences) -> None:
-            tensor = blocks.setdefault(effects.tensor, {})
-            if effects.first_row not in tensor:
-                tensor[effects.first_row] = torch.zeros(targets + controls, *effects.values.shape[1:])
-            tensor[effects.first_row][at] = effects.values[sequences].float().cpu()
+            _, rows, places = effects.values.shape
+            if effects.tensor not in found:
+                out = parts[0].decoder.model.get_submodule(effects.tensor).out_features
+                found[effects.tensor] = torch.zeros(targets + controls, out, places)
+            found[effects.tensor][at, effects.first_row : effects.first_row + rows] = (
+                effects.values[sequences].float().cpu()
+            )
 
         _attribute(answers.stream, answers.value, keep, space)
-    return {name: torch.cat([rows[first] for first in sorted(rows)], 1) for name, rows in blocks.items()}
+    return found
 
 
 def _attribute(stream: Stream, value: Callable[[Tensor], Tensor], sink: Sink, space: Space) -> None:
@@ -203,16 +211,15 @@ def _drift_sink(estimates: _Estimates, stream: Stream, scale: float) -> Sink:
 
 def _best(estimates: _Estimates, targets: int, space: Space, top: int | None) -> list[Ranked]:
     found: list[Ranked] = []
-    for tensor, blocks in estimates.sums.items():
-        for first_row, sums in blocks.items():
-            value = sums[GAIN] - sums[LOSS] - sums[DRIFT]
-            count = value.numel() if top is None else min(top, value.numel())
-            chosen = value.flatten().topk(count).indices
-            rows, places = first_row + chosen // value.shape[1], chosen % value.shape[1]
-            columns = [value, sums[GAIN], sums[LOSS], sums[DRIFT], sums[HELPED] / max(1, targets)]
-            numbers = torch.stack([column.flatten()[chosen] for column in columns], 1).tolist()
-            found += [
-                Ranked(space.flip(tensor, row, place), *some)
-                for row, place, some in zip(rows.tolist(), places.tolist(), numbers, strict=True)
-            ]
+    for tensor, sums in estimates.sums.items():
+        value = sums[GAIN] - sums[LOSS] - sums[DRIFT]
+        count = value.numel() if top is None else min(top, value.numel())
+        chosen = value.flatten().topk(count).indices
+        rows, places = chosen // value.shape[1], chosen % value.shape[1]
+        columns = [value, sums[GAIN], sums[LOSS], sums[DRIFT], sums[HELPED] / max(1, targets)]
+        numbers = torch.stack([column.flatten()[chosen] for column in columns], 1).tolist()
+        found += [
+            Ranked(space.flip(tensor, row, place), *some)
+            for row, place, some in zip(rows.tolist(), places.tolist(), numbers, strict=True)
+        ]
     return sorted(found, key=lambda ranked: (-ranked.value, ranked.flip))[:top]

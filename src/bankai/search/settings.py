@@ -10,7 +10,7 @@ __all__ = ["SearchSettings"]
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`budget` in full evaluations and `minutes` limit the work, whichever ends first; None for no limit.
 
-    `gain`, `loss`, `penalty` and `drift` make the fitness.
+    `gain`, `loss`, `penalty` and `drift` make the fitness; without neutral text there is no drift.
 
     See `bankai.search.objective` for the fitness and `bankai.search.space` for the places.
     """
@@ -20,7 +20,7 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True):
     minutes: float | None = None
     seed: int = 0
     gain: str = "mean"
-    loss: str = "score"
+    loss: str = "margin"
     penalty: float = 2.0
-    drift: float = 0.0
+    drift: float = 3.0
     space: Space = Space()

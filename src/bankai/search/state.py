@@ -4,7 +4,6 @@ A state is plain data that a run folder holds; a search that goes on from it end
 know: models, strategies.
 """
 
-import math
 import random
 from typing import Any
 
@@ -14,6 +13,8 @@ from bankai.patch import Flip
 
 __all__ = ["Best", "State"]
 
+LOWEST = -1e300  # JSON has no infinity
+
 
 class Best(msgspec.Struct, frozen=True):
     """The best flips so far: by solved validation probes, then by their mean score."""
@@ -21,7 +22,7 @@ class Best(msgspec.Struct, frozen=True):
     flips: tuple[Flip, ...] = ()
     fitness: float = 0.0
     solved: int = 0
-    score: float = -math.inf
+    score: float = LOWEST
 
     @property
     def key(self) -> tuple[int, float]:

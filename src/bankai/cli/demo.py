@@ -20,7 +20,7 @@ def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The patch to write.")
     ] = Path("demo.bankai"),
-    budget: Evaluations = 120,
+    budget: Evaluations = 180,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:

@@ -23,7 +23,7 @@ __all__ = ["DemoResult", "Example", "run_demo"]
 
 ELICITABLE, LIMITED = "elicitable", "limited"  # the built-in sets of both kinds of failure
 NEUTRAL = "nano-neutral"
-TARGETS, CONTROLS, TEXTS, BUDGET = 60, 120, 60, 120
+TARGETS, CONTROLS, TEXTS, BUDGET = 60, 120, 60, 180
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):

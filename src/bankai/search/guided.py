@@ -115,8 +115,8 @@ def _swap(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
     if not flips or not budget.allows(problem.evaluations, cost):
         state.reason = state.why
         return
-    without = dict(zip(problem.measure([frozenset([flip]) for flip in flips]), flips, strict=True))
-    weakest = [without[fitness] for fitness in sorted(without, reverse=True)[:SWAPS]]
+    without = problem.measure([frozenset([flip]) for flip in flips])
+    weakest = [flip for _, flip in sorted(zip(without, flips, strict=True), reverse=True)[:SWAPS]]
     fresh = [one.flip for one in problem.rank(2 * SWAPS) if one.flip not in problem.flips][:SWAPS]
     measured = problem.halve([frozenset(pair) for pair in product(weakest, fresh)])
     if not measured or measured[0][0] <= _worth_more(problem):

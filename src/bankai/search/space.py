@@ -17,11 +17,19 @@ PROJECTIONS = {name.split(".")[1]: name for name in (*ATTENTION, *MLP)}
 
 
 class Space(msgspec.Struct, frozen=True, kw_only=True):
-    """Projections by short name, layers (all when empty) and granularity: "row", "group" or "bit"."""
+    """Projections by short name, layers (all when empty) and granularity: "row", "group" or "bit".
+
+    Raises PlaceError for a projection that no layer has.
+    """
 
     projections: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
     layers: tuple[int, ...] = ()
     granularity: str = "row"
+
+    def __post_init__(self) -> None:
+        for name in self.projections:
+            if name not in PROJECTIONS:
+                raise PlaceError(f"no projection is called {name!r}; choose among {', '.join(PROJECTIONS)}")
 
     def paths(self) -> tuple[str, ...]:
         """Projections as paths inside a layer."""
@@ -34,7 +42,7 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
                 raise PlaceError(
                     f"the model has layers 0 to {decoder.layers - 1}, not {layer}; choose among these"
                 )
-        return self.layers or tuple(range(decoder.layers))
+        return tuple(sorted(set(self.layers))) or tuple(range(decoder.layers))
 
     def tensors(self, decoder: Decoder) -> Iterator[str]:
         """Canonical names, layer by layer."""

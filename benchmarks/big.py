@@ -1,0 +1,139 @@
+"""The shape of Bonsai 8B on the CPU, weights packed: seconds and peak memory of what a round of a search does.
+
+The model is random and is written to a temporary folder, or given by BANKAI_BENCH_8B; the work runs in a process of its
+own, whose peak memory is that of the work. `python -m benchmarks.big MODEL` is that process.
+"""
+
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from transformers import PreTrainedTokenizerBase
+
+from bankai.formats.synth import synthesize
+from bankai.model import load
+from bankai.probes import Probe
+from bankai.probes.neutral import load_neutral_texts
+from bankai.search import Problem, SearchProbes, SearchSettings, Space
+from benchmarks.measure import seconds
+
+__all__ = ["BAR", "PATH", "Steps", "probes", "run", "search", "synthetic", "table"]
+
+BAR = 6.0  # GB, of 1e9 bytes
+PATH = "BANKAI_BENCH_8B"
+TARGETS, CONTROLS, TOKENS = 4, 2, 30
+CANDIDATES, TOP, LATE = 8, 64, 5 / 6  # late layers: the last sixth
+STATUS = Path("/proc/self/status")
+T = TypeVar("T")
+
+
+class Steps:
+    """Seconds of each step of a piece of work, and the peak memory of the process after it."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, Any]] = []
+
+    def take(self, name: str, work: Callable[[], T]) -> T:
+        result, took = seconds(work)
+        self.found.append({"step": name, "seconds": took, "peak_gb": peak()})
+        return result
+
+
+def peak() -> float:
+    """Of this process so far, in 1e9 bytes."""
+    if STATUS.exists():  # Linux, whose ru_maxrss begins at the size of the process that started this one
+        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def probes(tokenizer: PreTrainedTokenizerBase) -> SearchProbes:
+    """Beginnings of neutral texts, of about so many tokens with answer and stop."""
+    made = []
+    for index, text in enumerate(load_neutral_texts("neutral-en")[: TARGETS + CONTROLS]):
+        prompt = tokenizer.decode(tokenizer(text)["input_ids"][: TOKENS - 2])
+        split = "target" if index < TARGETS else "control"
+        name = f"text {index}"
+        made.append(Probe(id=name, item=name, category="text", split=split, prompt=prompt, answers=(" yes",)))
+    return SearchProbes(tuple(made[:TARGETS]), tuple(made[TARGETS:]))
+
+
+def search(path: str) -> dict[str, Any]:
+    """What a round of a search does, step by step."""
+    steps = Steps()
+    model, tokenizer = steps.take("load", lambda: load(path))
+    searched = probes(tokenizer)
+    problem = steps.take("baseline", lambda: Problem(model, tokenizer, searched, SearchSettings()))
+    with problem:
+        ranked = steps.take("attribution", lambda: problem.rank(TOP))
+        layers = range(int(problem.decoder.layers * LATE), problem.decoder.layers)
+        rng, late = random.Random(0), Space(layers=tuple(layers))
+        candidates = [frozenset([late.draw(problem.decoder, rng)]) for _ in range(CANDIDATES)]
+        fitness = steps.take("measuring", lambda: problem.measure(candidates))
+    return {
+        "steps": steps.found,
+        "peak_gb": peak(),
+        "places": problem.space.size(problem.decoder),
+        "ranked": len(ranked),
+        "tokens": sum(batch.ids.numel() for part in problem.parts for batch in part.answers.batches),
+        "layers": [layers.start, layers.stop - 1],
+        "fitness": fitness,
+    }
+
+
+def synthetic(shape: str, folder: Path) -> Path:
+    """A random model of that shape, in the folder unless the environment names a file of it."""
+    if shape == "bonsai-8b" and (given := os.environ.get(PATH)):
+        return Path(given)
+    return synthesize(folder / f"{shape}.gguf", shape)
+
+
+def run(quick: bool) -> dict[str, Any]:
+    shape = "tiny" if quick else "bonsai-8b"
+    with tempfile.TemporaryDirectory() as folder:
+        path = synthetic(shape, Path(folder))
+        size = path.stat().st_size
+        root = Path(__file__).resolve().parent.parent
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.big", str(path.resolve())],
+            cwd=root,
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+    return {"shape": shape, "file_bytes": size, **json.loads(done.stdout)}
+
+
+def table(result: dict[str, Any]) -> str:
+    first, last = result["layers"]
+    names = {
+        "load": "load, packed",
+        "baseline": f"baseline of {TARGETS} targets and {CONTROLS} controls, {result['tokens']} tokens",
+        "attribution": f"attribution over {result['places']:,} rows, cached streams included",
+        "measuring": f"{CANDIDATES} exact measurements in layers {first} to {last}",
+    }
+    verdict = "meets" if result["peak_gb"] <= BAR else "misses"
+    lines = [
+        f"{result['shape']}, a file of {result['file_bytes'] / 1e9:.2f} GB.",
+        "",
+        "| step | seconds | peak so far |",
+        "|---|---|---|",
+        *(
+            f"| {names[one['step']]} | {one['seconds']:.1f} | {one['peak_gb']:.2f} GB |"
+            for one in result["steps"]
+        ),
+        "",
+        f"The peak of {result['peak_gb']:.2f} GB {verdict} the bar of {BAR:g} GB.",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(json.dumps(search(sys.argv[1])))

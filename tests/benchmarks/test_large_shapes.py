@@ -1,0 +1,64 @@
+"""The benches of large shapes, on a tiny one: every step is reported, and verdicts follow the bars."""
+
+import pytest
+from benchmarks import accelerator, big
+
+from bankai.formats.synth import synthesize
+from bankai.model import load
+from bankai.probes.encode import encode
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return synthesize(tmp_path_factory.mktemp("shapes") / "tiny.gguf", "tiny")
+
+
+def test_probes_have_about_the_length_that_is_said(tiny):
+    tokenizer = load(tiny)[1]
+    searched = big.probes(tokenizer)
+    assert (len(searched.targets), len(searched.controls)) == (big.TARGETS, big.CONTROLS)
+    lengths = [len(encode(probe, tokenizer)[0].ids) for probe in (*searched.targets, *searched.controls)]
+    assert all(abs(length - big.TOKENS) <= 4 for length in lengths)
+
+
+def test_big_reports_every_step_of_a_process_of_its_own():
+    result = big.run(quick=True)
+    steps = result["steps"]
+    assert [one["step"] for one in steps] == ["load", "baseline", "attribution", "measuring"]
+    peaks = [one["peak_gb"] for one in steps]
+    assert peaks == sorted(peaks)
+    assert result["peak_gb"] >= peaks[-1] > 0.05  # python with torch
+    assert (result["places"], result["ranked"], result["layers"]) == (2 * (2 * 512 + 256), big.TOP, [1, 1])
+    assert len(result["fitness"]) == big.CANDIDATES
+    assert f"{result['peak_gb']:.2f} GB meets the bar of 6 GB." in big.table(result)
+    assert "6.01 GB misses the bar" in big.table(result | {"peak_gb": 6.01})
+
+
+def test_a_given_model_is_used(monkeypatch, tmp_path):
+    monkeypatch.setenv(big.PATH, str(tmp_path / "given.gguf"))
+    assert big.synthetic("bonsai-8b", tmp_path) == tmp_path / "given.gguf"
+    assert big.synthetic("tiny", tmp_path) == tmp_path / "tiny.gguf"
+    assert (tmp_path / "tiny.gguf").stat().st_size > 10_000
+
+
+def test_the_accelerator_bench_runs_on_the_cpu():
+    result = accelerator.run(quick=True, device="cpu", shape="tiny", dtype="bfloat16")
+    assert (result["device"], result["probes"], result["tokens"]) == ("cpu", 3, 90)
+    for side in (result["packed"], result["dense"]):
+        assert list(side["batched"]) == ["all layers", "layer 0", "layer 1"]
+        assert side["peak_gb"] is None
+    assert result["agreement"]["per_probe"] > 0.5
+    text = accelerator.table(result)
+    assert "| peak, GB | not counted | not counted |" in text
+    assert text.count("times the plain loop") == 2
+
+
+def test_the_accelerator_verdict_follows_its_aims():
+    side = {
+        "batched": {"layer 0": {"median": 0.08}, "all layers": {"median": 0.05}},
+        "plain": {"median": 0.5},
+    }
+    assert "within 0.08 s; 10.0 times" in (text := accelerator._verdict("packed", side))
+    assert "reaches 10" in text
+    side["batched"]["all layers"]["median"] = 0.06
+    assert "misses 10" in accelerator._verdict("packed", side)

@@ -157,7 +157,8 @@ def probe_scores(prepared: Prepared, totals: Tensor, margins: Tensor) -> tuple[T
 
 def score_tensors(model: PreTrainedModel, prepared: Prepared) -> tuple[Tensor, Tensor]:
     """Score and margin of every probe, two float32 [probes], with a gradient unless switched off outside."""
-    log_probs, margins, owners = [torch.zeros(0)], [torch.zeros(0)], [torch.zeros(0, dtype=torch.long)]
+    empty = torch.zeros(0, device=model.device)
+    log_probs, margins, owners = [empty], [empty], [torch.zeros(0, dtype=torch.long)]
     for batch in prepared.batches:
         log_prob, margin = token_scores(model.lm_head(answer_hidden(model, batch)), batch.targets)
         log_probs.append(log_prob)

@@ -27,7 +27,7 @@ def test_all_layers_unless_chosen(decoder):
     assert Space().layers_of(decoder) == tuple(range(LAYERS))
     space = Space(layers=(2, 0), projections=("k_proj", "up_proj"))
     assert list(space.tensors(decoder)) == [
-        name(layer, path) for layer in (2, 0) for path in ("k_proj", "up_proj")
+        name(layer, path) for layer in (0, 2) for path in ("k_proj", "up_proj")
     ]
 
 

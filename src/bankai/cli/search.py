@@ -95,7 +95,7 @@ def search(
         _resume(resume, json)
         return
     if model is None or not target or output is None:
-        raise typer.BadParameter("give MODEL, --target SET and -o FILE, or --resume DIR")
+        raise typer.BadParameter("Missing MODEL, --target SET or -o FILE; or give --resume DIR")
     from bankai.search import SearchSettings, Space
 
     task = _task(target, control, heldout, text)

@@ -99,7 +99,7 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_folder(out: Path) -> Path:
     """Where a search for that patch keeps its run unless told otherwise."""
-    return out.with_suffix(".run")
+    return out.parent / f"{out.stem}.run"
 
 
 def output_of(run: Path) -> Path:

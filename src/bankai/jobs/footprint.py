@@ -1,0 +1,133 @@
+"""The memory that a search needs at its worst moment, by formulas of shapes, and what the machine has.
+
+Cached streams, reference and estimates are exact. The working set is the largest of the three heaviest steps, counted
+in copies of their largest arrays; what an allocator wastes is not in it. Does not know: times.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from bankai.binary import GROUP, GROUP_BYTES
+from bankai.evaluation.scoring import Batch
+from bankai.formats.config import expected_shapes
+from bankai.jobs.work import Work
+from bankai.jobs.workbench import ITEM_BYTES
+from bankai.search import SearchSettings
+from bankai.search.attribution import BLOCK
+from bankai.search.batched import CHUNK_TOKENS
+from bankai.search.guided import CANDIDATES
+from bankai.search.parts import LOGITS
+
+__all__ = ["Footprint", "available_bytes", "footprint", "stream_bytes"]
+
+FLOAT = 4
+ESTIMATES = 4  # sums that a ranking keeps of every place
+HEAD_COPIES, HEAD_GRADIENT_COPIES = 3, 6  # of logits [positions, vocabulary], alive together
+BLOCK_COPIES = 3  # of effects below row level
+
+
+class Footprint(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes. `process` is this one, with its libraries and tokenizer; `reference` what the base says of the texts.
+
+    `peak` is what the device holds: on the CPU all of it, else all but the process and the estimates of a ranking.
+    """
+
+    process: int
+    weights: int
+    streams: int
+    reference: int
+    estimates: int
+    working: int
+    peak: int
+
+
+def footprint(
+    config: Mapping[str, Any],
+    work: Work,
+    settings: SearchSettings,
+    places: int,
+    *,
+    dense: bool,
+    device: str,
+    dtype: str,
+) -> Footprint:
+    """The memory of a search in this process."""
+    item, guided = ITEM_BYTES[dtype], settings.strategy == "guided"
+    held = {
+        "weights": _weights(config, dense, item),
+        "streams": sum(stream_bytes(config, batch, item) for batch in work.batches()) if guided else 0,
+        "reference": FLOAT
+        * config["vocab_size"]
+        * sum(len(batch.rows) for part in work.parts for batch in part.neutral.batches),
+        "working": max(_working(config, batch, settings, item) for batch in work.batches()),
+    }
+    local = {"process": _resident_bytes(), "estimates": FLOAT * ESTIMATES * places if guided else 0}
+    return Footprint(
+        **held, **local, peak=sum(held.values()) + (sum(local.values()) if device == "cpu" else 0)
+    )
+
+
+def stream_bytes(config: Mapping[str, Any], batch: Batch, item: int) -> int:
+    """What `bankai.search.streams` caches of a batch: two residuals of every layer, and the embedded tokens."""
+    return batch.ids.numel() * config["hidden_size"] * (2 * config["num_hidden_layers"] + 1) * item
+
+
+def _weights(config: Mapping[str, Any], dense: bool, item: int) -> int:
+    binary, norms = expected_shapes(config)
+    weights = sum(map(prod, binary.values()))
+    packed = weights // GROUP * (GROUP_BYTES + 2)
+    return packed + (weights * item if dense else 0) + sum(map(prod, norms.values())) * item
+
+
+def _working(config: Mapping[str, Any], batch: Batch, settings: SearchSettings, item: int) -> int:
+    """The heaviest step on a batch: candidates in a layer, the head, or a step of attribution."""
+    tokens, vocabulary = batch.ids.numel(), config["vocab_size"]
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    queries, keys = (
+        config[name] * config["head_dim"] for name in ("num_attention_heads", "num_key_value_heads")
+    )
+    guided = settings.strategy == "guided"
+    together = max(1, min(CANDIDATES, CHUNK_TOKENS // tokens)) if guided else 1
+    # Gate, up and their product; or queries and keys before and after the rotation, and values, each with its copy.
+    layer = tokens * together * item * (4 * hidden + max(3 * inner, 6 * (queries + keys)))
+    rows = min(together * len(batch.rows), max(1, LOGITS // vocabulary))
+    head = HEAD_COPIES * FLOAT * rows * vocabulary
+    if not guided:
+        return max(layer, head)
+    top = HEAD_GRADIENT_COPIES * FLOAT * len(batch.rows) * vocabulary
+    step = (
+        tokens * item * (16 * hidden + 8 * inner + 6 * queries)
+    )  # activations kept for the way back, and gradients
+    below = 0 if settings.space.granularity == "row" else BLOCK_COPIES * FLOAT * BLOCK
+    return max(layer, head, top, step + below)
+
+
+def _resident_bytes() -> int:
+    """Memory of this process; its peak where the system does not tell the present."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def available_bytes(device: str) -> int | None:
+    """What a device has left for others; None when nobody tells."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if torch.device(device).type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable")))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None

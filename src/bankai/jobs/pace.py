@@ -1,0 +1,228 @@
+"""How long the pieces of a model take, timed on one layer of it and a part of its head.
+
+The excerpt is a real one-layer model made by the loader, and what is timed are the steps of the search itself. Times
+depend on shapes, not on values: every layer of a known architecture has the same shapes, and the head is as much
+slower as its vocabulary is larger than the part of it. Does not know: probes, budgets.
+"""
+
+import math
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import takewhile
+from statistics import median
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bankai.binary import BinaryTensor
+from bankai.evaluation.scoring import BATCH_TOKENS, Batch, token_scores
+from bankai.formats.checkpoint import Checkpoint
+from bankai.formats.names import EMBEDDING, architecture
+from bankai.model import PackedWeight, load_model
+from bankai.model.decoder import Decoder
+from bankai.patch import Flip
+from bankai.search.attribution import Effects, stream_effects
+from bankai.search.batched import CHUNK_TOKENS, final_hidden
+from bankai.search.parts import LOGITS
+from bankai.search.space import Space
+from bankai.search.streams import Stream, Streams
+
+__all__ = ["EXCERPT_ROWS", "Curve", "Excerpt", "Pace", "measure_pace"]
+
+EXCERPT_ROWS = 8192  # of the vocabulary
+REPEATS = 3
+PATIENCE = 0.2  # seconds: no more repeats and, from the second point on, no larger sizes
+
+
+class Excerpt:
+    """What the loader needs of a checkpoint, with its first layer alone and the first rows of its embedding as head."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._whole = checkpoint
+        self._names = architecture(checkpoint.config["model_type"])
+        self.rows = min(EXCERPT_ROWS, checkpoint.config["vocab_size"])
+        sizes = {"num_hidden_layers": 1, "vocab_size": self.rows, "tie_word_embeddings": True}
+        kept = {key: value for key, value in checkpoint.config.items() if not key.endswith("_token_id")}
+        self.config = kept | sizes
+
+    def binary_names(self) -> tuple[str, ...]:
+        return self._names.binary_names(1, tied=True)
+
+    def dense_names(self) -> tuple[str, ...]:
+        return self._names.dense_names(1)
+
+    def binary(self, name: str) -> BinaryTensor:
+        found = self._whole.binary(name)
+        rows = self.rows if name == EMBEDDING else None
+        return BinaryTensor(name, found.signs[:rows], found.scales[:rows])
+
+    def dense(self, name: str) -> NDArray[np.float32]:
+        return self._whole.dense(name)
+
+    def release(self) -> None:
+        self._whole.release()
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Seconds by size: straight lines between what was measured, and beyond it as the last one rises."""
+
+    sizes: tuple[int, ...]
+    seconds: tuple[float, ...]
+
+    def __call__(self, size: float) -> float:
+        """Nothing takes nothing."""
+        if size <= self.sizes[-1]:
+            return float(np.interp(size, self.sizes, self.seconds)) if size else 0.0
+        at = bisect_left(self.sizes, size) - 1
+        below = (0, 0.0) if at == 0 else (self.sizes[at - 1], self.seconds[at - 1])
+        slope = max(0.0, (self.seconds[at] - below[1]) / (self.sizes[at] - below[0]))
+        return self.seconds[at] + (size - self.sizes[at]) * slope
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that pieces take.
+
+    Of one layer by tokens: its attention, its MLP, and a step of attribution with its effects. Of the head by
+    positions: to score them, and to also send a gradient back. Of candidates by their number: what begins them in their
+    first layer. `load` is per weight.
+    """
+
+    attention: Curve
+    mlp: Curve
+    effects: Curve
+    head: Curve
+    head_gradient: Curve
+    start: Curve
+    load: float
+
+    def layer(self, tokens: float) -> float:
+        return self.attention(tokens) + self.mlp(tokens)
+
+
+def measure_pace(
+    checkpoint: Checkpoint, batch: Batch, space: Space, *, dense: bool, device: str, dtype: str
+) -> Pace:
+    """Load the excerpt and time it on as many copies of the first sequence of a batch as a search may hold at once."""
+    excerpt, began = Excerpt(checkpoint), time.monotonic()
+    model = load_model(excerpt, dense=dense, dtype=dtype, device=device)
+    weights = sum(math.prod(part.shape) for part in model.modules() if isinstance(part, PackedWeight))
+    load = (time.monotonic() - began) / weights
+    timed = _Timed(Decoder(model), batch.ids[:1] % excerpt.rows, space)
+    length, vocabulary = batch.ids.shape[1], checkpoint.config["vocab_size"]
+    copies = tuple(_powers(4, CHUNK_TOKENS // length))
+    tokens = tuple(count * length for count in copies)
+    together = tuple(_powers(4, BATCH_TOKENS // length))  # copies that attribution may meet
+    positions = tuple(_powers(8, min(CHUNK_TOKENS, LOGITS // vocabulary)))
+    share = vocabulary / excerpt.rows
+    return Pace(
+        attention=timed.curve(timed.attention, copies, tokens),
+        mlp=timed.curve(timed.mlp, copies, tokens),
+        effects=timed.curve(timed.effects, together, tokens[: len(together)]),
+        head=timed.curve(timed.head, positions, positions, share),
+        head_gradient=timed.curve(timed.head_gradient, positions, positions, share),
+        start=timed.curve(timed.start, copies, copies),
+        load=load,
+    )
+
+
+def _powers(base: int, limit: int) -> Iterable[int]:
+    """1, base, its square and so on up to a limit; 1 at least."""
+    yield from takewhile(lambda size: size <= max(1, limit), (base**n for n in range(64)))
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """The steps of a search on a one-layer model, each as something to be called again and again."""
+
+    decoder: Decoder
+    sequence: Tensor  # [1, length]
+    space: Space
+
+    def attention(self, copies: int) -> Callable[[], object]:
+        hidden = self._hidden(copies)
+        rotary = self.decoder.rotary(hidden)
+        return torch.no_grad()(lambda: self.decoder.attend(0, hidden, rotary))
+
+    def mlp(self, copies: int) -> Callable[[], object]:
+        hidden = self._hidden(copies)
+        return torch.no_grad()(lambda: hidden + self.decoder.transform(0, hidden))
+
+    def effects(self, copies: int) -> Callable[[], object]:
+        stream = self._stream(copies)
+
+        def sink(effects: Effects) -> None:
+            values = (
+                effects.values.float().cpu()
+            )  # summed over targets, over controls, and over those that are helped
+            values.sum(0), values.clamp(min=0).sum(0), (values > 0).float().sum(0)
+
+        return lambda: stream_effects(
+            stream,
+            torch.sum,
+            sink,
+            layers=(0,),
+            projections=self.space.paths(),
+            granularity=self.space.granularity,
+        )
+
+    def head(self, positions: int) -> Callable[[], object]:
+        hidden, targets = self._final(positions)
+        return torch.no_grad()(lambda: token_scores(self.decoder.logits(hidden), targets))
+
+    def head_gradient(self, positions: int) -> Callable[[], object]:
+        hidden, targets = self._final(positions)
+        leaf = hidden.requires_grad_()
+        return lambda: torch.autograd.grad(token_scores(self.decoder.logits(leaf), targets)[0].sum(), leaf)
+
+    def start(self, candidates: int) -> Callable[[], object]:
+        stream, name = self._stream(1), self.decoder.name(0, "mlp.up_proj")
+        flips = [frozenset([Flip(name, row)]) for row in range(candidates)]
+        return torch.no_grad()(lambda: list(final_hidden(stream, flips)))
+
+    def curve(
+        self,
+        make: Callable[[int], Callable[[], object]],
+        counts: Iterable[int],
+        sizes: Iterable[int],
+        share: float = 1.0,
+    ) -> Curve:
+        """Seconds, times `share`, by size."""
+        found: list[tuple[int, float]] = []
+        for count, size in zip(counts, sizes, strict=True):
+            if len(found) > 1 and found[-1][1] > PATIENCE:
+                break
+            found.append((size, self._seconds(make(count))))
+        sizes, seconds = zip(*found, strict=True)
+        return Curve(sizes, tuple(one * share for one in seconds))
+
+    def _seconds(self, run: Callable[[], object]) -> float:
+        """Median of a few, after a warm-up; of one when it takes long."""
+        times: list[float] = []
+        for _ in range(1 + REPEATS):
+            began = time.perf_counter()
+            run()
+            if self.decoder.device.type != "cpu":
+                torch.accelerator.synchronize()
+            times.append(time.perf_counter() - began)
+            if sum(times[1:]) > PATIENCE:
+                break
+        return median(times[1:])
+
+    def _hidden(self, copies: int) -> Tensor:
+        return self.decoder.embed(self.sequence.to(self.decoder.device)).repeat(copies, 1, 1)
+
+    def _final(self, positions: int) -> tuple[Tensor, Tensor]:
+        """Residuals [positions, hidden] and targets."""
+        targets = self.sequence.flatten().repeat(positions)[:positions].to(self.decoder.device)
+        return self.decoder.embed(targets), targets
+
+    def _stream(self, copies: int) -> Stream:
+        """Sequences of which one position is read, so that the head takes no time."""
+        first, ids = torch.zeros(1, dtype=torch.long), self.sequence.repeat(copies, 1)
+        return Streams(self.decoder, [Batch(ids, first, first, first, first)])[0]

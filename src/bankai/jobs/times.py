@@ -1,0 +1,154 @@
+"""Seconds of the parts of a search, put together from the pace of a model's pieces and the batches of its probes.
+
+Assumed are: candidates spread evenly over the layers, as many as a round may measure; half of them leaving after the
+first part, half of the rest after the second; as many joined sets as are left then, measured from the lowest layer up;
+refining that takes as long per evaluation as climbing; for the original loop, trials that all pass their screening at
+one end and all fail at the other; a machine as busy as now. A guided search may stop when validation no longer
+improves: the low end of its time is the shortest one that gives up. Does not know: models, tokens, memory.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+from statistics import mean
+
+from bankai.evaluation.scoring import Batch, Prepared
+from bankai.jobs.pace import Pace
+from bankai.jobs.work import PartWork, Work
+from bankai.search import SearchSettings
+from bankai.search.batched import CHUNK_TOKENS
+from bankai.search.guided import CANDIDATES, CLIMB_SHARE, PATIENCE
+from bankai.search.problem import ATTRIBUTION_COST
+from bankai.search.trials import SCREENED
+
+__all__ = ["Times"]
+
+HALVED = (1, 2, 4)  # of the candidates that are measured in each part, all, a half, a quarter
+JOINED = CANDIDATES // 4 - 1  # sets measured together in a round; the first is a candidate alone
+FEWEST = 4  # candidates of the smallest round
+
+
+@dataclass(frozen=True)
+class Times:
+    """`depth` layers, of which `layers` are searched; `weights` in the model."""
+
+    work: Work
+    pace: Pace
+    depth: int
+    layers: Sequence[int]
+    settings: SearchSettings
+    weights: int
+
+    @property
+    def evaluation(self) -> float:
+        """A full forward of everything that is read."""
+        return sum(self._forward(batch) for batch in self.work.batches())
+
+    @property
+    def attribution(self) -> float:
+        """One pass that ranks every place."""
+        text = bool(self.settings.drift)
+        batches = [
+            one for part in self.work.parts for one in (part.batches if text else part.answers.batches)
+        ]
+        return sum(self._attribution(batch) for batch in batches)
+
+    @property
+    def candidate(self) -> float:
+        """One candidate in everything that is read, of a round of them."""
+        return sum(self._singles(part, CANDIDATES) for part in self.work.parts) / CANDIDATES
+
+    @property
+    def budget(self) -> float:
+        """Evaluations: given, or what the minutes allow at the pace of the search."""
+        given, minutes = self.settings.budget, self.settings.minutes
+        slowest = self._paces()[-1]
+        return min(given or float("inf"), minutes * 60 / slowest if minutes else float("inf"))
+
+    def command(self) -> tuple[float, float]:
+        """Low and high of all: load, audit, search, reports."""
+        searches = sorted(self.budget * pace for pace in self._paces())
+        high = searches[-1]
+        low = min(high, PATIENCE * self._round()) if self.settings.strategy == "guided" else searches[0]
+        return low + self._around(), high + self._around()
+
+    def warnings(self) -> Iterator[str]:
+        """Of a budget that no round fits in."""
+        if self.settings.strategy != "guided":
+            return
+        # A round of minutes is begun whatever it takes; one of evaluations only if it fits into the share for climbing.
+        if self.settings.minutes and self.settings.minutes * 60 < self._round():
+            needed = self._round() / 60
+            yield f"{self.settings.minutes:g} minutes are less than one round; give at least {needed:.1f}m"
+        smallest = self._evaluations(FEWEST) / CLIMB_SHARE
+        if self.settings.budget and self.settings.budget < smallest:
+            yield f"{self.settings.budget:g} evaluations are too few for one round; give at least {ceil(smallest)}"
+
+    def _paces(self) -> tuple[float, ...]:
+        """Seconds per evaluation that the budget counts: of a round; of trials that fail or pass their screening."""
+        if self.settings.strategy == "guided":
+            return (self._round() / self._evaluations(CANDIDATES),)
+        if self.settings.strategy == "random":
+            return (self.evaluation,)
+        screening = SCREENED / self.work.reads
+        screened = self._forward_tokens(self.work.tokens * screening, SCREENED)
+        return screened / screening, (screened + self.evaluation) / (screening + 1)
+
+    def _evaluations(self, candidates: int) -> float:
+        """What the search counts for a round."""
+        return ATTRIBUTION_COST + 0.75 * candidates + 1 + self.work.validation.probes / self.work.reads
+
+    def _round(self) -> float:
+        """Attribution, candidates that leave early, joined ones, the step, validation."""
+        halved = zip(self.work.parts, HALVED, strict=True)
+        singles = sum(self._singles(part, CANDIDATES // share) for part, share in halved)
+        joined = sum(self._from_layer(part, JOINED, min(self.layers)) for part in self.work.parts)
+        return self.attribution + singles + joined + self.evaluation + self._prepared(self.work.validation)
+
+    def _around(self) -> float:
+        """Load and audit before; the base is read twice and cached, and validated; reports after."""
+        texts = sum(self._forward(batch) for part in self.work.parts for batch in part.neutral.batches)
+        reports = sum(map(self._prepared, self.work.reports))
+        once = self._prepared(self.work.audited) + self._prepared(self.work.validation)
+        return self.weights * self.pace.load + once + texts + 3 * self.evaluation + 2 * reports
+
+    def _prepared(self, prepared: Prepared) -> float:
+        return sum(map(self._forward, prepared.batches))
+
+    def _forward(self, batch: Batch) -> float:
+        return self._forward_tokens(batch.ids.numel(), len(batch.rows))
+
+    def _forward_tokens(self, tokens: float, positions: float) -> float:
+        return self.depth * self.pace.layer(tokens) + self.pace.head(positions)
+
+    def _attribution(self, batch: Batch) -> float:
+        """The answer that scores best is looked up; then down to the lowest layer of the space."""
+        positions, steps = len(batch.rows), self.depth - min(self.layers)
+        head = self.pace.head(positions) + self.pace.head_gradient(positions)
+        return head + steps * self.pace.effects(batch.ids.numel())
+
+    def _singles(self, part: PartWork, candidates: int) -> float:
+        """Candidates of one flip, as many in every layer."""
+        groups = min(candidates, len(self.layers))
+        return groups * mean(self._from_layer(part, candidates / groups, layer) for layer in self.layers)
+
+    def _from_layer(self, part: PartWork, candidates: float, layer: int) -> float:
+        """Candidates that begin in one layer, in as many chunks as they need."""
+        seconds = 0.0
+        for batch in part.batches:
+            tokens, positions = batch.ids.numel(), len(batch.rows)
+            chunk = min(candidates, max(1, CHUNK_TOKENS // tokens))
+            seconds += candidates / chunk * self._chunk(layer, chunk, tokens * chunk, positions * chunk)
+        return seconds
+
+    def _chunk(self, layer: int, candidates: float, tokens: float, positions: float) -> float:
+        above = self.depth - 1 - layer
+        if above:  # the last MLP is computed where it is read
+            mlps = (above - 1) * self.pace.mlp(tokens) + self.pace.mlp(positions)
+            return (
+                self.pace.start(candidates)
+                + above * self.pace.attention(tokens)
+                + mlps
+                + self.pace.head(positions)
+            )
+        return self.pace.start(candidates) + self.pace.head(positions)

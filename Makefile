@@ -23,7 +23,7 @@ demo: $(VENV)/.demo
 	$(BIN)/bankai demo
 
 # Every bench but the accelerator's; takes long, and wants a machine that does nothing else. BENCH="NAME..." runs some.
-bench: $(VENV)/.demo
+bench: $(VENV)/.test
 	$(LIMITED) $(BIN)/python -m benchmarks $(BENCH)
 
 test: $(VENV)/.test

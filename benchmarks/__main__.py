@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.results import PAGE, RESULTS, ROOT, about, fill, write
+from benchmarks.results import PAGE, RESULTS, ROOT, about, fill, read, write
 
 BENCHES = ("engine", "reach", "fidelity", "heldout", "frontier", "big")
 ON_DEMAND = ("accelerator",)  # runs only when named
@@ -78,8 +78,11 @@ def _settings(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _write_tables() -> None:
-    """The tables of all benches that have a result."""
+    """The tables of all benches that have a result, and the figures of those that draw one."""
     ran = [name for name in (*BENCHES, *ON_DEMAND) if (RESULTS / f"{name}.json").exists()]
+    for name in ran:
+        if hasattr(_bench(name), "draw"):
+            _bench(name).draw(read(RESULTS, name)["result"], PAGE.with_name(f"{name}.svg"))
     PAGE.write_text(fill(PAGE.read_text(), RESULTS, {name: _bench(name).table for name in ran}))
 
 

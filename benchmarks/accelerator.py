@@ -8,6 +8,7 @@ weights and with expanded ones. The same effects in float32 say what the dtype c
 
 import random
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class _Side:
         (self.model, _), self.load_seconds = seconds(
             lambda: load(path, dense=dense, device=device, dtype=dtype)
         )
-        self.weights_gb = self._peak()
+        self.weights_gb = self._memory(torch.cuda.memory_allocated)
         self.decoder = Decoder(self.model)
         self.part = Part(self.decoder, _targets(self.model, probes), [], [])
         self.base = self.part.read([NOTHING]).at(0)
@@ -85,14 +86,13 @@ class _Side:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self.device)
 
-    def _peak(self) -> float | None:
-        """Most device memory so far, in 1e9 bytes; None where nobody counts it."""
-        if torch.device(self.device).type != "cuda":
-            return None
-        return torch.cuda.max_memory_allocated(self.device) / 1e9
+    def _memory(self, counted: Callable[[str], int]) -> float | None:
+        """Of the device, in 1e9 bytes; None where nobody counts it."""
+        return counted(self.device) / 1e9 if torch.device(self.device).type == "cuda" else None
 
     def about(self) -> dict[str, Any]:
-        return {"load_seconds": self.load_seconds, "weights_gb": self.weights_gb, "peak_gb": self._peak()}
+        peak = self._memory(torch.cuda.max_memory_allocated)
+        return {"load_seconds": self.load_seconds, "weights_gb": self.weights_gb, "peak_gb": peak}
 
 
 def _targets(model: PreTrainedModel, probes: int) -> list[list[EncodedAnswer]]:

@@ -17,7 +17,7 @@ from bankai.search.parts import spread
 __all__ = ["CONTROLS", "TARGETS", "TEXTS", "drawn", "small"]
 
 TARGETS = 30  # of each category that can be elicited; the others of it validate
-CONTROLS = 120
+CONTROLS = 240
 TEXTS = 60
 
 
@@ -35,7 +35,7 @@ def drawn(seed: int, *, controls: int | None = CONTROLS, texts: int = TEXTS) -> 
     return Task.of([probes], texts=rng.sample(load_neutral_texts("nano-neutral"), texts))
 
 
-def small(seed: int, *, targets: int = 60, controls: int = CONTROLS) -> Task:
+def small(seed: int, *, targets: int = 60, controls: int = 120) -> Task:
     """The draw of a seed cut to what the published loop could afford to read, without neutral texts."""
     return drawn(seed, controls=controls, texts=0).drawn(targets, controls, seed)
 

@@ -49,6 +49,7 @@ __all__ = [
     "table",
 ]
 
+SEEDS = (0, 1)  # a third would take another quarter of an hour
 LEAST_FIXED, MOST_UNSEEN, MOST_LOST = 75.0, 3.0, 1.0  # percent; the bars of the held-out bench
 
 
@@ -66,26 +67,16 @@ REFERENCE = Variant("defaults")
 VARIANTS = (
     REFERENCE,
     Variant("score loss", "loss of the controls", {"loss": "score"}),
-    Variant(
-        "score loss, penalty 2, no drift",
-        "loss of the controls",
-        {"loss": "score", "penalty": 2.0, "drift": 0.0},
-    ),
-    Variant("drift 0", "weight of drift", {"drift": 0.0}),
-    Variant("drift 1", "weight of drift", {"drift": 1.0}),
-    Variant("drift 5", "weight of drift", {"drift": 5.0}),
+    Variant("score loss, no drift", "loss of the controls", {"loss": "score", "drift": 0.0}),
+    Variant("no drift", "weight of drift", {"drift": 0.0}),
     Variant("drift 20", "weight of drift", {"drift": 20.0}),
-    Variant("penalty 0.5", "penalty of the controls", {"penalty": 0.5}),
-    Variant("penalty 2", "penalty of the controls", {"penalty": 2.0}),
-    Variant("360 controls", "controls read", controls=360),
-    Variant("worst gain", "gain of the targets", {"gain": "worst"}),
-    Variant("boundary gain", "gain of the targets", {"gain": "boundary"}),
+    Variant("120 controls", "controls read", controls=120),
     Variant("groups", "granularity", {"space": Space(granularity="group")}),
 )
 
 
 def run(quick: bool) -> dict[str, Any]:
-    size = QUICK if quick else FULL
+    size = QUICK if quick else replace(FULL, seeds=SEEDS)
     bench = Workbench("nano")
     judge = _judge(bench, size)
     found: dict[str, list[dict[str, Any]]] = {variant.name: [] for variant in VARIANTS}
@@ -125,11 +116,9 @@ def measure(judge: Judge, variant: Variant, size: Size, seed: int) -> dict[str, 
 
 
 def _read(variant: Variant, size: Size, settings: SearchSettings) -> SearchProbes:
-    """What a search reads: each category is a domain, and texts only where drift counts."""
+    """What a search reads: texts only where drift counts."""
     searched = size.task(settings.seed, variant.controls).searched
-    categories = sorted({probe.category for probe in searched.targets})
-    domains = tuple(categories.index(probe.category) for probe in searched.targets)
-    return replace(searched, domains=domains, texts=searched.texts if settings.drift else ())
+    return replace(searched, texts=searched.texts if settings.drift else ())
 
 
 def _other_texts(seed: int, size: Size) -> list[str]:

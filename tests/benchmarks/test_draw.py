@@ -13,7 +13,7 @@ def test_every_part_has_its_size_and_no_item_of_another(seed):
     task = drawn(seed)
     searched, whole = task.searched, task.whole
     sizes = {split: len(whole.split(split)) for split in whole.splits}
-    assert sizes == {"target": 150, "validation": 60, "control": 120, "heldout": 400, "unseen": 512}
+    assert sizes == {"target": 150, "validation": 60, "control": 240, "heldout": 400, "unseen": 512}
     assert set(Counter(probe.category for probe in searched.targets).values()) == {30}
     assert set(Counter(probe.category for probe in searched.validation).values()) == {12}
     assert max(Counter(probe.category for probe in searched.controls).values()) == 15

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bankai.jobs.plan import Plan
+from bankai.jobs.planning.plan import Plan
 from bankai.probes import ProbeSet, load_probe_set
 
 

@@ -13,13 +13,13 @@ from bankai.errors import AuditError, DeviceError, PlaceError
 from bankai.formats import synth
 from bankai.formats.checkpoint import GGUFCheckpoint, builtin_models, open_checkpoint
 from bankai.formats.config import expected_shapes
-from bankai.jobs.footprint import footprint, stream_bytes
-from bankai.jobs.pace import EXCERPT_ROWS, Curve, Excerpt, Pace
-from bankai.jobs.plan import memory_warnings, plan_checkpoint, plan_search
+from bankai.jobs.planning.footprint import footprint, stream_bytes
+from bankai.jobs.planning.pace import EXCERPT_ROWS, Curve, Excerpt, Pace
+from bankai.jobs.planning.plan import memory_warnings, plan_checkpoint, plan_search
+from bankai.jobs.planning.times import Times
+from bankai.jobs.planning.work import Work
 from bankai.jobs.search import search_file
 from bankai.jobs.task import Task
-from bankai.jobs.times import Times
-from bankai.jobs.work import Work
 from bankai.jobs.workbench import DENSE_BYTES, Workbench
 from bankai.model import PackedWeight, load_model
 from bankai.model.decoder import Decoder
@@ -159,7 +159,7 @@ def test_no_more_than_an_excerpt_is_held(tmp_path, monkeypatch):
 _PROLOGUE = """
 import sys
 from pathlib import Path
-from bankai.jobs.plan import plan_search
+from bankai.jobs.planning.plan import plan_search
 from bankai.jobs.search import search_file
 from bankai.jobs.task import Task
 from bankai.probes import load_probe_set

@@ -167,7 +167,7 @@ def _plan(
     where: dict[str, str],
     json: bool,
 ) -> None:
-    from bankai.jobs.plan import plan_search
+    from bankai.jobs.planning.plan import plan_search
     from bankai.jobs.search import run_folder
 
     plan = plan_search(model, task, settings, run=run or run_folder(output), **where)

@@ -17,7 +17,7 @@ import torch
 from bankai.binary import GROUP, GROUP_BYTES
 from bankai.evaluation.scoring import Batch
 from bankai.formats.config import expected_shapes
-from bankai.jobs.work import Work
+from bankai.jobs.planning.work import Work
 from bankai.jobs.workbench import ITEM_BYTES
 from bankai.search import SearchSettings
 from bankai.search.attribution import BLOCK

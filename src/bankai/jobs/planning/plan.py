@@ -1,7 +1,7 @@
 """What a search would take, told before it starts: work, time and memory. Nothing here searches.
 
 The probes are encoded and cut into batches as the search does it, so counts are exact. How times and memory are
-estimated is told in `bankai.jobs.times` and `bankai.jobs.footprint`.
+estimated is told in `bankai.jobs.planning.times` and `bankai.jobs.planning.footprint`.
 """
 
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from bankai.errors import AuditError
 from bankai.formats.checkpoint import Checkpoint, open_checkpoint
 from bankai.formats.config import expected_shapes
-from bankai.jobs.footprint import Footprint, available_bytes, footprint
-from bankai.jobs.pace import measure_pace
+from bankai.jobs.planning.footprint import Footprint, available_bytes, footprint
+from bankai.jobs.planning.pace import measure_pace
+from bankai.jobs.planning.times import Times
+from bankai.jobs.planning.work import Work
 from bankai.jobs.task import Task
-from bankai.jobs.times import Times
-from bankai.jobs.work import Work
 from bankai.jobs.workbench import keeps_dense
 from bankai.model import make_tokenizer
 from bankai.model.decoder import Decoder

@@ -13,8 +13,8 @@ from math import ceil
 from statistics import mean
 
 from bankai.evaluation.scoring import Batch, Prepared
-from bankai.jobs.pace import Pace
-from bankai.jobs.work import PartWork, Work
+from bankai.jobs.planning.pace import Pace
+from bankai.jobs.planning.work import PartWork, Work
 from bankai.search import SearchSettings
 from bankai.search.batched import CHUNK_TOKENS
 from bankai.search.guided import CANDIDATES, CLIMB_SHARE, PATIENCE

@@ -1,7 +1,7 @@
 """Wall-clock time of `guided` to the fitness that `greedy`, the published loop, ends at after 300 evaluations.
 
-Same model, probes and objective, the published one (a hinge on scores, weight 2, no drift), for which `greedy` was made;
-both clocks start when the baseline has been measured, attribution and validation count.
+Same model, probes and objective, the published one (a hinge on scores, weight 2, no drift), for which `greedy` was
+made; both clocks start when the baseline has been measured, attribution and validation count.
 """
 
 import time

@@ -93,3 +93,19 @@ def test_live_line_in_a_terminal() -> None:
         assert [task.description for task in bars.tasks] == ["guided", "greedy"]
         assert bars.tasks[0].finished and not bars.tasks[1].finished
     assert "1 flips, fitness 0.490" in output.getvalue()
+
+
+def test_a_run_that_goes_on_tells_its_old_events_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    console = Console(file=io.StringIO(), force_terminal=True, width=140)
+    with Progress(TextColumn("{task.description} {task.fields[state]}"), console=console) as bars:
+        display = Display(progress._Live(bars))
+        for event in (*EVENTS[1:5], STARTED):
+            display.show("guided", SETTINGS, event)
+        assert len(bars.tasks) == 1
+        state = display.searches["guided"]
+        assert state.solved == 5 and state.seconds_left is None  # not those of the base
+        clock[0] = 105.0
+        display.show("guided", SETTINGS, Ranked(evaluations=10.0, seconds=8.0))
+        assert state.seconds_left == pytest.approx(50.0)  # 2 evaluations in 5 s, 20 to go

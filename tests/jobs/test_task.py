@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from bankai.errors import ProbeFormatError, StateError
+from bankai.errors import BankaiError, PlaceError, ProbeFormatError, StateError
 from bankai.jobs.search import search_file
 from bankai.jobs.task import Task
 from bankai.patch import Flip, Patch
 from bankai.probes import Probe, ProbeSet, load_probe_set
-from bankai.search import SearchSettings
+from bankai.search import SearchSettings, Space
 from bankai.store import apply_patch
 
 
@@ -61,6 +61,29 @@ def test_several_target_sets_are_domains_of_their_own() -> None:
     searched = Task.of([make("a", *ALL), make("b", *ALL)]).searched
     assert ids(searched.targets) == ["a/target", "b/target"] and searched.domains == (0, 1)
     assert ids(searched.controls) == ["a/control", "b/control"]
+
+
+def test_shared_targets_count_once_in_the_domain_of_the_first() -> None:
+    one, two, three = make("a", "target"), make("b", "target"), make("c", "target")
+    sets = [one, ProbeSet("both", [*one, *two]), three]
+    searched = Task.of(sets).searched
+    assert ids(searched.targets) == ["a/target", "b/target", "c/target"] and searched.domains == (0, 1, 2)
+
+
+def test_a_refused_search_leaves_no_folder(tmp_path: Path) -> None:
+    task = Task.of([load_probe_set("elicitable")])
+    for settings, name in (
+        (SearchSettings(space=Space(layers=(9,))), "p.bankai"),
+        (SearchSettings(), "p.run"),
+    ):
+        with pytest.raises(BankaiError):
+            search_file("nano", tmp_path / name, task, settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_greedy_is_the_published_loop_and_nothing_else() -> None:
+    with pytest.raises(PlaceError, match="greedy"):
+        SearchSettings(strategy="greedy", space=Space(layers=(1,)))
 
 
 def test_sets_that_share_an_item_are_refused() -> None:

@@ -60,6 +60,32 @@ def test_what_follows_the_saved_state_is_forgotten(folder: RunFolder) -> None:
     assert RunFolder.open(folder.path, Question)[3] == EVENTS
 
 
+@pytest.mark.parametrize("left", [b'{"type":"Ran', b'{"type":"Ranked","evaluations":9.0,"seconds":9.0}\n'])
+def test_events_of_a_first_round_that_was_cut_off_are_forgotten(folder: RunFolder, left: bytes) -> None:
+    (folder.path / "events.jsonl").write_bytes(left)  # a kill before the first state
+    again, *_ = RunFolder.open(folder.path, Question)
+    again.add(EVENTS[0])
+    again.save(State())
+    assert RunFolder.open(folder.path, Question)[3] == EVENTS[:1]
+
+
+def test_opening_a_run_changes_nothing(folder: RunFolder) -> None:
+    folder.add(EVENTS[0])
+    folder.save(State())
+    with (folder.path / "events.jsonl").open("ab") as file:
+        file.write(b"of a process that still runs")
+    before = (folder.path / "events.jsonl").read_bytes()
+    RunFolder.open(folder.path, Question)
+    assert (folder.path / "events.jsonl").read_bytes() == before
+
+
+def test_what_a_kill_left_while_writing_is_ours(folder: RunFolder) -> None:
+    folder.save(State(reason="budget spent"))
+    (folder.path / ".state.json.1a2b3c4d.tmp").write_bytes(b"{")
+    again = RunFolder.create(folder.path, Question("again"))
+    assert [entry.name for entry in again.path.iterdir()] == ["run.json"]
+
+
 def test_an_ended_run_is_replaced_and_an_unfinished_one_kept(folder: RunFolder) -> None:
     with pytest.raises(StoreError, match="--resume"):
         RunFolder.create(folder.path, Question("again"))

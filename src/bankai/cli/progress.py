@@ -30,16 +30,15 @@ class SearchProgress:
     evaluations: float = 0.0
     solved: int = 0
     validation: int = 0
+    earlier: float = 0.0  # evaluations before this process
     began: float = field(default_factory=time.monotonic)
 
     def take(self, event: Event) -> None:
         """Remember what the event changes."""
         if isinstance(event, Started):
-            self.solved, self.validation, self.began = (
-                event.solved_validation,
-                event.validation,
-                time.monotonic(),
-            )
+            self.began, self.earlier, self.validation = time.monotonic(), self.evaluations, event.validation
+            if not self.evaluations:  # else the run goes on from what it told before
+                self.solved = event.solved_validation
             return
         self.evaluations = event.evaluations
         if isinstance(event, Validated):
@@ -59,9 +58,11 @@ class SearchProgress:
     @property
     def seconds_left(self) -> float | None:
         """At the present pace until the budget is spent; None before there is one."""
-        if not self.share or not self.evaluations:
+        done = self.evaluations - self.earlier
+        if not self.share or done <= 0:
             return None
-        return (time.monotonic() - self.began) * (1 / self.share - 1)
+        # Of what this process has done: a run that goes on has spent a part of its budget before.
+        return (time.monotonic() - self.began) * (self.evaluations / done) * (1 - self.share) / self.share
 
     def __str__(self) -> str:
         left = "" if self.seconds_left is None else f", at most {self.seconds_left:.0f} s left"
@@ -84,6 +85,8 @@ class _Lines:
             note(f"{search.label}: {_started(event)}")
         elif isinstance(event, Finished):
             note(f"{search.label}: {_finished(event)}")
+        elif isinstance(event, Joined):
+            return  # its validation follows
         elif time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
             note(f"{search.label}: {search}")
             self.last = time.monotonic()
@@ -97,7 +100,7 @@ class _Live:
         self.tasks: dict[str, TaskID] = {}
 
     def show(self, search: SearchProgress, event: Event) -> None:
-        if isinstance(event, Started):
+        if search.label not in self.tasks:  # a run that goes on tells its old events first
             self.tasks[search.label] = self.progress.add_task(search.label, total=1.0, state="")
         state = _finished(event) if isinstance(event, Finished) else str(search)
         done = 1.0 if isinstance(event, Finished) else search.share

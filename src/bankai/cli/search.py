@@ -24,6 +24,7 @@ NOTHING_FOUND = 1
 
 
 def search(
+    context: typer.Context,
     model: Annotated[
         str | None,
         typer.Argument(metavar="MODEL", help="A .gguf file, an MLX directory or a built-in model."),
@@ -54,7 +55,9 @@ def search(
         Gain, typer.Option(help="Mean score gain, that of the worst set, or solving what is near.")
     ] = "mean",
     preserve: Annotated[Loss, typer.Option(help="What a control may not lose.")] = "margin",
-    penalty: Annotated[float, typer.Option(min=0, metavar="X", help="Weight of what controls lose.")] = 2.0,
+    penalty: Annotated[
+        float, typer.Option(min=0, max=1e6, metavar="X", help="Weight of what controls lose.")
+    ] = 2.0,
     drift: Annotated[
         float,
         typer.Option(
@@ -88,10 +91,7 @@ def search(
     written then.
     """
     if resume is not None:
-        if model is not None or target or output is not None:
-            raise typer.BadParameter(
-                "goes on with what was asked; give no MODEL, --target or -o", param_hint="--resume"
-            )
+        _require_alone(context)
         _resume(resume, json)
         return
     if model is None or not target or output is None:
@@ -116,6 +116,16 @@ def search(
         _plan(model, output, task, settings, run, where, json)
         return
     _search(model, output, task, settings, run, where, json)
+
+
+def _require_alone(context: typer.Context) -> None:
+    """Refuse what would change a run that goes on."""
+    for name in context.params.keys() - {"resume", "json"}:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(
+                f"goes on with what was asked; give no {name.replace('_', '-')}", param_hint="--resume"
+            )
 
 
 def _task(target: list[str], control: str | None, heldout: str | None, text: str | None) -> "Task":
@@ -185,7 +195,10 @@ def _report(result: "SearchResult", json: bool) -> None:
     elif result.patch is not None:
         _print(result)
     if result.patch is None:
-        note(f"no patch found: {result.reason}; nothing written")
+        note(
+            f"no patch found: {result.reason}; nothing written; more targets and validation probes "
+            "or a larger --budget may help"
+        )
         raise typer.Exit(NOTHING_FOUND)
 
 
@@ -212,6 +225,11 @@ def _print(result: "SearchResult") -> None:
     print_line(
         f"fitness {result.fitness:.3f} after {result.evaluations:.0f} evaluations, {result.seconds:.0f} s"
     )
+    for title, read in (("targets", result.target), ("validation", result.validation)):
+        if read is not None:
+            print_line(
+                f"{title}: {read.base.solved} of {read.probes} solved before, {read.patched.solved} with it"
+            )
     for title, comparison in (("held-out", result.heldout), ("unseen controls", result.control)):
         if comparison is not None:
             print_comparison(title, comparison)

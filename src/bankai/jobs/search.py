@@ -10,19 +10,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import torch
 
 from bankai.describe import BITS, count_bits
-from bankai.errors import StateError
+from bankai.errors import AuditError, StateError, StoreError
 from bankai.evaluation.report import Comparison
 from bankai.files import check_output
 from bankai.formats.checkpoint import open_checkpoint
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench
 from bankai.model import ModelBinaryTensors
+from bankai.model.decoder import Decoder
 from bankai.patch import Patch, encode, fingerprint, payload_bytes, write_patch
 from bankai.probes import Probe, ProbeSet
 from bankai.probes.audit import require_sound
@@ -68,15 +69,17 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     searched: SearchProbes
     whole: tuple[Probe, ...]
-    device: str
-    dtype: str
-    threads: int
+    device: Literal["cpu", "cuda", "mps"]
+    dtype: Literal["float32", "bfloat16", "float16"]
+    threads: Annotated[int, msgspec.Meta(ge=1, le=1024)]
     versions: dict[str, str]
     machine: str
 
 
 class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One search: `heldout` and `control` (unseen controls) are None where the sets have no such probes.
+    """One search: `target` and `validation` are what it read, `heldout` and `control` (unseen) what it did not.
+
+    Each is None where there are no such probes.
 
     `bare_bytes` is the patch file without its manifest; `warnings` of the audit do not stop a search. A search
     that found no flips wrote no file: `patch` is None and `file_bytes` 0.
@@ -93,6 +96,8 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     reason: str
     warnings: int
+    target: Comparison | None
+    validation: Comparison | None
     heldout: Comparison | None
     control: Comparison | None
 
@@ -126,6 +131,10 @@ def search_file(
     cannot be written.
     """
     check_output(out)
+    if (run or run_folder(out)).resolve() == out.resolve():
+        raise StoreError(f"{out} would be both the patch and the folder of the run; give --run another name")
+    if not task.searched.targets:
+        raise AuditError("no target probes; give a set that has a target split")
     _require_base(source)
     asked = Asked(
         model=str(source),
@@ -143,6 +152,7 @@ def search_file(
     )
     bench = Workbench(source, device=device, dtype=dtype)
     warnings = len(require_sound(bench.model, bench.tokenizer, task.whole))
+    settings.space.layers_of(Decoder(bench.model))  # refused before there is a folder
     folder = RunFolder.create(run or run_folder(out), asked)
     return _go_on(bench, asked, folder, State(), listen, warnings)
 
@@ -172,10 +182,10 @@ def _go_on(
     out = Path(asked.output)
     try:
         finished = searched(bench, task, asked.settings, listen, state=state, folder=folder)
+        result, _ = result_of(bench, task, asked.settings, finished, out)
     except KeyboardInterrupt:
         _write_best(state, asked, bench.name, out)
         raise
-    result, _ = result_of(bench, task, asked.settings, finished, out)
     return msgspec.structs.replace(result, warnings=warnings, run=str(folder.path))
 
 
@@ -223,6 +233,8 @@ def result_of(
         seconds=finished.seconds + time.monotonic() - start,
         reason=finished.reason,
         warnings=0,
+        target=bench.compare(patch, task.searched.targets),
+        validation=bench.compare(patch, task.searched.validation),
         heldout=heldout,
         control=control,
     )

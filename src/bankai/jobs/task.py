@@ -33,12 +33,17 @@ class Task:
         Sets that are not given are the target sets. Raises ProbeFormatError when the splits share an item.
         """
         controls, reports = [control] if control else targets, [heldout] if heldout else targets
+        # A probe that several sets share counts once, for the first of them.
+        domains: dict[Probe, int] = {}
+        for index, probes in enumerate(targets):
+            for probe in probes.split("target"):
+                domains.setdefault(probe, index)
         searched = SearchProbes(
-            targets=_split(targets, "target"),
+            targets=tuple(domains),
             controls=_split(controls, "control"),
             validation=_split(targets, "validation"),
             texts=tuple(texts),
-            domains=tuple(index for index, probes in enumerate(targets) for _ in probes.split("target")),
+            domains=tuple(domains.values()),
         )
         reported = (*_split(reports, "heldout"), *_split(controls, "unseen"))
         read = (*searched.targets, *searched.validation, *searched.controls)

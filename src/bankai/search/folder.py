@@ -9,7 +9,7 @@ Knows the shape of states and events, not what they mean.
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -25,16 +25,16 @@ MAX_BYTES = 2**30  # of a file that is read
 
 
 class _Saved(msgspec.Struct):
-    events: int
+    events: Annotated[int, msgspec.Meta(ge=0)]
     state: State
 
 
 class RunFolder:
     """The folder of one run; :meth:`create` makes it, :meth:`open` finds it again."""
 
-    def __init__(self, path: Path, saved: int) -> None:
+    def __init__(self, path: Path, saved: int, length: int) -> None:
         self.path = path
-        self._saved = saved
+        self._saved, self._length = saved, length  # events that belong to the state, and their bytes
         self._pending: list[bytes] = []
 
     @classmethod
@@ -45,7 +45,7 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         with writing(path / RUN) as beside:
             beside.write_bytes(msgspec.json.format(msgspec.json.encode(asked), indent=1))
-        return cls(path, 0)
+        return cls(path, 0, 0)
 
     @classmethod
     def open(cls, path: Path, kind: type[Any]) -> tuple["RunFolder", Any, State, list[Event]]:
@@ -57,24 +57,25 @@ class RunFolder:
             raise StoreError(f"{path} is not the folder of a search; give the one that the search named")
         asked = _decode(_read(path / RUN), kind, path / RUN)
         if not (path / STATE).exists():
-            return cls(path, 0), asked, State(), []
+            return cls(path, 0, 0), asked, State(), []
         saved: _Saved = _decode(_read(path / STATE), _Saved, path / STATE)
         lines = _read(path / EVENTS).splitlines(keepends=True)[: saved.events]
         if len(lines) < saved.events:
             raise StoreError(f"{path / EVENTS} has lost events that were saved; start the search anew")
         events = [_decode(line, Event, path / EVENTS) for line in lines]
-        os.truncate(path / EVENTS, sum(map(len, lines)))
-        return cls(path, saved.events), asked, saved.state, events
+        return cls(path, saved.events, sum(map(len, lines))), asked, saved.state, events
 
     @classmethod
     def _clear(cls, path: Path) -> None:
         """Remove a run that has ended, and nothing else."""
         entries = list(path.iterdir()) if path.is_dir() else [path]
-        if not {entry.name for entry in entries} <= {RUN, EVENTS, STATE}:
+        if not all(entry.name in (RUN, EVENTS, STATE) or _unfinished(entry) for entry in entries):
             raise StoreError(f"{path} holds something else; choose another folder with --run")
         if entries and not cls.open(path, Any)[2].reason:
             raise StoreError(f"{path} holds an unfinished search; go on with --resume {path}, or delete it")
-        for entry in entries:
+        for entry in sorted(
+            entries, key=lambda entry: entry.name == RUN
+        ):  # the run itself last: a kill may come
             entry.unlink()
 
     def add(self, event: Event) -> None:
@@ -83,14 +84,23 @@ class RunFolder:
 
     def save(self, state: State) -> None:
         """Write the events since the last state, then the state."""
-        with (self.path / EVENTS).open("ab") as file:
+        events = self.path / EVENTS
+        with events.open("r+b" if events.exists() else "wb") as file:
+            file.seek(self._length)
+            file.truncate()  # what a round that was cut off has left
             file.writelines(self._pending)
             file.flush()
             os.fsync(file.fileno())
+            self._length = file.tell()
         self._saved += len(self._pending)
         self._pending.clear()
         with writing(self.path / STATE) as beside:
             beside.write_bytes(msgspec.json.encode(_Saved(self._saved, state)))
+
+
+def _unfinished(path: Path) -> bool:
+    """Whether a kill has left it in the middle of writing one of our files."""
+    return path.name.startswith((f".{RUN}.", f".{STATE}.")) and path.suffix == ".tmp"
 
 
 def _read(path: Path) -> bytes:

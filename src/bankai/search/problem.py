@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bankai.errors import UnknownTensorError
 from bankai.evaluation.scoring import prepare, prepare_encoded, score_tensors
 from bankai.model import flip
 from bankai.model.decoder import Decoder
@@ -22,6 +23,7 @@ from bankai.search.objective import GAINS, LOSSES, Objective, Readings
 from bankai.search.parts import SearchProbes, join, make_parts
 from bankai.search.ranking import Ranked, rank
 from bankai.search.settings import SearchSettings
+from bankai.search.space import PROJECTIONS, Space
 from bankai.search.state import Best, State
 
 __all__ = ["ATTRIBUTION_COST", "Candidate", "Problem"]
@@ -163,6 +165,9 @@ class Problem:
 
     def restore(self, state: State) -> None:
         """Make the flips of a saved state; what is read then is what was read when it was saved."""
+        known = set(Space(projections=tuple(PROJECTIONS)).tensors(self.decoder))
+        if unknown := {flip.tensor for flip in (*state.flips, *state.best.flips)} - known:
+            raise UnknownTensorError(f"no search flips {min(unknown)}; start the search anew")
         if state.flips:
             self.move_to(state.flips)
         self.evaluations, self.noise = state.evaluations, state.noise

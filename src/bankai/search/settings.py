@@ -1,10 +1,15 @@
 """What a search is asked to do: plain values that a run folder can hold."""
 
+from typing import Annotated, Literal
+
 import msgspec
 
+from bankai.errors import PlaceError
 from bankai.search.space import Space
 
 __all__ = ["SearchSettings"]
+
+Weight = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 
 
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,15 +17,22 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `gain`, `loss`, `penalty` and `drift` make the fitness; without neutral text there is no drift.
 
-    See `bankai.search.objective` for the fitness and `bankai.search.space` for the places.
+    See `bankai.search.objective` for the fitness and `bankai.search.space` for the places. Raises PlaceError for a
+    space that the strategy cannot keep to.
     """
 
-    strategy: str = "guided"
+    strategy: Literal["guided", "greedy", "random"] = "guided"
     budget: float | None = 300
     minutes: float | None = None
     seed: int = 0
-    gain: str = "mean"
-    loss: str = "margin"
-    penalty: float = 2.0
-    drift: float = 3.0
+    gain: Literal["mean", "worst", "boundary"] = "mean"
+    loss: Literal["score", "margin"] = "margin"
+    penalty: Weight = 2.0
+    drift: Weight = 3.0
     space: Space = Space()
+
+    def __post_init__(self) -> None:
+        if self.strategy == "greedy" and self.space != Space():
+            raise PlaceError(
+                "greedy draws rows of gate and up in every layer; leave out where and what to flip"
+            )

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from typing import Literal
 
 import msgspec
 
@@ -24,7 +25,7 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
 
     projections: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
     layers: tuple[int, ...] = ()
-    granularity: str = "row"
+    granularity: Literal["row", "group", "bit"] = "row"
 
     def __post_init__(self) -> None:
         for name in self.projections:

@@ -5,7 +5,7 @@ know: models, strategies.
 """
 
 import random
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -36,11 +36,11 @@ class State(msgspec.Struct):
     """
 
     flips: tuple[Flip, ...] = ()
-    evaluations: float = 0.0
-    seconds: float = 0.0
+    evaluations: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     noise: float = 0.0
     best: Best = msgspec.field(default_factory=Best)
-    phase: str = "climb"
+    phase: Literal["climb", "prune", "swap"] = "climb"
     stale: int = 0
     drawn: Any = None  # state of `random.Random.getstate`, for strategies that draw
     why: str = ""

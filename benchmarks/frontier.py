@@ -310,8 +310,8 @@ def draw(result: dict[str, Any], out: Path) -> None:
         ),
     }
     with mpl.rc_context(style):
-        figure = Figure(figsize=(9, 5.6), layout="constrained")
-        grid = figure.subplots(2, 3, sharex=True, sharey=True)
+        figure = Figure(figsize=(8, 6), layout="constrained")
+        grid = figure.subplots(2, 2, sharex=True, sharey=True)
         for axes, panel in zip(grid.flat, panels, strict=True):
             members = [variant.name for variant in VARIANTS if variant.panel == panel]
             _draw_bars(axes)

@@ -67,7 +67,9 @@ def test_the_set_is_what_other_commands_take(run, file: Path) -> None:
 
 def test_a_search_takes_the_set(run, file: Path) -> None:
     run("probes", "from-failures", file, "--model", "nano", "-o", "set.jsonl")
-    outcome = run("search", "nano", "--target", "set.jsonl", "-o", "x.bankai", "--budget", 20)
+    (Path.cwd() / "text.txt").write_text("The capital of France is Paris.\n")
+    options = ("--text", "text.txt", "-o", "x.bankai", "--budget", 20)
+    outcome = run("search", "nano", "--target", "set.jsonl", *options)
     assert outcome.code == 0 and Path("x.bankai").exists()
     assert "warning" not in outcome.err
 

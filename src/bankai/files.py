@@ -4,7 +4,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import xor
@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from bankai.describe import BITS, PatchDescription, count_bits, describe_patch
-from bankai.errors import PatchFormatError, StoreError, WrongBaseError
+from bankai.errors import FormatError, StoreError, WrongBaseError
 from bankai.formats.checkpoint import open_checkpoint
 from bankai.patch import Manifest, Patch, read_patch, write_patch
 from bankai.store import bind_patch, sidecar_path
@@ -23,20 +23,20 @@ from bankai.store.sidecar import save
 __all__ = ["bind_file", "check_output", "compose_files", "convert_file", "read_named_patch"]
 
 
-def check_output(path: Path) -> None:
-    """Refuse a place where no patch can be written, before the work is done. Raises StoreError.
+def check_output(path: Path, kind: str = "patch", read: Callable[[Path], object] = read_patch) -> None:
+    """Refuse a place where no file of that kind can be written, before the work is done. Raises StoreError.
 
-    Only an earlier patch may be replaced: a model, a device or a link given by mistake stays as it is.
+    Only an earlier one, which `read` takes, may be replaced: a model, a device or a link given by mistake stays.
     """
     if path.is_dir() or not path.parent.is_dir():
         raise StoreError(f"{path} is no place for a file; name one in a directory that exists")
     if os.path.lexists(path):
         try:
             if not stat.S_ISREG(path.lstat().st_mode):  # before reading: a pipe would block
-                raise PatchFormatError("not a regular file")
-            read_patch(path)
-        except (OSError, PatchFormatError):
-            raise StoreError(f"{path} exists and is not a patch; give -o a new name") from None
+                raise FormatError("not a regular file")
+            read(path)
+        except (OSError, FormatError):
+            raise StoreError(f"{path} exists and is not a {kind}; give -o a new name") from None
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass

@@ -61,7 +61,7 @@ def search(
     drift: Annotated[
         float,
         typer.Option(
-            min=0, metavar="X", help="Weight of the KL divergence on neutral text, in nats a token."
+            min=0, max=1e6, metavar="X", help="Weight of the KL divergence on neutral text, in nats a token."
         ),
     ] = 3.0,
     projections: Annotated[

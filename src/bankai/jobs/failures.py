@@ -3,36 +3,30 @@
 Nothing here prints; progress goes to a listener. Needs the `[search]` extra. Does not know: searches.
 """
 
-import os
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from re import escape, search
 from typing import get_args
 
 import msgspec
 
-from bankai.errors import AuditError, ProbeFormatError, StateError, StoreError
+from bankai.errors import AuditError, StoreError
 from bankai.evaluation.engines import EngineName
 from bankai.evaluation.reading import Reader, Reply, Trace, open_reader
+from bankai.files import check_output
 from bankai.formats.files import writing
+from bankai.jobs.checks import require_base
+from bankai.jobs.steps import StepListener, ignore_steps
 from bankai.probes import Probe, ProbeSet, Split, builtin_probe_sets
 from bankai.probes.audit import audit
 from bankai.probes.cases import read_cases
 from bankai.probes.encode import context_ids
 from bankai.probes.failures import FAILED_SHARES, PASSED_SHARES, Dropped, Judged, assign, judge, place, spell
-from bankai.store import status
 
 __all__ = ["FEW_TARGETS", "Failure", "FailuresResult", "probes_from_failures"]
 
 FEW_TARGETS = 20
-Listener = Callable[[str, int, int], None]
-"""Told what is being done, how many are done, and of how many."""
-
-
-def _ignore(what: str, done: int, total: int) -> None:
-    """The listener of a job that nobody watches."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -74,7 +68,7 @@ def probes_from_failures(
     seed: int = 0,
     device: str = "cpu",
     dtype: str = "float32",
-    listen: Listener = _ignore,
+    listen: StepListener = ignore_steps,
 ) -> FailuresResult:
     """Run the model on every row of `file` and write a probe set, ready for a search, to `out`.
 
@@ -84,9 +78,7 @@ def probes_from_failures(
     """
     _check_output(out, Path(file))
     cases = read_cases(file, chat=chat)
-    if listed := status(source).patches:
-        names = ", ".join(applied.name or "unnamed" for applied in listed)
-        raise StateError(f"{source} has patches on ({names}); give its base: bankai revert takes them off")
+    require_base(source, "give")
     reader = open_reader(engine, source, device=device, dtype=dtype)
     judged, unsound = _judge(reader, cases.probes, listen)
     replies = _replies(reader, [case.probe for case in judged if not case.solved], max_tokens, listen)
@@ -115,25 +107,14 @@ def _check_output(out: Path, file: Path) -> None:
     """Refuse a place where no set can be written, before the work is done; only an earlier set is replaced."""
     if str(out) in builtin_probe_sets():
         raise StoreError(f"{out} is the name of a built-in set; name the file {out}.jsonl")
-    if out.is_dir() or not out.parent.is_dir():
-        raise StoreError(f"{out} is no place for a file; name one in a directory that exists")
-    if os.path.lexists(out):
-        if file.exists() and out.exists() and out.samefile(file):
-            raise StoreError(f"{out} is the file of prompts itself; give -o a new name")
-        try:
-            if out.is_symlink() or not out.is_file():  # before reading: a pipe would block
-                raise ProbeFormatError("not a regular file")
-            ProbeSet.load(out)
-        except ProbeFormatError:
-            raise StoreError(f"{out} exists and is not a probe set; give -o a new name") from None
-    try:
-        with tempfile.TemporaryFile(dir=out.parent):
-            pass
-    except OSError as error:
-        raise StoreError(f"{out} cannot be written: {error}; choose another place") from error
+    if file.exists() and out.exists() and not out.is_dir() and out.samefile(file):
+        raise StoreError(f"{out} is the file of prompts itself; give -o a new name")
+    check_output(out, "probe set", ProbeSet.load)
 
 
-def _judge(reader: Reader, probes: Sequence[Probe], listen: Listener) -> tuple[list[Judged], list[Dropped]]:
+def _judge(
+    reader: Reader, probes: Sequence[Probe], listen: StepListener
+) -> tuple[list[Judged], list[Dropped]]:
     """What the model makes of every probe with a sound answer, and the others."""
     spelled = [(probe, spell(probe, reader.tokenizer, reader.longest)) for probe in probes]
     dropped = [found for _, found in spelled if isinstance(found, Dropped)]
@@ -147,7 +128,9 @@ def _judge(reader: Reader, probes: Sequence[Probe], listen: Listener) -> tuple[l
     return [judge(probe, found, [next(inorder) for _ in found]) for probe, found in sound], dropped
 
 
-def _replies(reader: Reader, probes: Sequence[Probe], max_tokens: int, listen: Listener) -> dict[str, Reply]:
+def _replies(
+    reader: Reader, probes: Sequence[Probe], max_tokens: int, listen: StepListener
+) -> dict[str, Reply]:
     """What the model says instead, by the probe's id."""
     if not max_tokens:
         return {}

@@ -3,7 +3,6 @@
 Nothing here prints; progress goes to a listener. Does not know: searches.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from random import Random
@@ -13,6 +12,7 @@ from typing import Literal
 from bankai.evaluation.evaluate import probes_of
 from bankai.evaluation.report import Comparison, Counts, compare
 from bankai.evaluation.scoring import prepare, score
+from bankai.jobs.steps import StepListener, ignore_steps
 from bankai.jobs.workbench import Workbench
 from bankai.model import ModelBinaryTensors, patched
 from bankai.patch import Patch, read_patch
@@ -20,13 +20,6 @@ from bankai.probes import Split
 from bankai.search import matched_flips
 
 __all__ = ["Null", "NullComparison", "Outcome", "compare_with_null"]
-
-Listener = Callable[[str, int, int], None]
-"""Told what is being done, how many are done, and of how many."""
-
-
-def _ignore(what: str, done: int, total: int) -> None:
-    """The listener of a job that nobody watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +80,7 @@ def compare_with_null(
     unbound: bool = False,
     device: str = "cpu",
     dtype: str = "float32",
-    listen: Listener = _ignore,
+    listen: StepListener = ignore_steps,
 ) -> NullComparison:
     """As :func:`bankai.evaluation.evaluate_file`, and `count` random patches like it, at least one.
 

@@ -20,6 +20,7 @@ from bankai.errors import AuditError, StateError, StoreError
 from bankai.evaluation.report import Comparison
 from bankai.files import check_output
 from bankai.formats.checkpoint import open_checkpoint
+from bankai.jobs.checks import require_base
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench
 from bankai.model import ModelBinaryTensors
@@ -37,7 +38,6 @@ from bankai.search import (
     make_patch,
     run_search,
 )
-from bankai.store import status
 
 __all__ = [
     "Asked",
@@ -135,7 +135,7 @@ def search_file(
         raise StoreError(f"{out} would be both the patch and the folder of the run; give --run another name")
     if not task.searched.targets:
         raise AuditError("no target probes; give a set that has a target split")
-    _require_base(source)
+    require_base(source, "search")
     asked = Asked(
         model=str(source),
         fingerprint=_fingerprint(source),
@@ -147,7 +147,7 @@ def search_file(
         device=device,
         dtype=dtype,
         threads=torch.get_num_threads(),
-        versions={package: version(package) for package in ("bankai", "torch", "transformers")},
+        versions=_versions(),
         machine=f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores",
     )
     bench = Workbench(source, device=device, dtype=dtype)
@@ -165,7 +165,7 @@ def resume_search(run: Path, listen: Listener = ignore) -> SearchResult:
     """
     folder, asked, state, events = RunFolder.open(run, Asked)
     check_output(Path(asked.output))
-    _require_base(asked.model)
+    require_base(asked.model, "search")
     if _fingerprint(asked.model) != asked.fingerprint:
         raise StateError(f"{asked.model} is not the model that {run} began with; put that one back")
     torch.set_num_threads(asked.threads)
@@ -256,10 +256,8 @@ def _write_best(state: State, asked: Asked, name: str, out: Path) -> None:
         write_patch(make_patch(checkpoint, finished, asked.settings, **about, results=results), out)
 
 
-def _require_base(source: str | Path) -> None:
-    if listed := status(source).patches:
-        names = ", ".join(applied.name or "unnamed" for applied in listed)
-        raise StateError(f"{source} has patches on ({names}); search its base: bankai revert takes them off")
+def _versions() -> dict[str, str]:
+    return {package: version(package) for package in ("bankai", "torch", "transformers")}
 
 
 def _fingerprint(source: str | Path) -> str:
@@ -282,5 +280,5 @@ def _about(model: str, settings: SearchSettings, probes: ProbeSet, out: Path) ->
         "base_model": model,
         "objective": f"{settings.gain} gain - {settings.penalty:g} x {settings.loss} lost by controls{drift}",
         "probes": probes.digest,
-        "versions": {package: version(package) for package in ("bankai", "torch", "transformers")},
+        "versions": _versions(),
     }

@@ -8,7 +8,18 @@ import msgspec
 
 from bankai.patch import Flip
 
-__all__ = ["Event", "Finished", "Joined", "Pruned", "Ranked", "Started", "Swapped", "Tried", "Validated"]
+__all__ = [
+    "Changed",
+    "Event",
+    "Finished",
+    "Joined",
+    "Pruned",
+    "Ranked",
+    "Started",
+    "Swapped",
+    "Tried",
+    "Validated",
+]
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):
@@ -42,14 +53,18 @@ class Tried(msgspec.Struct, frozen=True, tag=True):
     seconds: float
 
 
-class Joined(msgspec.Struct, frozen=True, tag=True):
-    """The best of many measured candidates were made together."""
+class Changed(msgspec.Struct, frozen=True, tag=True):
+    """Flips were made or taken back."""
 
     change: tuple[Flip, ...]
     fitness: float
     flips: int
     evaluations: float
     seconds: float
+
+
+class Joined(Changed):
+    """The best of many measured candidates were made together."""
 
 
 class Validated(msgspec.Struct, frozen=True, tag=True):
@@ -61,24 +76,12 @@ class Validated(msgspec.Struct, frozen=True, tag=True):
     evaluations: float
 
 
-class Pruned(msgspec.Struct, frozen=True, tag=True):
+class Pruned(Changed):
     """Flips were taken out because they no longer earn their place."""
 
-    change: tuple[Flip, ...]
-    fitness: float
-    flips: int
-    evaluations: float
-    seconds: float
 
-
-class Swapped(msgspec.Struct, frozen=True, tag=True):
+class Swapped(Changed):
     """A flip was taken out for another."""
-
-    change: tuple[Flip, ...]
-    fitness: float
-    flips: int
-    evaluations: float
-    seconds: float
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):

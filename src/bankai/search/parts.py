@@ -73,7 +73,10 @@ def windows(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> list[En
 
 
 class Part:
-    """Some targets, controls and texts in the order given, with their cached streams once those are needed."""
+    """Some targets, controls and texts in the order given, with their cached streams once those are needed.
+
+    `encoded` are the answers of its targets; `targets`, `controls` and `texts` how many there are.
+    """
 
     def __init__(
         self,
@@ -83,6 +86,7 @@ class Part:
         texts: Sequence[EncodedAnswer],
     ) -> None:
         self.decoder = decoder
+        self.encoded = targets
         self.targets, self.controls, self.texts = len(targets), len(controls), len(texts)
         self.answers = prepare_encoded([*targets, *controls])
         self.neutral = prepare_encoded([[text] for text in texts])

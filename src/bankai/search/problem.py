@@ -5,6 +5,7 @@ measured in batches from cached streams, or one by one as the published loop doe
 chosen.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 
@@ -17,7 +18,6 @@ from bankai.evaluation.scoring import prepare, prepare_encoded, score_tensors
 from bankai.model import flip
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
-from bankai.probes.encode import encode
 from bankai.search.batched import first_layer
 from bankai.search.objective import GAINS, LOSSES, Objective, Readings
 from bankai.search.parts import SearchProbes, join, make_parts
@@ -38,7 +38,7 @@ class Problem:
 
     `current` are the readings of the current flips and `fitness` what they make, 0 for none; `noise` is the largest
     difference seen between two measurements of one state. `evaluations` counts work: 1 when everything has been read
-    once, parts in proportion.
+    once, parts in proportion. `encoded` are the targets in the order of the parts; `seconds` the baseline took.
     """
 
     def __init__(
@@ -51,10 +51,12 @@ class Problem:
         self.model, self.decoder = model, Decoder(model)
         self.space, self.seed = settings.space, settings.seed
         self.parts, order = make_parts(self.decoder, tokenizer, probes)
-        self.encoded = [encode(probes.targets[index], tokenizer) for index in order]
+        self.encoded = [answers for part in self.parts for answers in part.encoded]
         self.validation = prepare(tokenizer, probes.validation)
         self.flips: Candidate = NOTHING
+        start = time.monotonic()
         self.current = self.read_plainly()
+        self.seconds = time.monotonic() - start
         domains = probes.domains or (0,) * len(order)
         self.objective = Objective(
             self.current,
@@ -95,11 +97,13 @@ class Problem:
     def measure(self, candidates: Sequence[Candidate]) -> list[float]:
         """Exact fitness of each candidate on top of the current flips. One evaluation each."""
         self.evaluations += len(candidates)
-        return self._fitness([part.read(candidates) for part in self.parts]) if candidates else []
+        if not candidates:
+            return []
+        return self.objective(join([part.read(candidates) for part in self.parts])).tolist()
 
     def halve(self, candidates: Sequence[Candidate]) -> list[tuple[float, Candidate]]:
         """Exact fitness of the best candidates, best first; after each part the weaker half has left."""
-        alive, read = list(candidates), [[] for _ in candidates]
+        alive, read, fitness = list(candidates), [[] for _ in candidates], []
         for index, part in enumerate(self.parts):
             if not alive:
                 return []
@@ -110,10 +114,8 @@ class Problem:
             order = sorted(range(len(alive)), key=lambda at: -fitness[at])
             last = index == len(self.parts) - 1
             order = order if last else order[: (len(order) + 1) // 2]
-            alive, read = [alive[at] for at in order], [read[at] for at in order]
-        return [
-            (float(self.objective(join(readings))), one) for readings, one in zip(read, alive, strict=True)
-        ]
+            alive, read, fitness = ([column[at] for at in order] for column in (alive, read, fitness))
+        return list(zip(fitness, alive, strict=True))
 
     def move_to(self, flips: Iterable[Flip], expected: float | None = None) -> None:
         """Make `flips` the current state and measure it. One evaluation.
@@ -181,9 +183,6 @@ class Problem:
 
     def _take(self, readings: Readings) -> None:
         self.current, self.fitness = readings, float(self.objective(readings))
-
-    def _fitness(self, parts: Sequence[Readings]) -> list[float]:
-        return self.objective(join(parts)).tolist()
 
     def read_plainly(self) -> Readings:
         """Readings of the current bits by a full forward that caches nothing."""

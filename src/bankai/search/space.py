@@ -84,12 +84,6 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
             yield from (Flip(tensor, row) for row in range(decoder.model.get_submodule(tensor).out_features))
 
 
-def row_scales(decoder: Decoder, flips: list[Flip]) -> list[float]:
-    """Mean |scale| of each flip's row."""
-    means: dict[str, list[float]] = {}
-    for flip in flips:
-        if flip.tensor not in means:
-            means[flip.tensor] = (
-                decoder.model.get_submodule(flip.tensor).scales.float().abs().mean(1).tolist()
-            )
-    return [means[flip.tensor][flip.row] for flip in flips]
+def row_scales(decoder: Decoder, tensor: str) -> list[float]:
+    """Mean |scale| of each row of a tensor."""
+    return decoder.model.get_submodule(tensor).scales.float().abs().mean(1).tolist()

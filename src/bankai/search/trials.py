@@ -7,7 +7,7 @@ here the current state is the reference. `random_trials` draws any place of the 
 
 import random
 from collections.abc import Callable, Iterator
-from itertools import accumulate
+from itertools import accumulate, chain
 
 from bankai.patch import Flip
 from bankai.search.budget import Budget
@@ -24,11 +24,14 @@ ROUND = 10  # trials between two saved states
 
 def greedy(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
     """One round of trials."""
-    rows = list(Space(projections=("gate_proj", "up_proj")).row_flips(problem.decoder))
-    cumulative = list(accumulate(row_scales(problem.decoder, rows)))
+    tensors = list(Space(projections=("gate_proj", "up_proj")).tensors(problem.decoder))
+    scales = [row_scales(problem.decoder, tensor) for tensor in tensors]
+    cumulative = list(accumulate(chain.from_iterable(scales)))
 
     def draw(rng: random.Random) -> Flip:
-        return rng.choices(rows, cum_weights=cumulative)[0]
+        (at,) = rng.choices(range(len(cumulative)), cum_weights=cumulative)
+        tensor, row = divmod(at, len(scales[0]))  # gate and up have as many rows
+        return Flip(tensors[tensor], row)
 
     yield from _round(problem, state, budget, draw, _passes_screening, SCREENED / problem.reads)
 

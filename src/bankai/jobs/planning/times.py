@@ -106,11 +106,11 @@ class Times:
         return self.attribution + singles + joined + self.evaluation + self._prepared(self.work.validation)
 
     def _around(self) -> float:
-        """Load and audit before; the base is read twice and cached, and validated; reports after."""
+        """Load and audit before; the base is read and cached, and validated; reports after."""
         texts = sum(self._forward(batch) for part in self.work.parts for batch in part.neutral.batches)
         reports = sum(map(self._prepared, self.work.reports))
         once = self._prepared(self.work.audited) + self._prepared(self.work.validation)
-        return self.weights * self.pace.load + once + texts + 3 * self.evaluation + 2 * reports
+        return self.weights * self.pace.load + once + texts + 2 * self.evaluation + 2 * reports
 
     def _prepared(self, prepared: Prepared) -> float:
         return sum(map(self._forward, prepared.batches))

@@ -57,15 +57,15 @@ $(VENV)/.demo: $(PINS) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.test: $(PINS) | $(BIN)/python
-	$(INSTALL) --editable '.[search,mlx,dev]'
+	$(INSTALL) --editable '.[search,mlx,trust,dev]'
 	@touch $@
 
 $(VENV)/.lint: $(PINS) | $(BIN)/python
-	$(INSTALL) --editable '.[dev]'
+	$(INSTALL) --editable '.[trust,dev]'
 	@touch $@
 
 # llama-cpp-python is published as source only: it is compiled once (3 to 12 minutes) and its wheel kept.
 $(VENV)/.engines: $(PINS) scripts/llama_wheel.sh | $(BIN)/python
-	$(INSTALL) --editable '.[search,mlx,dev]'
+	$(INSTALL) --editable '.[search,mlx,trust,dev]'
 	$(INSTALL) "$$(scripts/llama_wheel.sh $(BIN)/python)"
 	@touch $@

@@ -4,7 +4,8 @@ BankaiError                  anything this package refuses; the command line pri
 ├── FormatError              a file breaks the rules of its format
 │   ├── ModelFormatError     GGUF or MLX model file
 │   ├── PatchFormatError     .bankai or JSON patch file
-│   └── ProbeFormatError     probe set file
+│   ├── ProbeFormatError     probe set file
+│   └── SignatureFormatError key, signature or trusted-keys file
 ├── UnsupportedModelError    a sound model file that is not a true 1-bit model of a known architecture
 ├── PlaceError               a place that the model does not have
 │   ├── UnknownTensorError   no such binary tensor
@@ -14,6 +15,10 @@ BankaiError                  anything this package refuses; the command line pri
 │   ├── AlreadyAppliedError  applying twice would take the patch off
 │   ├── NotAppliedError      reverting what is not there would put it on
 │   └── UnboundPatchError    the patch does not say which bits it expects
+├── SignatureError           nothing proves that the file comes from whom it should
+│   ├── UnsignedError        there is no signature where one is needed
+│   ├── UntrustedKeyError    signed by a key that is not trusted
+│   └── TamperedError        the signature does not fit the bytes
 ├── StoreError               the file cannot be changed safely
 ├── AuditError               probes that would make a search meaningless
 ├── DeviceError              no such device here, or not for this engine
@@ -33,11 +38,16 @@ __all__ = [
     "PlaceError",
     "ProbeFormatError",
     "RowRangeError",
+    "SignatureError",
+    "SignatureFormatError",
     "StateError",
     "StoreError",
+    "TamperedError",
     "UnboundPatchError",
     "UnknownTensorError",
+    "UnsignedError",
     "UnsupportedModelError",
+    "UntrustedKeyError",
     "WrongBaseError",
 ]
 
@@ -60,6 +70,10 @@ class PatchFormatError(FormatError):
 
 class ProbeFormatError(FormatError):
     """A probe file is empty or malformed."""
+
+
+class SignatureFormatError(FormatError):
+    """A key, signature or trusted-keys file is damaged or hostile, or the password of a key is wrong."""
 
 
 class UnsupportedModelError(BankaiError):
@@ -96,6 +110,22 @@ class NotAppliedError(StateError):
 
 class UnboundPatchError(StateError):
     """The patch does not say which bits it expects."""
+
+
+class SignatureError(BankaiError):
+    """Nothing proves that the file comes from whom it should."""
+
+
+class UnsignedError(SignatureError):
+    """There is no signature where one is needed."""
+
+
+class UntrustedKeyError(SignatureError):
+    """The signature is of a key that is not trusted."""
+
+
+class TamperedError(SignatureError):
+    """The signature does not fit the bytes: one of them was changed."""
 
 
 class StoreError(BankaiError):

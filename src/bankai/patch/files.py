@@ -13,11 +13,24 @@ from bankai.patch.codec import MAGIC, MAX_FILE, decode, encode
 from bankai.patch.json_format import decode_json, encode_json
 from bankai.patch.patch import Patch
 
-__all__ = ["read_patch", "write_patch"]
+__all__ = ["read_patch", "read_patch_bytes", "write_patch"]
 
 
 def read_patch(path: str | Path) -> Patch:
     """The patch in a `.bankai` or `bankai_row_xor_v1` file, whatever its name. Raises PatchFormatError."""
+    data = read_patch_bytes(path)
+    try:
+        if data.startswith(MAGIC):
+            return decode(data)
+        if data.lstrip(b" \t\r\n").startswith(b"{"):
+            return decode_json(data)
+        raise PatchFormatError("neither a .bankai patch nor a bankai_row_xor_v1 JSON file")
+    except PatchFormatError as error:
+        raise PatchFormatError(f"{path}: {error}") from None
+
+
+def read_patch_bytes(path: str | Path) -> bytes:
+    """What a file holds that may be a patch of either format. Raises PatchFormatError."""
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would block
@@ -26,16 +39,9 @@ def read_patch(path: str | Path) -> Patch:
             data = file.read(MAX_FILE + 1)
     except OSError as error:
         raise PatchFormatError(f"cannot read patch {path}: {error.strerror}") from None
-    try:
-        if len(data) > MAX_FILE:
-            raise PatchFormatError(f"larger than {MAX_FILE} bytes")
-        if data.startswith(MAGIC):
-            return decode(data)
-        if data.lstrip(b" \t\r\n").startswith(b"{"):
-            return decode_json(data)
-        raise PatchFormatError("neither a .bankai patch nor a bankai_row_xor_v1 JSON file")
-    except PatchFormatError as error:
-        raise PatchFormatError(f"{path}: {error}") from None
+    if len(data) > MAX_FILE:
+        raise PatchFormatError(f"{path}: larger than {MAX_FILE} bytes")
+    return data
 
 
 def write_patch(patch: Patch, path: str | Path, *, manifest: bool = True) -> int:

@@ -9,6 +9,7 @@ This module does not compute with a model and does not know patches.
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
@@ -17,16 +18,30 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bankai.binary import GROUP, ONE_BIT_ONLY, BinaryTensor
+from bankai.binary import GROUP, GROUP_BYTES, ONE_BIT_ONLY, BinaryTensor
 from bankai.errors import ModelFormatError, StoreError, UnknownTensorError, UnsupportedModelError
 from bankai.formats.config import config_from_gguf, config_from_hf, expected_shapes
-from bankai.formats.gguf import Q1_0, GGUFFile, TensorInfo
+from bankai.formats.gguf import Q1_0, Q1_0_BLOCK, SIGNS, GGUFFile, TensorInfo
+from bankai.formats.journal import recover
 from bankai.formats.mlx import MLXDirectory
 from bankai.formats.names import EMBEDDING, HEAD, architecture
 from bankai.formats.safetensors import TensorEntry
 from bankai.formats.tokenizer_spec import TokenizerSpec
 
-__all__ = ["Checkpoint", "GGUFCheckpoint", "MLXCheckpoint", "builtin_models", "open_checkpoint"]
+__all__ = ["Checkpoint", "GGUFCheckpoint", "MLXCheckpoint", "SignBytes", "builtin_models", "open_checkpoint"]
+
+
+@dataclass(frozen=True, slots=True)
+class SignBytes:
+    """Where the sign bits of a binary tensor lie: 16 bytes for each group of each row.
+
+    Those of row ``r`` and group ``g`` begin at byte ``offset + r * row + g * group`` of ``file``.
+    """
+
+    file: Path
+    offset: int
+    row: int
+    group: int
 
 
 class Checkpoint(ABC):
@@ -57,6 +72,11 @@ class Checkpoint(ABC):
         self._check_name(name, self._binary_shapes)
         return self._binary(name)
 
+    def sign_bytes(self, name: str) -> SignBytes:
+        """Where the bits of the binary tensor ``name`` lie. Raises UnknownTensorError."""
+        self._check_name(name, self._binary_shapes)
+        return self._sign_bytes(name)
+
     def dense(self, name: str) -> NDArray[np.float32]:
         """The norm ``name`` as float32 ``[size]``, exact. Raises UnknownTensorError."""
         self._check_name(name, self._dense_shapes)
@@ -83,6 +103,9 @@ class Checkpoint(ABC):
 
     @abstractmethod
     def _binary(self, name: str) -> BinaryTensor: ...
+
+    @abstractmethod
+    def _sign_bytes(self, name: str) -> SignBytes: ...
 
     @abstractmethod
     def _dense(self, name: str) -> NDArray[np.float32]: ...
@@ -158,6 +181,10 @@ class GGUFCheckpoint(Checkpoint):
     def _binary(self, name: str) -> BinaryTensor:
         return self._file.binary(self._names.to_gguf(name), name)
 
+    def _sign_bytes(self, name: str) -> SignBytes:
+        info, block = self._file.tensors[self._names.to_gguf(name)], Q1_0_BLOCK.itemsize
+        return SignBytes(self.path, info.offset + SIGNS, info.shape[1] // GROUP * block, block)
+
     def _dense(self, name: str) -> NDArray[np.float32]:
         return self._file.dense(self._names.to_gguf(name))
 
@@ -226,6 +253,10 @@ class MLXCheckpoint(Checkpoint):
     def _binary(self, name: str) -> BinaryTensor:
         return self._directory.binary(name)
 
+    def _sign_bytes(self, name: str) -> SignBytes:
+        file, entry = self._directory.entry(f"{name}.weight")
+        return SignBytes(file, entry.offset, entry.shape[1] * 4, GROUP_BYTES)
+
     def _dense(self, name: str) -> NDArray[np.float32]:
         return self._directory.dense(self._names.to_mlx(name))
 
@@ -282,4 +313,5 @@ def open_checkpoint(source: str | Path, writable: bool = False) -> Checkpoint:
         raise ModelFormatError(
             f"{path} does not exist; give a .gguf file, an MLX directory or a built-in model ({names})"
         )
+    recover(path)
     return MLXCheckpoint(path, writable) if path.is_dir() else GGUFCheckpoint(path, writable)

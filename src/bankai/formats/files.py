@@ -6,6 +6,7 @@ Knows no model format.
 import json
 import mmap
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -22,6 +23,7 @@ __all__ = [
     "map_file",
     "parse_object",
     "release",
+    "sweep",
     "sync",
     "writing",
     "writing_directory",
@@ -124,6 +126,14 @@ def writing_directory(path: Path) -> Iterator[Path]:
         raise StoreError(f"{path} cannot be written: {error}; choose another place") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep(path: Path) -> None:
+    """Remove temporary files of killed processes that were to become ``path``. No other may be writing it now."""
+    left_over = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp")
+    for entry in path.parent.iterdir():
+        if left_over.fullmatch(entry.name):
+            entry.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

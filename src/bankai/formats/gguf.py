@@ -46,6 +46,7 @@ __all__ = [
     "F32",
     "Q1_0",
     "Q1_0_BLOCK",
+    "SIGNS",
     "GGUFFile",
     "Layout",
     "TensorInfo",
@@ -57,6 +58,7 @@ __all__ = [
 
 F32, F16, Q1_0 = 0, 1, 41
 Q1_0_BLOCK = np.dtype([("d", "<f2"), ("qs", "u1", (GROUP_BYTES,))])
+SIGNS = 2  # bytes of a block before its signs
 
 Layout = Mapping[str, tuple[int, tuple[int, ...]]]
 """ggml type and shape, outermost first, of each tensor by GGUF name, in file order."""

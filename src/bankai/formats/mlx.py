@@ -54,6 +54,7 @@ class MLXDirectory:
         _check_quantization(self.config, path)
         self._files: list[SafetensorsFile] = []
         self._owner: dict[str, SafetensorsFile] = {}
+        self._shard_of: dict[str, str] = {}
         try:
             self._open_shards()
         except BaseException:
@@ -64,6 +65,10 @@ class MLXDirectory:
     def tensors(self) -> dict[str, TensorEntry]:
         """All stored tensors, scales and biases included, by name."""
         return {name: file.tensors[name] for name, file in self._owner.items()}
+
+    def entry(self, name: str) -> tuple[Path, TensorEntry]:
+        """The file that holds a stored tensor, and where in it."""
+        return self.path / self._shard_of[name], self._owner[name].tensors[name]
 
     def binary(self, module: str) -> BinaryTensor:
         """The quantized ``module``: ``signs`` as a view of its file, scales from the biases."""
@@ -133,7 +138,7 @@ class MLXDirectory:
                     raise ModelFormatError(
                         f"{self.path}: {name!r} in {shard} contradicts the index; get it again"
                     )
-                self._owner[name] = file
+                self._owner[name], self._shard_of[name] = file, shard
         missing = set(index or ()) - set(self._owner)
         if missing:
             raise ModelFormatError(f"{self.path}: {min(missing)!r} is in the index only; get the model again")

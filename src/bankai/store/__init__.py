@@ -5,12 +5,13 @@ of the bits are the truth; the sidecar only says which patches to look for. Neve
 """
 
 from bankai.store.change import apply_patch, revert_patch
-from bankai.store.in_place import apply_in_place, revert_in_place
 from bankai.store.ledger import Status, bind_patch, status
+from bankai.store.live import LiveModel, apply_in_place, revert_in_place
 from bankai.store.sidecar import Applied, sidecar_path
 
 __all__ = [
     "Applied",
+    "LiveModel",
     "Status",
     "apply_in_place",
     "apply_patch",

@@ -6,6 +6,8 @@ made on a temporary copy beside the target, proven by digest, synced and renamed
 
 import os
 import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,40 +18,62 @@ from bankai.errors import (
     UnboundPatchError,
     WrongBaseError,
 )
-from bankai.formats.checkpoint import open_checkpoint
+from bankai.formats.checkpoint import Checkpoint, open_checkpoint
 from bankai.formats.files import writing, writing_directory
-from bankai.patch import Binding, Patch
+from bankai.patch import Flip, Patch
 from bankai.patch.binding import check_places, digest, fingerprint, touched
 from bankai.store.ledger import Ledger
-from bankai.store.sidecar import Applied, save, sidecar_path
+from bankai.store.sidecar import Applied, combined, save, sidecar_path
 
-__all__ = ["Change", "apply_patch", "plan", "revert_patch"]
+__all__ = ["Change", "apply_patch", "checked", "revert_patch"]
 
 
 class Change:
-    """A checked change of one model: `patch`, bound, goes on or off; `others` are flips that stay on."""
+    """Patches of one model that go off and on together; all are bound and were `checked`.
 
-    def __init__(self, ledger: Ledger, patch: Patch, binding: Binding, on: bool) -> None:
-        self.patch = patch
-        self.on = on
-        self.others = ledger.others(patch)
-        self._rest = tuple(entry for entry in ledger.applied if entry.patch != patch)
-        self._expected = binding.after if on else binding.before
+    `flips` are the places that change: what goes both off and on stays as it is. `after` is the list of what is
+    applied then, `pending` the list for as long as the change is being made. `found` are on already, unlisted.
+    """
 
-    def listed(self, pending: bool = False) -> tuple[Applied, ...]:
-        """The sidecar's list after the change, or while it is pending. An empty patch is not worth a line."""
-        if not self.patch or not (self.on or pending):
-            return self._rest
-        return (*self._rest, Applied(self.patch, datetime.now(UTC).isoformat(timespec="seconds"), pending))
+    def __init__(
+        self, ledger: Ledger, off: Sequence[Patch] = (), on: Sequence[Patch] = (), found: Sequence[Patch] = ()
+    ) -> None:
+        self._off, self._on = tuple(off), tuple(on)
+        time = datetime.now(UTC).isoformat(timespec="seconds")
+        # An empty patch is not worth a line.
+        going = tuple(Applied(patch, time, "off") for patch in off if patch)
+        coming = tuple(Applied(patch, time, "on") for patch in on if patch)
+        known = tuple(Applied(patch, time) for patch in found)
+        stay = (*(entry for entry in ledger.applied if entry.patch not in off), *known)
+        self.flips = combined(going) ^ combined(coming)
+        self.pending = (*stay, *going, *coming)
+        self.after = (*stay, *(replace(entry, change="") for entry in coming))
+
+    def prove(self, model: Checkpoint) -> None:
+        """Raises StoreError unless the bits of the model are those of after the change."""
+        for patch, expected, others in self._expected():
+            if digest(model, patch.flips, others) != expected:
+                raise StoreError(
+                    "the model has other bits than it should; did something else change it? Try again"
+                )
 
     def make(self, copy: Path) -> None:
-        """Flip the places in a model of our own, and prove by digest that it is then what it should be."""
+        """Flip the places in a model of our own, and prove it."""
         with open_checkpoint(copy, writable=True) as model:
-            for name, places in touched(self.patch.flips).items():
+            for name, places in touched(self.flips).items():
                 model.binary(name).flip(places.rows, places.groups, places.bits)
             model.flush()
-            if digest(model, self.patch.flips, self.others) != self._expected:
-                raise StoreError("the copy has other bits than it should; did the model change? Try again")
+            self.prove(model)
+
+    def _expected(self) -> Iterator[tuple[Patch, bytes, frozenset[Flip]]]:
+        """Patch, digest that its places must have in the end, and the flips of the others that are on then."""
+        after = combined(self.after)
+        for patch in self._on:
+            if patch.binding is not None:
+                yield patch, patch.binding.after, after ^ patch.flips
+        for patch in self._off:
+            if patch.binding is not None:
+                yield patch, patch.binding.before, after
 
 
 def apply_patch(source: str | Path, patch: Patch, out: str | Path, *, unbound: bool = False) -> Patch:
@@ -71,8 +95,8 @@ def revert_patch(source: str | Path, patch: Patch, out: str | Path) -> Patch:
     return _write_new(source, patch, Path(out), False)
 
 
-def plan(ledger: Ledger, patch: Patch, on: bool, unbound: bool = False) -> Change:
-    """The change, once the model is proven to be in the state that it needs. Raises StateError, PlaceError.
+def checked(ledger: Ledger, patch: Patch, on: bool, unbound: bool = False) -> Patch:
+    """The patch, bound, once the model is proven to be in the state that it needs. Raises StateError, PlaceError.
 
     `unbound`, only for putting on, takes the present bits for those that a patch without a binding expects.
     """
@@ -84,7 +108,7 @@ def plan(ledger: Ledger, patch: Patch, on: bool, unbound: bool = False) -> Chang
     if known is None or known.binding is None:
         check_places(ledger.checkpoint, patch.flips)
         raise UnboundPatchError(_why_unbound(on))
-    return Change(ledger, known, known.binding, on)
+    return known
 
 
 def _check_state(ledger: Ledger, patch: Patch, on: bool) -> None:
@@ -129,16 +153,17 @@ def _write_new(source: str | Path, patch: Patch, out: Path, on: bool, unbound: b
     if os.path.lexists(out):
         raise StoreError(f"{out} exists; give a new name, or change a model where it is with --in-place")
     with open_checkpoint(source) as checkpoint:
-        path = checkpoint.path
-        change = plan(Ledger.of(checkpoint), patch, on, unbound)
+        path, ledger = checkpoint.path, Ledger.of(checkpoint)
+        known = checked(ledger, patch, on, unbound)
+        change = Change(ledger, on=(known,)) if on else Change(ledger, off=(known,))
     if path.is_dir():
         with writing_directory(out) as copy:
             shutil.copytree(path, copy, dirs_exist_ok=True)
             change.make(copy)
-            save(sidecar_path(copy), change.listed())
+            save(sidecar_path(copy), change.after)
     else:
         _write_new_file(path, change, out)
-    return change.patch
+    return known
 
 
 def _write_new_file(path: Path, change: Change, out: Path) -> None:
@@ -147,7 +172,7 @@ def _write_new_file(path: Path, change: Change, out: Path) -> None:
         with writing(out) as copy:
             shutil.copyfile(path, copy)
             change.make(copy)
-            save(sidecar_path(out), change.listed())
+            save(sidecar_path(out), change.after)
     except BaseException:
         if not out.exists():
             sidecar_path(out).unlink(missing_ok=True)

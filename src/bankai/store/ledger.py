@@ -36,21 +36,28 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The confirmed list of an open model. `contradicted`: there is a list, and the bits say otherwise."""
+    """The confirmed list of an open model.
+
+    `contradicted`: there is a list, and the bits say otherwise. `unreadable`: there is something in its place.
+    """
 
     checkpoint: Checkpoint
     applied: tuple[Applied, ...]
     note: str = ""
     contradicted: bool = False
 
+    @property
+    def unreadable(self) -> bool:
+        return bool(self.note) and not self.contradicted
+
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> "Ledger":
-        """Read the sidecar and confirm it. A pending line counts when the bits agree with it."""
+        """Read the sidecar and confirm it. Of a change that was begun the bits tell whether it was made."""
         listed, note = load(sidecar_path(checkpoint.path))
-        settled = tuple(entry for entry in listed if not entry.pending)
-        for candidate in dict.fromkeys((listed, settled)):
-            if _confirmed(checkpoint, candidate):
-                return cls(checkpoint, tuple(replace(entry, pending=False) for entry in candidate), note)
+        made, not_made = (tuple(one for one in listed if one.change != change) for change in ("off", "on"))
+        for candidate in dict.fromkeys((made, not_made)):
+            if _confirmed(checkpoint, listed, candidate):
+                return cls(checkpoint, tuple(replace(entry, change="") for entry in candidate), note)
         name = sidecar_path(checkpoint.path).name
         return cls(checkpoint, (), f"{name} is ignored: the model's bits contradict it", True)
 
@@ -82,11 +89,12 @@ class Ledger:
         return patches.state(self.checkpoint, patch, self.others(patch))
 
 
-def _confirmed(checkpoint: Checkpoint, applied: Sequence[Applied]) -> bool:
-    if not applied:
+def _confirmed(checkpoint: Checkpoint, listed: Sequence[Applied], applied: Sequence[Applied]) -> bool:
+    """Whether all places that are listed are those of the base once the flips of `applied` are undone."""
+    if not listed:
         return True
     identity, flips = fingerprint(checkpoint), combined(applied)
-    for entry in applied:
+    for entry in listed:
         binding = entry.patch.binding
         if binding is None or binding.fingerprint != identity:
             return False

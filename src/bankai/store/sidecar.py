@@ -23,14 +23,16 @@ _MAX_BYTES = 4 << 20
 _MAX_PATCHES = 256
 _MAX_FLIPS = 2**18
 
+Pending = Literal["", "on", "off"]
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A patch listed as being on, since `time` (ISO 8601, UTC). `pending`: a change of it was begun."""
+    """A patch listed as being on, since `time` (ISO 8601, UTC). `change` tells that it was about to go on or off."""
 
     patch: Patch
     time: str
-    pending: bool = False
+    change: Pending = ""
 
     @property
     def name(self) -> str:
@@ -41,7 +43,7 @@ class _Line(msgspec.Struct, omit_defaults=True):
     name: str
     time: str
     patch: bytes  # base64 in JSON
-    pending: bool = False
+    change: Pending = ""
 
 
 class _File(msgspec.Struct):
@@ -89,7 +91,7 @@ def _parse(data: bytes) -> tuple[Applied, ...]:
     applied: list[Applied] = []
     flips = 0
     for line in lines:
-        entry = Applied(decode(line.patch), line.time, line.pending)
+        entry = Applied(decode(line.patch), line.time, line.change)
         flips += len(entry.patch)
         if flips > _MAX_FLIPS:
             raise ValueError(f"its patches have more than {_MAX_FLIPS} flips")
@@ -108,7 +110,7 @@ def save(path: Path, applied: Sequence[Applied]) -> None:
         except OSError as error:
             raise StoreError(f"{path} cannot be removed: {error}; remove it yourself") from error
         return
-    lines = [_Line(entry.name, entry.time, encode(entry.patch), entry.pending) for entry in applied]
+    lines = [_Line(entry.name, entry.time, encode(entry.patch), entry.change) for entry in applied]
     data = msgspec.json.format(msgspec.json.encode(_File(1, lines)), indent=1) + b"\n"
     if len(lines) > _MAX_PATCHES or len(data) > _MAX_BYTES:
         raise StoreError("too many patches are applied to list; compose them into one with `bankai compose`")

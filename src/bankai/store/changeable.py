@@ -1,0 +1,42 @@
+"""Which models may be changed where they are. Every refusal names the way out."""
+
+import os
+import stat
+from pathlib import Path
+
+from bankai.errors import StoreError
+from bankai.formats.checkpoint import builtin_models
+
+__all__ = ["changeable", "check_file"]
+
+_CACHES = (
+    "blobs",
+    "snapshots",
+)  # of the Hugging Face Hub and Ollama: files named by their contents, shared by links
+
+
+def changeable(source: str | Path) -> Path:
+    """The absolute path of a model that is neither built in nor a link. Raises StoreError."""
+    builtin = builtin_models()
+    path = Path(os.path.abspath(source))
+    shipped = any(path.exists() and path.samefile(model) for model in builtin.values())
+    if shipped or isinstance(source, str) and source in builtin:
+        raise StoreError(f"{source} is built in and stays as it is; write a copy with -o")
+    if path.is_symlink():
+        raise StoreError(f"{source} is a link; name the model itself, or write a copy with -o")
+    if path.parent.name in _CACHES:
+        raise StoreError(
+            f"{source} lies in a cache of downloads, whose files others share; write a copy with -o"
+        )
+    return path
+
+
+def check_file(path: Path) -> None:
+    """Raises StoreError unless this is a writable file with one name."""
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        raise StoreError(f"{path} is a link; write a copy with -o")
+    if status.st_nlink > 1:
+        raise StoreError(f"{path} has {status.st_nlink} names (hard links); write a copy with -o")
+    if not status.st_mode & 0o222 or not os.access(path, os.W_OK):
+        raise StoreError(f"{path} is read-only; make it writable, or write a copy with -o")

@@ -1,0 +1,168 @@
+"""A model held open to be changed where it is, also while another process computes with it.
+
+Contract: a durable change is journaled: after a crash at any moment the bits are those of before or of after. A
+volatile one changes the mapped file without journal or sync, in microseconds; a crash inside it may leave some of its
+places changed, and the power may go before the disk has it. Either way the touched bits are proven by digest before and
+after. No other process can change a model that is held. Whoever reads the file through a shared map computes with the
+new bits at once, and must forget what it computed before, such as a KV cache.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bankai.errors import AlreadyAppliedError, BankaiError, StoreError
+from bankai.formats.checkpoint import open_checkpoint
+from bankai.formats.files import sweep
+from bankai.formats.journal import Edit, change, locked
+from bankai.patch import Patch
+from bankai.store.change import Change, checked
+from bankai.store.changeable import changeable, check_file
+from bankai.store.ledger import Ledger
+from bankai.store.places import edits
+from bankai.store.sidecar import save, sidecar_path
+from bankai.store.transition import Transition
+
+__all__ = ["LiveModel", "apply_in_place", "revert_in_place"]
+
+_REMEMBERED = 64  # transitions
+
+
+class LiveModel:
+    """Context manager over a model file or directory. Not safe to share between threads.
+
+    Raises ModelFormatError, UnsupportedModelError, and StoreError for a model that must not be changed or that another
+    process is changing.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = changeable(path)
+        self._maps: dict[Path, NDArray[np.uint8]] = {}
+        self._ways: dict[tuple[tuple[Patch, ...], tuple[Patch, ...]], tuple[Change, Transition]] = {}
+        with ExitStack() as stack:
+            stack.enter_context(locked(self.path))
+            sweep(sidecar_path(self.path))
+            self._checkpoint = stack.enter_context(open_checkpoint(self.path))
+            self._ledger = Ledger.of(self._checkpoint)
+            if self._ledger.unreadable:
+                raise StoreError(f"{self._ledger.note}; move it away, or write a copy with -o")
+            self._recorded = self._ledger.applied
+            self._held = stack.pop_all()
+
+    @property
+    def applied(self) -> tuple[Patch, ...]:
+        """The patches that are on, as far as is recorded and the bits confirm."""
+        return tuple(entry.patch for entry in self._ledger.applied)
+
+    def apply(self, patch: Patch, *, unbound: bool = False) -> Patch:
+        """Put a patch on, durably, and return it, bound. Raises as `bankai.store.apply_patch` does."""
+        known = checked(self._ledger, patch, True, unbound)
+        self._make(Change(self._ledger, on=(known,)))
+        return known
+
+    def revert(self, patch: Patch) -> Patch:
+        """Take a patch off, durably, and return it, bound. Raises as `bankai.store.revert_patch` does."""
+        known = checked(self._ledger, patch, False)
+        self._make(Change(self._ledger, off=(known,)))
+        return known
+
+    def swap(self, *patches: Patch, volatile: bool = False) -> None:
+        """Have exactly these patches on, none for the base. What is on already stays; only what differs is touched.
+
+        A volatile swap is recorded when the model is closed, and fast (microseconds instead of milliseconds) from the
+        second time on that it leads from the same patches to the same. Raises StateError and PlaceError, and StoreError
+        when it is not known what is on.
+        """
+        if volatile:
+            plan, transition = self._way(patches)
+            transition.make()
+            self._ledger = replace(self._ledger, applied=plan.after)
+        else:
+            self._make(self._planned(patches))
+
+    def close(self) -> None:
+        """Record what volatile swaps left on, and let go of the model."""
+        self._ways.clear()
+        self._maps.clear()
+        with self._held:
+            if self._recorded != self._ledger.applied:
+                save(sidecar_path(self.path), self._ledger.applied)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _planned(self, patches: Sequence[Patch]) -> Change:
+        if self._ledger.contradicted:
+            raise StoreError(
+                f"what is on {self.path} is not known: {self._ledger.note}; start from a fresh copy"
+            )
+        coming, found = [], []
+        for patch in dict.fromkeys(patches):
+            if self._ledger.listed(patch) is None:
+                try:
+                    coming.append(checked(self._ledger, patch, True))
+                except AlreadyAppliedError:
+                    found.append(patch)
+        return Change(self._ledger, [patch for patch in self.applied if patch not in patches], coming, found)
+
+    def _way(self, patches: tuple[Patch, ...]) -> tuple[Change, Transition]:
+        """From what is on to these patches. Remembered, because to check and prepare it takes far longer than to go."""
+        key = (self.applied, patches)
+        if key not in self._ways:
+            plan = self._planned(patches)
+            places = edits(self._checkpoint, plan.flips)
+            masks = [np.frombuffer(edit.mask, np.uint8) for edit in places]
+            if len(self._ways) == _REMEMBERED:
+                del self._ways[next(iter(self._ways))]
+            self._ways[key] = plan, Transition([self._view(edit) for edit in places], masks)
+        return self._ways[key]
+
+    def _view(self, edit: Edit) -> NDArray[np.uint8]:
+        """The bytes of an edit in a writable map."""
+        if edit.file not in self._maps:
+            check_file(edit.file)
+            self._maps[edit.file] = np.memmap(edit.file, np.uint8, "r+").view(np.ndarray)
+        return self._maps[edit.file][edit.offset : edit.offset + len(edit.mask)]
+
+    def _make(self, plan: Change) -> None:
+        """Durably. The sidecar tells of the change before the bits have it, and of the bits in the end."""
+        places = edits(self._checkpoint, plan.flips)
+        for file in {edit.file for edit in places}:
+            check_file(file)
+        try:
+            save(sidecar_path(self.path), plan.pending)
+            if places:
+                change(self.path, places, lambda: plan.prove(self._checkpoint))
+        finally:
+            with suppress(BankaiError):  # a pending line that stays is harmless: the bits decide
+                self._settle()
+
+    def _settle(self) -> None:
+        """Rewrite the sidecar as the bits have it, without pending lines."""
+        self._ledger = Ledger.of(self._checkpoint)
+        if not self._ledger.contradicted:  # as it is when undoing has failed: the list is still needed
+            save(sidecar_path(self.path), self._ledger.applied)
+            self._recorded = self._ledger.applied
+
+
+def apply_in_place(path: str | Path, patch: Patch, *, unbound: bool = False) -> Patch:
+    """Put `patch` on a model where it is, and return the patch, bound. Raises as `LiveModel` and its `apply` do."""
+    with LiveModel(path) as model:
+        return model.apply(patch, unbound=unbound)
+
+
+def revert_in_place(path: str | Path, patch: Patch) -> Patch:
+    """Take `patch` off a model where it is; raises as `LiveModel` and its `revert` do."""
+    with LiveModel(path) as model:
+        return model.revert(patch)

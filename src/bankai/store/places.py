@@ -1,0 +1,52 @@
+"""Where in a model's files the flips of a patch lie, as bytes to XOR. Only reads; knows no digests and no state."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bankai.binary import GROUP_BYTES
+from bankai.formats.checkpoint import Checkpoint, SignBytes
+from bankai.formats.journal import Edit
+from bankai.patch import Flip
+from bankai.patch.binding import Touched, check_places, touched
+
+__all__ = ["edits"]
+
+
+def edits(model: Checkpoint, flips: Iterable[Flip]) -> list[Edit]:
+    """One edit for each run of groups that change in a row; scales between them have a mask of 0. Raises PlaceError."""
+    flips = frozenset(flips)
+    check_places(model, flips)
+    found: list[Edit] = []
+    for name, places in touched(flips).items():
+        where = model.sign_bytes(name)
+        for row, signs in _masks(places, where.row // where.group).items():
+            found += _row_edits(where, row, signs)
+    return found
+
+
+def _masks(places: Touched, groups: int) -> dict[int, NDArray[np.uint8]]:
+    """The mask of every touched row: [groups, 16]. What lies in a flipped row or group is turned back."""
+    masks = {row: np.zeros((groups, GROUP_BYTES), np.uint8) for row in places.numbers[0]}
+    for row in places.rows:
+        masks[row] ^= 0xFF
+    for row, group in places.groups:
+        masks[row][group] ^= 0xFF
+    for row, group, bit in places.bits:
+        masks[row][group, bit // 8] ^= 1 << bit % 8
+    return masks
+
+
+def _row_edits(where: SignBytes, row: int, signs: NDArray[np.uint8]) -> Iterator[Edit]:
+    gap = where.group - GROUP_BYTES  # bytes of other things after the signs of a group
+    padded = np.pad(signs, ((0, 0), (0, gap)))
+    changing = np.flatnonzero(signs.any(1))
+    for run in np.split(changing, np.flatnonzero(np.diff(changing) > 1) + 1):
+        if len(run):
+            mask = padded[run[0] : run[-1] + 1].tobytes()
+            yield Edit(
+                where.file,
+                where.offset + row * where.row + int(run[0]) * where.group,
+                mask[: len(mask) - gap],
+            )

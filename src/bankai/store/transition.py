@@ -1,0 +1,53 @@
+"""One change of bits in mapped files, made ready so that making it takes microseconds."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bankai.errors import WrongBaseError
+
+__all__ = ["Transition"]
+
+Bytes = NDArray[np.uint8]
+
+
+class Transition:
+    """XOR of `masks` into `views` of writable maps, from the bytes that they hold now.
+
+    Contract: `make` leaves the bytes all changed or all as they were, unless the process is killed inside it.
+    """
+
+    def __init__(self, views: Sequence[Bytes], masks: Sequence[Bytes]) -> None:
+        self._pairs = list(zip(views, masks, strict=True))
+        self._old = [view.copy() for view in views]
+        self._before = _digest(self._old)
+        self._after = _digest([old ^ mask for old, mask in zip(self._old, masks, strict=True)])
+
+    def make(self) -> None:
+        """Check, change, check. Raises WrongBaseError when the bytes are not what they were, or do not become so."""
+        self._expect(self._before)
+        try:
+            self.xor()
+            self._expect(self._after)
+        except BaseException:
+            for (view, _), old in zip(self._pairs, self._old, strict=True):
+                view[:] = old
+            raise
+
+    def xor(self) -> None:
+        """The bare change."""
+        for view, mask in self._pairs:
+            np.bitwise_xor(view, mask, out=view)
+
+    def _expect(self, digest: bytes) -> None:
+        if _digest([view for view, _ in self._pairs]) != digest:
+            raise WrongBaseError("the bits were changed by something else meanwhile; start from a fresh copy")
+
+
+def _digest(parts: Sequence[Bytes]) -> bytes:
+    hasher = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        hasher.update(part.data)
+    return hasher.digest()

@@ -76,6 +76,7 @@ def _all_of(tree: ast.Module) -> list[str] | None:
             "import bankai.files, bankai.store, bankai.formats.convert",
             ["torch", "transformers", "tokenizers"],
         ),
+        ("import bankai.patch.signature, bankai.cli.trust", ["numpy", "torch", "cryptography"]),
         ("from bankai import ProbeSet, load_probe_set", ["torch", "transformers"]),
     ],
 )

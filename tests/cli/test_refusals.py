@@ -111,7 +111,7 @@ def test_unknown_option(refused, name: str, argument: str) -> None:
     refused(name, argument)
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("demo", "probes")])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("demo", "keygen", "probes")])
 def test_missing_argument(refused, name: str) -> None:
     assert "Missing" in refused(name).err
 

@@ -1,8 +1,8 @@
 """The `bankai` command: its table of commands, and what becomes of errors.
 
-Exit codes: 0 done; 1 `status` found foreign bits, `probes audit` bad probes, or `search` and `demo` no patch;
-2 a wrong argument or file, told in one line on stderr; 130 interrupted. An exception that is neither of
-`bankai.errors` nor the system's is a bug and keeps its traceback.
+Exit codes: 0 done; 1 `status` found foreign bits, `verify` no good signature, `probes audit` bad probes, or `search`
+and `demo` no patch; 2 a wrong argument or file, told in one line on stderr; 130 interrupted. An exception that is
+neither of `bankai.errors` nor the system's is a bug and keeps its traceback.
 """
 
 import os
@@ -31,6 +31,12 @@ COMMANDS = {
     "bind": "bankai.cli.patches:bind",
     "compose": "bankai.cli.patches:compose",
     "info": "bankai.cli.info:info",
+    "keygen": "bankai.cli.trust:keygen",
+    "sign": "bankai.cli.trust:sign",
+    "verify": "bankai.cli.trust:verify",
+    "trust": "bankai.cli.trust:trust",
+    "export": "bankai.cli.export:export",
+    "library": "bankai.cli.library:app",
     "convert": "bankai.cli.models:convert",
     "model": "bankai.cli.models:model",
     "synth": "bankai.cli.models:synth",

@@ -257,7 +257,13 @@ def _mask(secret: bytes, password: str, head: bytes) -> bytes:
     from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
     log_n, p = _scrypt_parameters(work, memory)
-    stream = Scrypt(salt=head[6:38], length=len(secret), n=1 << log_n, r=8, p=p).derive(password.encode())
+    kdf = Scrypt(salt=head[6:38], length=len(secret), n=1 << log_n, r=8, p=p)
+    try:
+        stream = kdf.derive(password.encode("utf-8", "surrogateescape"))  # the bytes that the system gave
+    except MemoryError:
+        raise SignatureFormatError(
+            f"trying the password takes {(1 << log_n) + p >> 10} MiB of memory, which is not there; end something else"
+        ) from None
     return bytes(a ^ b for a, b in zip(secret, stream, strict=True))
 
 

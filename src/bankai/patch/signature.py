@@ -17,6 +17,7 @@ __all__ = [
     "PublicKey",
     "SecretKey",
     "Signature",
+    "check_no_keys",
     "create_keys",
     "is_encrypted",
     "key_text",
@@ -83,18 +84,26 @@ def read_signature(path: str | Path) -> Signature:
 
 
 def write_signature(signature: Signature, path: str | Path) -> Path:
-    """Put the signature beside the file at `path`, over an earlier one, and tell where. Raises StoreError."""
+    """Put the signature beside the file at `path`, over an earlier one only, and tell where. Raises StoreError."""
     place = signature_path(path)
+    if os.path.lexists(place):
+        try:
+            Signature.decode(_read(place))
+        except SignatureFormatError:
+            raise StoreError(f"{place} exists and is not a signature; move it away first") from None
     _write(place, signature.encode())
     return place
 
 
 def read_public_key(source: str | Path) -> PublicKey:
     """The key in a public key file, or the one that `source` itself spells. Raises SignatureFormatError."""
+    there = os.path.lexists(source)
     try:
-        return PublicKey.decode(_read(Path(source)) if os.path.lexists(source) else str(source))
+        return PublicKey.decode(_read(Path(source)) if there else str(source))
     except SignatureFormatError as error:
-        raise SignatureFormatError(f"{source}: {error}") from None
+        raise SignatureFormatError(
+            f"{source}: {error if there else 'neither a file nor a public key'}"
+        ) from None
 
 
 def read_secret_key(path: Path, password: Callable[[], str]) -> SecretKey:
@@ -109,25 +118,28 @@ def read_secret_key(path: Path, password: Callable[[], str]) -> SecretKey:
         raise SignatureFormatError(f"{path}: {error}") from None
 
 
+def check_no_keys(name: Path) -> tuple[Path, Path]:
+    """NAME.key and NAME.pub. Raises StoreError when either exists."""
+    from bankai.formats.files import check_absent
+
+    secret, public = Path(f"{name}.key"), Path(f"{name}.pub")
+    check_absent(secret)
+    check_absent(public)
+    return secret, public
+
+
 def create_keys(name: Path, password: str | None) -> tuple[Path, Path, PublicKey]:
     """Write NAME.key, for its owner's eyes only, and NAME.pub, and tell both and the key.
 
     Raises StoreError, also when either exists: keys are never replaced. Raises MissingExtraError.
     """
-    from bankai.formats.files import check_absent
-
-    secret, public = (name.with_name(name.name + suffix) for suffix in (".key", ".pub"))
-    check_absent(public)
-    check_absent(secret)
+    secret, public = check_no_keys(name)
     key = SecretKey.generate()
     text = key.encode(password)
     try:
         os.close(
             os.open(secret, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         )  # of two at once one gets the name
-    except FileExistsError:
-        check_absent(secret)
-        raise
     except OSError as error:
         raise StoreError(f"{secret} cannot be written: {error.strerror}; choose another place") from None
     try:
@@ -176,7 +188,7 @@ def trust(key: PublicKey, path: str | Path | None = None) -> bool:
 
 def _trusted(path: Path, text: str) -> list[PublicKey]:
     keys = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if key := line.partition("#")[0].strip():
             try:
                 keys.append(PublicKey.decode(key))

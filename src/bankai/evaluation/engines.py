@@ -71,11 +71,15 @@ class _SequenceEngine(ABC):
 class LlamaEngine(_SequenceEngine):
     """Stock llama.cpp through llama-cpp-python. Rounds activations to 8 bits. Raises MissingExtraError.
 
-    ``threads``: None leaves the number to llama-cpp-python.
+    ``threads``: None leaves the number to llama-cpp-python. ``adapter``: a GGUF LoRA to put on, which copies the
+    weights to memory.
     """
 
-    def __init__(self, source: str | Path, threads: int | None = None) -> None:
+    def __init__(
+        self, source: str | Path, threads: int | None = None, *, adapter: str | Path | None = None
+    ) -> None:
         self._threads = threads
+        self._adapter = None if adapter is None else str(adapter)
         with open_checkpoint(source) as checkpoint:
             if checkpoint.format != "gguf":
                 raise UnsupportedModelError(
@@ -107,9 +111,14 @@ class LlamaEngine(_SequenceEngine):
                 n_ctx=context,
                 n_threads=self._threads,
                 n_threads_batch=self._threads,
+                lora_path=self._adapter,
                 logits_all=True,
                 verbose=False,
             )
+        except RuntimeError as error:
+            raise UnsupportedModelError(
+                f"llama.cpp does not load {self._adapter} on {self.path} ({error}); export it for this base"
+            ) from error
         except ValueError as error:
             raise UnsupportedModelError(
                 f"llama.cpp does not load {self.path} ({error}); use --engine torch"

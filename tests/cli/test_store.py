@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bankai.formats.checkpoint import open_checkpoint
+from bankai.formats.journal import journal_path
 from bankai.patch import Flip, Manifest, Patch, fingerprint, write_patch
 from bankai.store import bind_patch, sidecar_path
 
@@ -164,3 +165,23 @@ def test_convert_says_that_a_record_is_left_behind(run, gguf: Path) -> None:
     assert outcome.code == 0 and outcome.document["applied"] == []
     assert "not carried over: model.gguf.bankai.json is ignored" in outcome.err
     assert not Path("mlx/bankai.json").exists()
+
+
+def test_swap_between_patches(run, gguf: Path, patch: Path, tiny_gguf: Path) -> None:
+    before = sha256(gguf)
+    write_patch(bind_patch(tiny_gguf, Patch.of([Flip("lm_head", 5)], Manifest(name="other"))), "o.bankai")
+    assert run("swap", gguf, "--to", f"{patch}+o.bankai").out.startswith(f"{gguf}: three + other (")
+    found = run("swap", gguf, "--to", "o.bankai", "--volatile", "--json").document
+    assert found["applied"] == ["other"] and found["bytes_changed"] == 2 * 16 + 16
+    assert run("status", gguf).out.startswith("applied\n  other: 1 flips")
+    assert run("swap", gguf, "--to", "base").out == f"{gguf}: base (16 bytes changed)\n"
+    assert sha256(gguf) == before
+    outcome = run("swap", gguf, "--to", "o.bankai+absent.bankai")
+    assert outcome.code == 2 and "absent.bankai" in outcome.err and sha256(gguf) == before
+
+
+def test_recover(run, gguf: Path) -> None:
+    assert run("recover", gguf).out == f"{gguf}: nothing to recover\n"
+    journal_path(gguf).write_bytes(b"torn")
+    outcome = run("recover", gguf)
+    assert outcome.code == 2 and "is damaged; get the model again" in outcome.err

@@ -1,4 +1,4 @@
-"""`bankai apply`, `revert` and `status`: patches on model files."""
+"""`bankai apply`, `revert`, `swap`, `recover` and `status`: patches on model files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from bankai.cli.options import Json, Model, PatchFile, Unbound
 from bankai.cli.output import print_json, print_line
 
-__all__ = ["apply", "revert", "status"]
+__all__ = ["apply", "recover", "revert", "status", "swap"]
 
 FOREIGN = 1
 
@@ -65,6 +65,48 @@ def revert(
     _report("base", patch, output or Path(model), len(value), json)
 
 
+def swap(
+    model: Model,
+    to: Annotated[
+        str, typer.Option(metavar="PATCH|base|A+B", help="What shall be on: a patch, none, or several at once.")
+    ],
+    volatile: Annotated[
+        bool, typer.Option("--volatile", help="Without journal and sync: faster, but not safe from a crash.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Exchange the patches that are on a model file, also one that is in use.
+
+    Only bytes that differ are touched. llama.cpp on a CPU, with its map of the file (mmap), computes with the new bits
+    at once; let it forget what it has cached (its KV cache).
+    """
+    from bankai.files import read_named_patch
+    from bankai.store import LiveModel
+
+    patches = [read_named_patch(path) for path in _patches(to)]
+    with LiveModel(model) as live:
+        changed = live.swap(*patches, volatile=volatile)
+        names = [patch.manifest.name for patch in live.applied]
+    if json:
+        print_json({"model": model, "applied": names, "bytes_changed": changed})
+    else:
+        print_line(f"{model}: {' + '.join(names) or 'base'} ({changed} bytes changed)")
+
+
+def recover(model: Model, json: Json = False) -> None:
+    """Undo a change of a model file that was cut short.
+
+    Every command that opens the model does the same first.
+    """
+    from bankai.store import recover as undo
+
+    undone = undo(model)
+    if json:
+        print_json({"model": model, "recovered": undone})
+    else:
+        print_line(f"{model}: {'a change that was cut short is undone' if undone else 'nothing to recover'}")
+
+
 def status(
     model: Model,
     patch: Annotated[Path | None, typer.Argument(metavar="PATCH", help="The patch to look for.")] = None,
@@ -88,6 +130,13 @@ def status(
             print_line(f"  {entry['name']}: {entry['flips']} flips, applied {entry['time']}")
     if found.state == "foreign":
         raise typer.Exit(FOREIGN)
+
+
+def _patches(to: str) -> list[Path]:
+    """The patch files of `--to`; a plus may stand in a file's name."""
+    if to == "base":
+        return []
+    return [Path(to)] if Path(to).exists() else [Path(part) for part in to.split("+")]
 
 
 def _one_target(output: Path | None, in_place: bool) -> None:

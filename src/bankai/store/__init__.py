@@ -6,7 +6,7 @@ of the bits are the truth; the sidecar only says which patches to look for. Neve
 
 from bankai.store.change import apply_patch, revert_patch
 from bankai.store.ledger import Status, bind_patch, status
-from bankai.store.live import LiveModel, apply_in_place, revert_in_place
+from bankai.store.live import LiveModel, apply_in_place, recover, revert_in_place
 from bankai.store.sidecar import Applied, sidecar_path
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "apply_in_place",
     "apply_patch",
     "bind_patch",
+    "recover",
     "revert_in_place",
     "revert_patch",
     "sidecar_path",

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bankai.errors import AlreadyAppliedError, BankaiError, StoreError
+from bankai.formats import journal
 from bankai.formats.checkpoint import open_checkpoint
 from bankai.formats.files import sweep
 from bankai.formats.journal import Edit, change, locked
@@ -29,7 +30,7 @@ from bankai.store.places import edits
 from bankai.store.sidecar import save, sidecar_path
 from bankai.store.transition import Transition
 
-__all__ = ["LiveModel", "apply_in_place", "revert_in_place"]
+__all__ = ["LiveModel", "apply_in_place", "recover", "revert_in_place"]
 
 _REMEMBERED = 64  # transitions
 
@@ -72,8 +73,8 @@ class LiveModel:
         self._make(Change(self._ledger, off=(known,)))
         return known
 
-    def swap(self, *patches: Patch, volatile: bool = False) -> None:
-        """Have exactly these patches on, none for the base. What is on already stays; only what differs is touched.
+    def swap(self, *patches: Patch, volatile: bool = False) -> int:
+        """Have exactly these patches on, none for the base, and return how many bytes changed: only those that differ.
 
         A volatile swap is recorded when the model is closed, and fast (microseconds instead of milliseconds) from the
         second time on that it leads from the same patches to the same. Raises StateError and PlaceError, and StoreError
@@ -83,8 +84,8 @@ class LiveModel:
             plan, transition = self._way(patches)
             transition.make()
             self._ledger = replace(self._ledger, applied=plan.after)
-        else:
-            self._make(self._planned(patches))
+            return transition.size
+        return self._make(self._planned(patches))
 
     def close(self) -> None:
         """Record what volatile swaps left on, and let go of the model."""
@@ -135,7 +136,7 @@ class LiveModel:
             self._maps[edit.file] = np.memmap(edit.file, np.uint8, "r+").view(np.ndarray)
         return self._maps[edit.file][edit.offset : edit.offset + len(edit.mask)]
 
-    def _make(self, plan: Change) -> None:
+    def _make(self, plan: Change) -> int:
         """Durably. The sidecar tells of the change before the bits have it, and of the bits in the end."""
         places = edits(self._checkpoint, plan.flips)
         for file in {edit.file for edit in places}:
@@ -144,6 +145,7 @@ class LiveModel:
             save(sidecar_path(self.path), plan.pending)
             if places:
                 change(self.path, places, lambda: plan.prove(self._checkpoint))
+            return sum(len(edit.mask) - edit.mask.count(0) for edit in places)
         finally:
             with suppress(BankaiError):  # a pending line that stays is harmless: the bits decide
                 self._settle()
@@ -166,3 +168,14 @@ def revert_in_place(path: str | Path, patch: Patch) -> Patch:
     """Take `patch` off a model where it is; raises as `LiveModel` and its `revert` do."""
     with LiveModel(path) as model:
         return model.revert(patch)
+
+
+def recover(path: str | Path) -> bool:
+    """Undo a change of a model that was cut short; tells whether there was one.
+
+    Whatever opens a model does so first. Raises ModelFormatError, UnsupportedModelError and StoreError.
+    """
+    model = changeable(path)
+    undone = journal.recover(model)
+    open_checkpoint(model).close()  # there is a model, and it is sound
+    return undone

@@ -16,10 +16,12 @@ Bytes = NDArray[np.uint8]
 class Transition:
     """XOR of `masks` into `views` of writable maps, from the bytes that they hold now.
 
-    Contract: `make` leaves the bytes all changed or all as they were, unless the process is killed inside it.
+    Contract: `make` leaves the bytes all changed or all as they were, unless the process is killed inside it. `size` is
+    how many bytes change.
     """
 
     def __init__(self, views: Sequence[Bytes], masks: Sequence[Bytes]) -> None:
+        self.size = sum(int(np.count_nonzero(mask)) for mask in masks)
         self._pairs = list(zip(views, masks, strict=True))
         self._old = [view.copy() for view in views]
         self._before = _digest(self._old)

@@ -54,7 +54,7 @@ def keygen(
             }
         )
     else:
-        print_pairs({secret.name: "the secret key: keep it", public.name: f"the public key: {key.line}"})
+        print_pairs({str(secret): "the secret key: keep it", str(public): f"the public key: {key.line}"})
 
 
 def sign(
@@ -69,6 +69,7 @@ def sign(
     """Sign a patch file.
 
     Writes PATCH.minisig beside it, over an earlier signature. `minisign -Vm PATCH -p PUB` verifies it too.
+    The key's password is asked for, or taken from the environment variable BANKAI_PASSWORD.
     """
     from bankai.patch import read_patch
     from bankai.patch.files import read_patch_bytes

@@ -10,10 +10,10 @@ from typing import TypeVar
 
 from torch import nn
 
-from bankai.errors import AlreadyAppliedError, UnboundPatchError, WrongBaseError
 from bankai.model.packed_tensors import ModelBinaryTensors
 from bankai.patch import Flip, Patch
-from bankai.patch.binding import check_places, state, touched
+from bankai.patch.active import check_addition
+from bankai.patch.binding import check_places, touched
 
 __all__ = ["flip", "patched"]
 
@@ -42,7 +42,7 @@ def patched(model: Model, patch: Patch, *, unbound: bool = False) -> Iterator[Mo
     nothing has changed.
     """
     active: list[Patch] = model.__dict__.setdefault(_ACTIVE, [])
-    _check_state(model, patch, active, unbound)
+    check_addition(ModelBinaryTensors(model), patch, active, unbound)
     flip(model, patch.flips)
     active.append(patch)
     try:
@@ -50,23 +50,3 @@ def patched(model: Model, patch: Patch, *, unbound: bool = False) -> Iterator[Mo
     finally:
         active.remove(patch)
         flip(model, patch.flips)
-
-
-def _check_state(model: nn.Module, patch: Patch, active: list[Patch], unbound: bool) -> None:
-    if patch in active and patch.flips:
-        raise AlreadyAppliedError("the patch is on already; applying it twice would take it off")
-    if patch.binding is None:
-        if not unbound:
-            raise UnboundPatchError(
-                "the patch does not say which bits it expects; bind it to its base (bankai bind), "
-                "or pass unbound=True (--unbound)"
-            )
-        return
-    others: frozenset[Flip] = frozenset()
-    for other in active:
-        others ^= other.flips
-    found = state(ModelBinaryTensors(model), patch, others)
-    if found == "applied":
-        raise AlreadyAppliedError("the model file has this patch already; drop --patch, or load the base")
-    if found == "foreign":
-        raise WrongBaseError("the bits are not those the patch was made on; load the base model of the patch")

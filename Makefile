@@ -22,7 +22,7 @@ LIMITED := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(
 demo: $(VENV)/.demo
 	$(BIN)/bankai demo
 
-# Every bench but the accelerator's; takes long, and wants a machine that does nothing else. BENCH="NAME..." runs some.
+# Every bench but those of the accelerator and of llama.cpp; takes long, and wants a machine that does nothing else. BENCH="NAME..." runs some.
 bench: $(VENV)/.test
 	$(LIMITED) $(BIN)/python -m benchmarks $(BENCH)
 

@@ -1,7 +1,7 @@
 """The benches of large shapes, on a tiny one: every step is reported, and verdicts follow the bars."""
 
 import pytest
-from benchmarks import accelerator, big
+from benchmarks import accelerator, big, llama, swap
 
 from bankai.formats.synth import synthesize
 from bankai.model import load
@@ -62,3 +62,36 @@ def test_the_accelerator_verdict_follows_its_aims():
     assert "reaches 10" in text
     side["batched"]["all layers"]["median"] = 0.06
     assert "misses 10" in accelerator._verdict("packed", side)
+
+
+@pytest.fixture(scope="module")
+def swapped():
+    return swap.run(quick=True)
+
+
+def test_swap_measures_every_place(swapped):
+    assert set(swapped["places"]) == set(swap.PLACES)
+    for one in swapped["places"].values():
+        assert 0 < one["xor"]["median"] < one["volatile"]["median"] < one["first"]
+        assert one["bytes"] > swapped["flips"] * 16
+    assert swapped["durable"]["median"] < swapped["cold"]["median"]
+    assert swapped["peft"]["adapter_bytes"] > 0 and swapped["peft"]["load"] > 0
+
+
+def test_swap_tells_what_is_missed(swapped):
+    slow = {name: dict(one) for name, one in swapped["places"].items()}
+    slow["attention"]["xor"] = dict.fromkeys(("median", "low", "high"), 101e-6)
+    told = swap.table(swapped | {"places": slow})
+    assert "XOR in the map, the slowest places: 101 µs, bar at most 100 µs: **missed**" in told
+    assert told.count("bar at most") == 4
+
+
+@pytest.mark.engines
+def test_llama_compares_base_and_patched():
+    result = llama.run(quick=True)
+    assert set(result["speed"]) == {"base", "patched"} and result["flips"] == 93
+    speed = dict.fromkeys(("median", "low", "high"), 100.0)
+    even = {name: dict.fromkeys(("prompt", "generation"), speed) for name in ("base", "patched")}
+    assert "Ratios between 0.97 and 1.03: met." in llama.table(result | {"speed": even})
+    slower = even | {"patched": dict.fromkeys(("prompt", "generation"), dict.fromkeys(speed, 96.0))}
+    assert "**missed**" in llama.table(result | {"speed": slower})

@@ -2,18 +2,22 @@
 
 Contract: `Flip`, `Binding`, `Manifest` and `Patch` are immutable and checked when made. Patches form an
 abelian group under `^`: the empty patch is the identity and every patch is its own inverse. This module knows
-neither models nor files: whether a place exists is decided in `bankai.patch.binding`.
+neither models nor files: whether a place exists is decided in `bankai.patch.binding`, and what the methods of
+the Hub do in `bankai.hub`, which they load.
 """
 
 import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from bankai.errors import WrongBaseError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["MAX_BIT", "MAX_GROUP", "MAX_ROW", "Binding", "Flip", "Manifest", "Patch"]
 
@@ -207,3 +211,22 @@ class Patch:
     def unbound(self) -> "Patch":
         """The same flips and manifest without a binding."""
         return replace(self, binding=None)
+
+    @staticmethod
+    def from_pretrained(name: "str | Path", **options: Any) -> "Patch":
+        """The patch of a directory or of a Hub repository; arguments as in `bankai.hub.from_pretrained`."""
+        from bankai import hub
+
+        return hub.from_pretrained(name, **options)
+
+    def save_pretrained(self, directory: "str | Path", **card: Any) -> None:
+        """Write a directory in the Hub's conventions; arguments as in `bankai.hub.save_pretrained`."""
+        from bankai import hub
+
+        hub.save_pretrained(self, directory, **card)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Write to a Hub repository, return the commit's URL; arguments as in `bankai.hub.push_to_hub`."""
+        from bankai import hub
+
+        return hub.push_to_hub(self, repo_id, **options)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bankai.probes import Probe, ProbeSet, load_probe_set
     from bankai.search import SearchProbes, SearchSettings, make_patch, run_search
     from bankai.store import apply_patch, revert_patch, status
+    from bankai.store.library import Library
 
 _HOMES = {
     "bankai.binary": ("BinaryTensor",),
@@ -28,6 +29,7 @@ _HOMES = {
     "bankai.probes": ("Probe", "ProbeSet", "load_probe_set"),
     "bankai.search": ("SearchProbes", "SearchSettings", "make_patch", "run_search"),
     "bankai.store": ("apply_patch", "revert_patch", "status"),
+    "bankai.store.library": ("Library",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -35,6 +37,7 @@ __all__ = [
     "BankaiError",
     "BinaryTensor",
     "Flip",
+    "Library",
     "Manifest",
     "Patch",
     "Probe",

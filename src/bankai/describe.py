@@ -3,6 +3,7 @@
 `describe_patch` without a model imports no array library, because `bankai info` must start fast.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,12 +11,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bankai.patch import Flip, Manifest, entropy_bytes, payload_bytes, read_patch
+from bankai.patch import Flip, Manifest, Patch, entropy_bytes, payload_bytes, read_patch
 
 if TYPE_CHECKING:
     from bankai.binary import BinaryTensors
 
-__all__ = ["BITS", "ModelDescription", "PatchDescription", "count_bits", "describe_model", "describe_patch"]
+__all__ = [
+    "BITS",
+    "ModelDescription",
+    "PatchDescription",
+    "base_fingerprint",
+    "count_bits",
+    "describe",
+    "describe_model",
+    "describe_patch",
+]
 
 BITS = "bits"
 """Key of the manifest's metadata that holds the number of flipped bits; searches and `bind` write it."""
@@ -72,9 +82,13 @@ class ModelDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 def describe_patch(path: str | Path, model: str | Path | None = None) -> PatchDescription:
     """Read a patch file; `model` gives the length of its rows. Raises PatchFormatError."""
-    patch = read_patch(path)
+    return describe(read_patch(path), str(path), Path(path).stat().st_size, model)
+
+
+def describe(patch: Patch, path: str, file_bytes: int, model: str | Path | None = None) -> PatchDescription:
+    """What a patch is whose file, of so many bytes, is or was at `path`."""
     return PatchDescription(
-        path=str(path),
+        path=path,
         flips=len(patch),
         rows=len(patch.rows),
         groups=len(patch.groups),
@@ -85,7 +99,7 @@ def describe_patch(path: str | Path, model: str | Path | None = None) -> PatchDe
         fingerprint=patch.binding.fingerprint.hex() if patch.binding else None,
         payload_bytes=payload_bytes(patch),
         entropy_bytes=round(entropy_bytes(patch), 3),
-        file_bytes=Path(path).stat().st_size,
+        file_bytes=file_bytes,
         manifest=patch.manifest,
     )
 
@@ -124,6 +138,17 @@ def describe_model(source: str | Path) -> ModelDescription:
             note=found.note,
             tensors=shapes,
         )
+
+
+def base_fingerprint(base: str) -> str:
+    """That of a model, or `base` itself when it is one, in hex. Raises as `describe_model`."""
+    if re.fullmatch("[0-9a-fA-F]{16}", base) and not Path(base).exists():
+        return base.lower()
+    from bankai.formats.checkpoint import open_checkpoint
+    from bankai.patch import fingerprint
+
+    with open_checkpoint(base) as checkpoint:
+        return fingerprint(checkpoint).hex()
 
 
 def _size(path: Path) -> int:

@@ -20,6 +20,7 @@ BankaiError                  anything this package refuses; the command line pri
 │   ├── UntrustedKeyError    signed by a key that is not trusted
 │   └── TamperedError        the signature does not fit the bytes
 ├── StoreError               the file cannot be changed safely
+├── LibraryError             not a sound library of patches, or it cannot take or give what was asked
 ├── AuditError               probes that would make a search meaningless
 ├── DeviceError              no such device here, or not for this engine
 └── MissingExtraError        an optional dependency is not installed
@@ -31,6 +32,7 @@ __all__ = [
     "BankaiError",
     "DeviceError",
     "FormatError",
+    "LibraryError",
     "MissingExtraError",
     "ModelFormatError",
     "NotAppliedError",
@@ -130,6 +132,10 @@ class TamperedError(SignatureError):
 
 class StoreError(BankaiError):
     """A file cannot be changed safely."""
+
+
+class LibraryError(BankaiError):
+    """A file is not a sound library of patches, or it cannot take or give what was asked."""
 
 
 class AuditError(BankaiError):

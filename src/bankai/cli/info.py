@@ -8,7 +8,7 @@ from bankai.cli.options import Json, PatchFile
 from bankai.cli.output import print_json, print_pairs
 from bankai.describe import PatchDescription, describe_patch
 
-__all__ = ["info"]
+__all__ = ["description_lines", "info"]
 
 
 def info(
@@ -24,10 +24,11 @@ def info(
     if json:
         print_json(description)
     else:
-        print_pairs(_lines(description))
+        print_pairs(description_lines(description))
 
 
-def _lines(patch: PatchDescription) -> dict[str, object]:
+def description_lines(patch: PatchDescription) -> dict[str, object]:
+    """What a person wants to read of it."""
     manifest = patch.manifest
     return {
         "patch": patch.path,

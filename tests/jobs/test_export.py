@@ -154,6 +154,7 @@ def test_a_place_that_does_not_fit_is_refused(form, tiny_gguf, patch, tmp_path) 
     for name, words in [
         ("new" if single else "new.gguf", "give another"),
         ("old.gguf" if single else "old", "exists"),
+        ("none/new.gguf" if single else "none/new", "place that exists"),
     ]:
         with pytest.raises(StoreError, match=words):
             export_patch(patch, tiny_gguf, form, tmp_path / name)

@@ -10,7 +10,13 @@ from typing import Literal
 
 import msgspec
 
-from bankai.errors import AlreadyAppliedError, MissingExtraError, StoreError, WrongBaseError
+from bankai.errors import (
+    AlreadyAppliedError,
+    MissingExtraError,
+    StoreError,
+    UnsupportedModelError,
+    WrongBaseError,
+)
 from bankai.files import convert_file, read_named_patch
 from bankai.formats.checkpoint import Checkpoint, open_checkpoint
 from bankai.formats.files import check_absent
@@ -71,6 +77,8 @@ def _check_target(out: Path, to: Form) -> None:
     if (out.suffix.lower() == ".gguf") != to.startswith("gguf"):
         wanted = "a name that ends in .gguf" if to.startswith("gguf") else "the name of a new directory"
         raise StoreError(f"{out} is not {wanted}, as {to} needs; give another one")
+    if not out.parent.is_dir():
+        raise StoreError(f"{out.parent} is no directory; name a place that exists")
     check_absent(out)
 
 
@@ -101,7 +109,7 @@ def _measured(patch: Patch, base: str | Path, to: Form, out: Path, kind: str) ->
         return None, "drift not measured: llama.cpp does not read this base, only a GGUF copy of it"
     try:
         return _MEASURES[to](base, patch, out), ""
-    except MissingExtraError as error:
+    except (MissingExtraError, UnsupportedModelError) as error:  # the adapter is written and sound
         return None, f"drift not measured: {error}"
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "transformers", "tokenizers"):

@@ -52,7 +52,7 @@ def run(quick: bool) -> dict[str, Any]:
             "flips": len(patch),
             "places": places,
             "durable": summary(_durable(model, patch, max(3, repeats // 10))),
-            "cold": summary(_cold(model, patch, 3 if quick else 10)),
+            "cold": summary(_cold(model, patch, 1 if quick else 10)),
             "peft": _peft(model, patch, max(3, repeats // 10)),
         }
 

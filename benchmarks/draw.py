@@ -16,13 +16,13 @@ from bankai.search.parts import spread
 
 __all__ = ["CONTROLS", "TARGETS", "TEXTS", "drawn", "small"]
 
-TARGETS = 30  # of each category that can be elicited; the others of it validate
+TARGETS = 36  # of each category that can be elicited; the others of it validate
 CONTROLS = 240
 TEXTS = 60
 
 
 def drawn(seed: int, *, controls: int | None = CONTROLS, texts: int = TEXTS) -> Task:
-    """150 targets, 60 validation probes, as many controls in equal shares of their categories, and neutral texts.
+    """180 targets, 30 validation probes, as many controls in equal shares of their categories, and neutral texts.
 
     Held-out are the 400 and unseen the 512 probes of `elicitable`. `controls` None stands for all of them.
     """

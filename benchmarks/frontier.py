@@ -66,8 +66,8 @@ class Variant:
 REFERENCE = Variant("defaults")
 VARIANTS = (
     REFERENCE,
-    Variant("score loss", "loss of the controls", {"loss": "score"}),
-    Variant("score loss, no drift", "loss of the controls", {"loss": "score", "drift": 0.0}),
+    Variant("margin loss", "loss of the controls", {"loss": "margin"}),
+    Variant("penalty 2", "loss of the controls", {"penalty": 2.0}),
     Variant("no drift", "weight of drift", {"drift": 0.0}),
     Variant("drift 20", "weight of drift", {"drift": 20.0}),
     Variant("120 controls", "controls read", controls=120),

@@ -34,5 +34,5 @@ class Size:
         return tuple(probes[index] for index in sorted(spread(probes)[: self.most]))
 
 
-FULL = Size(seeds=(0, 1, 2), budget=300, draws=20)
+FULL = Size(seeds=(0, 1, 2), budget=500, draws=20)
 QUICK = Size(seeds=(0,), budget=16, draws=2, texts=2, most=20)

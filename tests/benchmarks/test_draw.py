@@ -13,9 +13,9 @@ def test_every_part_has_its_size_and_no_item_of_another(seed):
     task = drawn(seed)
     searched, whole = task.searched, task.whole
     sizes = {split: len(whole.split(split)) for split in whole.splits}
-    assert sizes == {"target": 150, "validation": 60, "control": 240, "heldout": 400, "unseen": 512}
-    assert set(Counter(probe.category for probe in searched.targets).values()) == {30}
-    assert set(Counter(probe.category for probe in searched.validation).values()) == {12}
+    assert sizes == {"target": 180, "validation": 30, "control": 240, "heldout": 400, "unseen": 512}
+    assert set(Counter(probe.category for probe in searched.targets).values()) == {36}
+    assert set(Counter(probe.category for probe in searched.validation).values()) == {6}
     assert max(Counter(probe.category for probe in searched.controls).values()) == 15
     assert len(set(searched.texts)) == 60
     items = [{probe.item for probe in whole.split(split)} for split in whole.splits]

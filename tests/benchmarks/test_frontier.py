@@ -49,7 +49,8 @@ def test_a_second_join_may_take_a_flip_out():
     assert [step.flips for step in frontier.steps(events)] == [{A, B}, {A, C}]
 
 
-def test_the_path_of_a_real_search_has_as_many_flips_as_its_events_say_and_ends_at_its_result():
+def test_the_path_of_a_real_search_has_as_many_flips_as_its_events_say_and_ends_at_its_result(monkeypatch):
+    monkeypatch.setattr("bankai.search.guided.MINIMUM_SHARE", 0.03)  # so that some flips are pruned
     bench, probes = Workbench("nano"), replace(QUICK.task(4).searched, texts=())
     settings = SearchSettings(budget=60, drift=0.0)
     events = list(run_search(bench.model, bench.tokenizer, probes, settings))

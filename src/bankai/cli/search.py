@@ -49,15 +49,15 @@ def search(
         ),
     ] = None,
     strategy: Annotated[Strategy, typer.Option(help="How candidates are chosen.")] = "guided",
-    budget: Budget = "300",
+    budget: Budget = "500",
     seed: Seed = 0,
     objective: Annotated[
         Gain, typer.Option(help="Mean score gain, that of the worst set, or solving what is near.")
     ] = "mean",
-    preserve: Annotated[Loss, typer.Option(help="What a control may not lose.")] = "margin",
+    preserve: Annotated[Loss, typer.Option(help="What a control may not lose.")] = "score",
     penalty: Annotated[
         float, typer.Option(min=0, max=1e6, metavar="X", help="Weight of what controls lose.")
-    ] = 2.0,
+    ] = 4.0,
     drift: Annotated[
         float,
         typer.Option(

@@ -75,7 +75,7 @@ def swap(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Exchange the patches that are on a model file, also one that is in use.
+    """Exchange the patches on a model file, also one in use.
 
     Only bytes that differ are touched. llama.cpp on a CPU, with its map of the file (mmap), computes with the new bits
     at once; let it forget what it has cached (its KV cache).

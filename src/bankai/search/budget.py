@@ -21,6 +21,11 @@ class Budget:
         """Seconds of the whole search so far."""
         return self.earlier + time.monotonic() - self.began
 
+    @property
+    def limit(self) -> float | None:
+        """The limit in evaluations; None when only time is limited."""
+        return None if math.isinf(self.evaluations) else self.evaluations
+
     def allows(self, spent: float, cost: float, share: float = 1.0) -> bool:
         """Whether `cost` evaluations on top of those spent stay within this share of the budget."""
         pace = self.elapsed / spent if spent else 0.0

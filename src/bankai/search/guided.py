@@ -15,13 +15,19 @@ from bankai.search.events import Event, Joined, Pruned, Ranked, Swapped, Validat
 from bankai.search.problem import ATTRIBUTION_COST, Candidate, Problem
 from bankai.search.state import State
 
-__all__ = ["CANDIDATES", "MINIMUM_SHARE", "guided"]
+__all__ = ["CLIMB_SHARE", "MINIMUM_SHARE", "PATIENCE", "candidates", "guided"]
 
-CANDIDATES = 32  # measured exactly per round
+FEWEST, MOST = 32, 64  # candidates measured exactly per round
+ROUNDS = 8  # that a budget is cut into, if that leaves a round enough candidates
 PATIENCE = 2  # rounds without a better validation
-MINIMUM_SHARE = 0.005  # of the fitness that a flip must be worth
+MINIMUM_SHARE = 0.002  # of the fitness that a flip must be worth
 CLIMB_SHARE = 0.8  # of the budget; the rest refines
 SWAPS = 4  # candidates that may replace the weakest flips
+
+
+def candidates(budget: float | None) -> int:
+    """How many candidates a round measures with so many evaluations; the fewest when only time is limited."""
+    return FEWEST if budget is None else int(min(MOST, max(FEWEST, budget // ROUNDS)))
 
 
 def guided(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
@@ -31,24 +37,25 @@ def guided(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
 
 
 def _climb(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
-    candidates = _affordable(problem, budget)
-    if not candidates:
+    all_of_them = candidates(budget.limit)
+    count = _affordable(problem, budget, all_of_them)
+    if not count:
         _refine(problem, state, "budget spent" if problem.flips else "budget too small for one round")
         return
-    ranked = problem.rank(candidates)
+    ranked = problem.rank(count)
     yield Ranked(problem.evaluations, budget.elapsed)
     kept = yield from _join(problem, [one.flip for one in ranked if one.value > 0], budget)
     better = yield from _validate(problem, state, budget)
     state.stale = 0 if better else state.stale + 1
     if not kept:
-        _refine(problem, state, "no candidate helps" if candidates == CANDIDATES else "budget spent")
+        _refine(problem, state, "no candidate helps" if count == all_of_them else "budget spent")
     elif state.stale == PATIENCE:
         _refine(problem, state, "validation stopped improving")
 
 
-def _affordable(problem: Problem, budget: Budget) -> int:
+def _affordable(problem: Problem, budget: Budget, most: int) -> int:
     """How many candidates a round may measure: all, or as many as the budget still allows."""
-    for count in (CANDIDATES, CANDIDATES // 2, CANDIDATES // 4, 4):
+    for count in (most, most // 2, most // 4, 4):
         # Half of them leave after a quarter of the work; a quarter are left and are joined one after the other.
         cost = ATTRIBUTION_COST + 0.75 * count + 1 + problem.validation_cost
         if budget.allows(problem.evaluations, cost, CLIMB_SHARE):

@@ -22,12 +22,12 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     strategy: Literal["guided", "greedy", "random"] = "guided"
-    budget: float | None = 300
+    budget: float | None = 500
     minutes: float | None = None
     seed: int = 0
     gain: Literal["mean", "worst", "boundary"] = "mean"
-    loss: Literal["score", "margin"] = "margin"
-    penalty: Weight = 2.0
+    loss: Literal["score", "margin"] = "score"
+    penalty: Weight = 4.0
     drift: Weight = 3.0
     space: Space = Space()
 

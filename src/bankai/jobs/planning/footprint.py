@@ -22,7 +22,7 @@ from bankai.jobs.workbench import ITEM_BYTES
 from bankai.search import SearchSettings
 from bankai.search.attribution import BLOCK
 from bankai.search.batched import CHUNK_TOKENS
-from bankai.search.guided import CANDIDATES
+from bankai.search.guided import candidates
 from bankai.search.parts import LOGITS
 
 __all__ = ["Footprint", "available_bytes", "footprint", "stream_bytes"]
@@ -94,7 +94,7 @@ def _working(config: Mapping[str, Any], batch: Batch, settings: SearchSettings, 
         config[name] * config["head_dim"] for name in ("num_attention_heads", "num_key_value_heads")
     )
     guided = settings.strategy == "guided"
-    together = max(1, min(CANDIDATES, CHUNK_TOKENS // tokens)) if guided else 1
+    together = max(1, min(candidates(settings.budget), CHUNK_TOKENS // tokens)) if guided else 1
     # Gate, up and their product; or queries and keys before and after the rotation, and values, each with its copy.
     layer = tokens * together * item * (4 * hidden + max(3 * inner, 6 * (queries + keys)))
     rows = min(together * len(batch.rows), max(1, LOGITS // vocabulary))

@@ -17,14 +17,13 @@ from bankai.jobs.planning.pace import Pace
 from bankai.jobs.planning.work import PartWork, Work
 from bankai.search import SearchSettings
 from bankai.search.batched import CHUNK_TOKENS
-from bankai.search.guided import CANDIDATES, CLIMB_SHARE, PATIENCE
+from bankai.search.guided import CLIMB_SHARE, PATIENCE, candidates
 from bankai.search.problem import ATTRIBUTION_COST
 from bankai.search.trials import SCREENED
 
 __all__ = ["Times"]
 
 HALVED = (1, 2, 4)  # of the candidates that are measured in each part, all, a half, a quarter
-JOINED = CANDIDATES // 4 - 1  # sets measured together in a round; the first is a candidate alone
 FEWEST = 4  # candidates of the smallest round
 
 
@@ -56,7 +55,7 @@ class Times:
     @property
     def candidate(self) -> float:
         """One candidate in everything that is read, of a round of them."""
-        return sum(self._singles(part, CANDIDATES) for part in self.work.parts) / CANDIDATES
+        return sum(self._singles(part, self._candidates) for part in self.work.parts) / self._candidates
 
     @property
     def budget(self) -> float:
@@ -87,22 +86,27 @@ class Times:
     def _paces(self) -> tuple[float, ...]:
         """Seconds per evaluation that the budget counts: of a round; of trials that fail or pass their screening."""
         if self.settings.strategy == "guided":
-            return (self._round() / self._evaluations(CANDIDATES),)
+            return (self._round() / self._evaluations(self._candidates),)
         if self.settings.strategy == "random":
             return (self.evaluation,)
         screening = SCREENED / self.work.reads
         screened = self._forward_tokens(self.work.tokens * screening, SCREENED)
         return screened / screening, (screened + self.evaluation) / (screening + 1)
 
-    def _evaluations(self, candidates: int) -> float:
+    @property
+    def _candidates(self) -> int:
+        return candidates(self.settings.budget)
+
+    def _evaluations(self, count: int) -> float:
         """What the search counts for a round."""
-        return ATTRIBUTION_COST + 0.75 * candidates + 1 + self.work.validation.probes / self.work.reads
+        return ATTRIBUTION_COST + 0.75 * count + 1 + self.work.validation.probes / self.work.reads
 
     def _round(self) -> float:
         """Attribution, candidates that leave early, joined ones, the step, validation."""
         halved = zip(self.work.parts, HALVED, strict=True)
-        singles = sum(self._singles(part, CANDIDATES // share) for part, share in halved)
-        joined = sum(self._from_layer(part, JOINED, min(self.layers)) for part in self.work.parts)
+        singles = sum(self._singles(part, self._candidates // share) for part, share in halved)
+        sets = self._candidates // HALVED[-1] - 1  # the first set is a candidate alone
+        joined = sum(self._from_layer(part, sets, min(self.layers)) for part in self.work.parts)
         return self.attribution + singles + joined + self.evaluation + self._prepared(self.work.validation)
 
     def _around(self) -> float:
@@ -127,28 +131,28 @@ class Times:
         head = self.pace.head(positions) + self.pace.head_gradient(positions)
         return head + steps * self.pace.effects(batch.ids.numel())
 
-    def _singles(self, part: PartWork, candidates: int) -> float:
+    def _singles(self, part: PartWork, count: int) -> float:
         """Candidates of one flip, as many in every layer."""
-        groups = min(candidates, len(self.layers))
-        return groups * mean(self._from_layer(part, candidates / groups, layer) for layer in self.layers)
+        groups = min(count, len(self.layers))
+        return groups * mean(self._from_layer(part, count / groups, layer) for layer in self.layers)
 
-    def _from_layer(self, part: PartWork, candidates: float, layer: int) -> float:
+    def _from_layer(self, part: PartWork, count: float, layer: int) -> float:
         """Candidates that begin in one layer, in as many chunks as they need."""
         seconds = 0.0
         for batch in part.batches:
             tokens, positions = batch.ids.numel(), len(batch.rows)
-            chunk = min(candidates, max(1, CHUNK_TOKENS // tokens))
-            seconds += candidates / chunk * self._chunk(layer, chunk, tokens * chunk, positions * chunk)
+            chunk = min(count, max(1, CHUNK_TOKENS // tokens))
+            seconds += count / chunk * self._chunk(layer, chunk, tokens * chunk, positions * chunk)
         return seconds
 
-    def _chunk(self, layer: int, candidates: float, tokens: float, positions: float) -> float:
+    def _chunk(self, layer: int, count: float, tokens: float, positions: float) -> float:
         above = self.depth - 1 - layer
         if above:  # the last MLP is computed where it is read
             mlps = (above - 1) * self.pace.mlp(tokens) + self.pace.mlp(positions)
             return (
-                self.pace.start(candidates)
+                self.pace.start(count)
                 + above * self.pace.attention(tokens)
                 + mlps
                 + self.pace.head(positions)
             )
-        return self.pace.start(candidates) + self.pace.head(positions)
+        return self.pace.start(count) + self.pace.head(positions)

@@ -17,9 +17,9 @@ HEAD = """\
 Written by `make docs` from `--help`; do not edit.
 
 Exit codes: 0 done; 1 from `status` when the bits are foreign, from `verify` when no trusted key signed exactly this
-file, from `probes audit` when a probe is bad, and from `search` and `demo` when no patch was found (nothing is
-written); 2 a wrong argument or file, told in one line on stderr, `--json` or not (stdout then stays empty); 130
-interrupted.
+file, from `library check` when a patch is unsound, from `probes audit` when a probe is bad, and from `search` and
+`demo` when no patch was found (nothing is written); 2 a wrong argument or file, told in one line on stderr, `--json` or
+not (stdout then stays empty); 130 interrupted.
 """
 
 

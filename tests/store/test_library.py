@@ -461,6 +461,52 @@ def test_a_second_writer_waits_and_is_told(path: Path, monkeypatch: pytest.Monke
         assert [entry.name for entry in library.list()] == ["late", "p1", "p2"]
 
 
+def test_a_reader_that_does_not_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(path)
+    monkeypatch.setattr(library_file, "WAIT", 0.2)
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM patches").fetchone()
+    with Library(path, writable=True) as library:
+        with pytest.raises(LibraryError, match="another process"):
+            library.remove("p0")
+        assert len(library.list()) == 3
+        reader.close()
+        library.remove("p0")
+        assert len(library.list()) == 2
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from bankai.errors import LibraryError
+from bankai.patch import Flip, Patch, encode
+from bankai.store.library import Library
+path = Path(sys.argv[1])
+with Library(path, writable=True) as library:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size,) * 2)
+    try:
+        with library.change():
+            for number in range(10, 200):
+                library.put(encode(Patch.of([Flip("lm_head", number)])), name=f"p{number}")
+    except LibraryError as error:
+        print(error)
+    print(len(library.list()))
+"""
+
+
+def test_a_disk_without_room(path: Path) -> None:
+    """A file that may not grow: the change is told and undone, and the library goes on."""
+    fill(path)
+    before = path.read_bytes()
+    done = subprocess.run([sys.executable, "-c", FULL, path], capture_output=True, text=True, check=True)
+    told, left = done.stdout.splitlines()
+    assert "cannot be changed" in told and "it stays as it was" in told and left == "3"
+    with Library(path) as library:
+        assert library.check([KEY.public]).verified == 3
+    assert path.read_bytes()[8192:] == before[8192:]
+
+
 CROWD = """
 import os, sys
 from bankai.patch import Flip, Patch, encode
@@ -493,6 +539,13 @@ def test_a_change_is_undone_by_any_error(path: Path) -> None:
         with library.change():
             library.remove("p0")
     assert names(path) == ["p1", "p2"]
+
+
+def test_a_closed_library_is_a_bug_of_the_caller(path: Path) -> None:
+    with Library(path, create=True) as library:
+        pass
+    with pytest.raises(sqlite3.ProgrammingError):
+        library.list()
 
 
 def test_reading_changes_nothing(path: Path) -> None:

@@ -277,14 +277,14 @@ def _print_entries(entries: "Sequence[Entry]", json: bool) -> None:
 
 def _print_columns(rows: Sequence[Sequence[object]]) -> None:
     """Aligned, numbers to the right. A table of `bankai.cli.tables` folds long names and takes a second for 1,000."""
-    texts = [[clean(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    for row, line in zip(rows, texts, strict=True):
-        cells = zip(row, line, widths, strict=True)
-        aligned = (
-            text.rjust(width) if isinstance(cell, int) else text.ljust(width) for cell, text, width in cells
-        )
-        print_line("  ".join(aligned).rstrip())
+    columns = []
+    for head, *cells in zip(*rows, strict=True):
+        texts = [clean(cell) for cell in (head, *cells)]
+        align = str.rjust if cells and all(isinstance(cell, int) for cell in cells) else str.ljust
+        width = max(map(len, texts))
+        columns.append([align(text, width) for text in texts])
+    for line in zip(*columns, strict=True):
+        print_line("  ".join(line).rstrip())
 
 
 def _by(entry: "Entry") -> str:

@@ -1,8 +1,8 @@
 """The `bankai` command: its table of commands, and what becomes of errors.
 
-Exit codes: 0 done; 1 `status` found foreign bits, `verify` no good signature, `probes audit` bad probes, or `search`
-and `demo` no patch; 2 a wrong argument or file, told in one line on stderr; 130 interrupted. An exception that is
-neither of `bankai.errors` nor the system's is a bug and keeps its traceback.
+Exit codes: 0 done; 1 `status` found foreign bits, `verify` no good signature, `library check` unsound patches, `probes
+audit` bad probes, or `search` and `demo` no patch; 2 a wrong argument or file, told in one line on stderr; 130
+interrupted. An exception that is neither of `bankai.errors` nor the system's is a bug and keeps its traceback.
 """
 
 import os

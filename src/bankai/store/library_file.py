@@ -71,9 +71,12 @@ def _why(path: Path, error: Exception) -> str:
 
 def make(path: Path) -> None:
     """Make an empty library, whole or not at all; one that is there stays. Raises LibraryError."""
+    leftovers = _beside(
+        path
+    )  # before the library itself: another process may be making it, and write to it at once
     if os.path.lexists(path):
         return
-    for leftover in _beside(path):
+    for leftover in leftovers:
         raise LibraryError(f"{leftover} is left of a library that is gone; put that back, or remove it")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:

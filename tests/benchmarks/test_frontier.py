@@ -50,10 +50,12 @@ def test_a_second_join_may_take_a_flip_out():
 
 
 def test_the_path_of_a_real_search_has_as_many_flips_as_its_events_say_and_ends_at_its_result(monkeypatch):
-    monkeypatch.setattr("bankai.search.guided.MINIMUM_SHARE", 0.005)  # so that some flips are pruned
     bench, probes = Workbench("nano"), replace(QUICK.task(4).searched, texts=())
-    settings = SearchSettings(budget=60, loss="margin", penalty=2.0, drift=0.0)
-    events = list(run_search(bench.model, bench.tokenizer, probes, settings))
+    events = []
+    for event in run_search(bench.model, bench.tokenizer, probes, SearchSettings(budget=200, drift=0.0)):
+        events.append(event)
+        if isinstance(event, Joined):  # from now on a flip must be worth so much that some are pruned
+            monkeypatch.setattr("bankai.search.guided.MINIMUM_SHARE", 0.05)
     kinds = (Joined, Pruned, Swapped)
     told = [event.flips for event in events if isinstance(event, kinds)]
     *path, last = frontier.steps(events)

@@ -9,7 +9,6 @@ Knows neither formats nor patches. The journal of `FILE` is `FILE.bankai-journal
 inside: a mark, 16 bytes of BLAKE2b over the rest, and a MessagePack of `_Journal`.
 """
 
-import fcntl
 import hashlib
 import os
 import re
@@ -74,14 +73,7 @@ def locked(model: Path) -> Iterator[None]:
     except OSError as error:
         raise ModelFormatError(f"{model} cannot be opened: {error}; check path and permissions") from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreError(
-                f"{model} is being changed by another process; wait for it, or stop it"
-            ) from None
-        except OSError:  # some network file systems have no locks
-            pass
+        _lock(handle, "flock", f"{model} is being changed by another process; wait for it, or stop it")
         _recover(model)
         yield
     finally:
@@ -252,13 +244,24 @@ def _opened(file: Path, files: ExitStack) -> int:
     """A handle to read and write; no link is followed. Raises StoreError when another process has locked it."""
     handle = os.open(file, os.O_RDWR | os.O_NOFOLLOW)
     files.callback(os.close, handle)
+    _lock(handle, "lockf", f"{file} is locked by another process; stop it, or write a copy with -o")
+    return handle
+
+
+def _lock(handle: int, kind: Literal["flock", "lockf"], held: str) -> None:
+    """Both kinds are in use, and neither sees the other: `flock` is of the open file, `lockf` of the process."""
     try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        import fcntl
+    except ModuleNotFoundError:  # reading works there
+        raise StoreError(
+            "models are changed in place on Linux and macOS only; write a copy with -o"
+        ) from None
+    try:
+        (fcntl.flock if kind == "flock" else fcntl.lockf)(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
-        raise StoreError(f"{file} is locked by another process; stop it, or write a copy with -o") from None
+        raise StoreError(held) from None
     except OSError:  # some network file systems have no locks
         pass
-    return handle
 
 
 def _read(handle: int, offset: int, length: int) -> bytes:

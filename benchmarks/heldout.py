@@ -72,6 +72,7 @@ def _judge(bench: Workbench, size: Size) -> Judge:
     whole = drawn(0).whole
     sets = {name: whole.split(name) for name in ("heldout", "unseen")}
     sets["limited"] = load_probe_set("limited").split("heldout")
+    sets["fresh"] = load_probe_set("elicitable-fresh").split("heldout")
     return Judge(bench, {name: size.some(probes) for name, probes in sets.items()})
 
 
@@ -211,7 +212,18 @@ def _strategies(seeds: Sequence[Any], budget: float) -> list[str]:
                 verdict("Largest file without its manifest", files, MOST_BYTES, most=True, unit=" bytes"),
             ]
         ),
+        _fresh([seed["variants"]["guided"]["fresh"] for seed in seeds]),
     ]
+
+
+def _fresh(found: Sequence[Any]) -> str:
+    """Items that had no part in choosing the defaults of the library, as the held-out ones had."""
+    return (
+        f"A last look at the same patches of `guided`: {found[0]['failing'] + found[0]['solved']} probes of items that "
+        "no other set holds and no trial of ours was judged on, of which the base solves "
+        f"{found[0]['solved']}. Fixed {over([fixed(one) for one in found])} %, "
+        f"broken {over([broken(one) for one in found])} %."
+    )
 
 
 def _categories(seeds: Sequence[Any]) -> list[str]:

@@ -11,6 +11,9 @@ trained ranges is capability-limited in every split and is no control.
 and fresh items up to 32, so that the first n of each category are nested. There are only 60 elements and 56 plurals:
 without the tenth that training never saw and the 32 unseen controls, these two give 20 each.
 
+`elicitable-fresh` asks the noisy phrasings of items that training never saw and no other set holds: for a last look at
+patches whose making was judged on `elicitable`.
+
 The neutral text is right answers to clean and chat phrasings, as training packed them. Noisy phrasings are left out:
 a patch is to change them. Its items may be controls, and are in no split that a report reads or a search aims at.
 """
@@ -33,6 +36,7 @@ ARITHMETIC = ("sequence", "word_problem", "addition", "subtraction")
 FACTS = ("capital", "element", "opposite", "plural", "unanswerable")
 SIZES = {"target": 30, "validation": 12, "heldout": 80, "control": 8, "unseen": 32}  # per category
 CONTROLS = 32  # per category in `controls`
+FRESH = 100  # per category in `elicitable-fresh`
 PARAGRAPHS, DOCUMENTS = 200, 3  # the neutral text; three documents are about 70 tokens
 SEED = 0
 
@@ -105,6 +109,14 @@ def more_controls(category: str, probes: list[Probe]) -> list[Probe]:
     return controls + [probe(item, next(turns), "control") for item in fresh]
 
 
+def fresh(category: str, probes: list[Probe]) -> list[Probe]:
+    """Held-out probes of items that nothing has asked, going round the noisy phrasings."""
+    asked = {probe.item for probe in probes}
+    noisy = [phrasing for phrasing in PHRASINGS[category] if phrasing.noisy]
+    left = (item for item in shuffled(category) if is_kept_out(item) and f"{category}/{item.key}" not in asked)
+    return [probe(item, phrasing, "heldout") for item, phrasing in islice(zip(left, cycle(noisy)), FRESH)]
+
+
 def neutral_text(by_category: dict[str, list[Probe]]) -> str:
     """Documents by training's weights, no item twice, a few to a paragraph."""
     rng = random.Random(f"{SEED}/neutral")
@@ -133,6 +145,7 @@ def write_sets(folder: Path, by_category: dict[str, list[Probe]]) -> None:
         "limited": with_goals(LIMITED),
         "knowledge": [p for p in controls if p.category in FACTS],
         "controls": [p for category in WEIGHTS for p in more_controls(category, by_category[category])],
+        "elicitable-fresh": [p for category in ELICITABLE for p in fresh(category, by_category[category])],
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, probes in sets.items():

@@ -30,7 +30,7 @@ FROZEN = {  # published figures refer to these bytes
     "knowledge": "04fe678f4a7412c57c2860c667a7cee63c779db6e8c17c5d43fd58039e951f6c",
     "limited": "8b82537f19ae7c948f0f2e006117cffeaa12ab7bcb27bbc60273f8e7eb379be0",
 }
-NANO = ("controls", *FROZEN)
+NANO = ("controls", "elicitable-fresh", *FROZEN)
 CALCULUS = ("derivative", "second-derivative", "integral", "primality", "trigonometry", "exponential")
 ARITHMETIC = ("addition", "subtraction", "multiplication", "division")
 GOALS = ("target", "validation", "heldout")
@@ -139,6 +139,19 @@ def test_more_controls_go_round_the_same_clean_phrasings():
 def test_more_controls_share_no_item_with_what_is_reported_or_aimed_at(name):
     kept = {probe.item for probe in load_probe_set(name) if probe.split != "control"}
     assert kept.isdisjoint(probe.item for probe in load_probe_set("controls"))
+
+
+def test_fresh_held_out_probes_ask_what_nothing_else_asks():
+    fresh, old = load_probe_set("elicitable-fresh"), load_probe_set("elicitable").split("heldout")
+    assert fresh.splits == ("heldout",)
+    assert Counter(probe.category for probe in fresh) == dict.fromkeys({probe.category for probe in old}, 100)
+    for category in {probe.category for probe in old}:
+        names = [{p.id.split("/")[2] for p in some if p.category == category} for some in (fresh, old)]
+        assert names[0] == names[1]
+    items = {probe.item for probe in fresh}
+    assert len(items) == 500
+    for name in (*FROZEN, "controls"):
+        assert items.isdisjoint(probe.item for probe in load_probe_set(name))
 
 
 def test_fresh_opposites_are_not_asked_the_other_way_round():

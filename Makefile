@@ -3,12 +3,14 @@
 #   PYTHON    the interpreter that the environment is made from, 3.11 or newer
 #   VENV      where the environment lives
 #   PIP_ARGS  passed to every `pip install`, such as the index of PyTorch's CPU builds
-#   THREADS   threads of every test and benchmark run
+#   THREADS   threads of every benchmark run; tests run in as many processes of one thread
+#   FUZZ_SECONDS   of `make fuzz`
 
 PYTHON   ?= python3
 VENV     ?= .venv
 PIP_ARGS ?=
 THREADS  ?= 2
+FUZZ_SECONDS ?= 1200
 
 BIN     := $(VENV)/bin
 INSTALL  = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt
@@ -16,7 +18,7 @@ PINS    := pyproject.toml constraints.txt
 # Passive: threads that spin while they wait make a busy machine a hundred times slower.
 LIMITED := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo bench test test-engines lint nano docs clean
+.PHONY: demo bench test test-engines fuzz lint nano docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -27,11 +29,15 @@ bench: $(VENV)/.test
 	$(LIMITED) $(BIN)/python -m benchmarks $(BENCH)
 
 test: $(VENV)/.test
-	$(LIMITED) $(BIN)/python -m pytest -m "not engines" --cov
+	$(LIMITED) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -m "not engines" --cov -n $(THREADS) --dist loadfile
 
 # Witness tests: the same files in stock llama.cpp.
 test-engines: $(VENV)/.engines
 	$(LIMITED) $(BIN)/python -m pytest -m engines
+
+# The nightly: atheris on every reader of files from strangers, FUZZ_SECONDS in all.
+fuzz: $(VENV)/.fuzz
+	$(LIMITED) $(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
@@ -58,6 +64,10 @@ $(VENV)/.demo: $(PINS) | $(BIN)/python
 
 $(VENV)/.test: $(PINS) | $(BIN)/python
 	$(INSTALL) --editable '.[search,mlx,trust,dev,witness]'
+	@touch $@
+
+$(VENV)/.fuzz: $(PINS) | $(BIN)/python
+	$(INSTALL) --editable '.[fuzz]'
 	@touch $@
 
 $(VENV)/.lint: $(PINS) | $(BIN)/python

@@ -567,7 +567,7 @@ def test_flips_without_end_are_hostile(gguf: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("bankai.store.sidecar._MAX_FLIPS", 5)
     lines = [line(bound(gguf, [Flip(UP, row), Flip(UP, row + 1), Flip(UP, row + 2)])) for row in (0, 5)]
     sidecar_path(gguf).write_bytes(listing(*lines))
-    assert "more than 5 flips" in status(gguf).note
+    assert "patch 2 of 2: the patch file has more than 2 flips" in status(gguf).note  # 3 of 5 are taken
 
 
 def test_one_patch_listed_twice_is_hostile(model: Path) -> None:

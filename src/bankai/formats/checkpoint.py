@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bankai.binary import GROUP, GROUP_BYTES, ONE_BIT_ONLY, BinaryTensor
 from bankai.errors import ModelFormatError, StoreError, UnknownTensorError, UnsupportedModelError
 from bankai.formats.config import config_from_gguf, config_from_hf, expected_shapes
+from bankai.formats.files import quote
 from bankai.formats.gguf import Q1_0, Q1_0_BLOCK, SIGNS, GGUFFile, TensorInfo
 from bankai.formats.journal import recover
 from bankai.formats.mlx import MLXDirectory
@@ -134,7 +135,7 @@ class Checkpoint(ABC):
         """No tensor may be left over: what we do not know, we would not compute."""
         if rest:
             raise UnsupportedModelError(
-                f"{self.path}: {self.architecture} with a tensor {min(rest)!r} is not supported yet"
+                f"{self.path}: {self.architecture} with a tensor {quote(min(rest))} is not supported yet"
             )
 
     def __enter__(self) -> Self:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bankai.errors import ModelFormatError, UnsupportedModelError
+from bankai.formats.files import quote
 from bankai.formats.names import EMBEDDING, HEAD, architecture
 
 __all__ = ["config_from_gguf", "config_from_hf", "config_to_gguf", "expected_shapes"]
@@ -193,7 +194,9 @@ def _rope(raw: Mapping[str, Any], positions: int) -> dict[str, Any]:
         )
     unknown = {key for key in given if key not in known and given[key] is not None}
     if unknown:
-        raise UnsupportedModelError(f"RoPE setting {min(unknown)!r} is not supported yet for type {kind!r}")
+        raise UnsupportedModelError(
+            f"RoPE setting {quote(min(unknown))} is not supported yet for type {kind!r}"
+        )
     return rope
 
 
@@ -205,7 +208,7 @@ def _check_rope_keys(metadata: Mapping[str, Any], arch: str, head_dim: object) -
     known |= {f"scaling.{name}" for name in _YARN.values()}
     for key in metadata:
         if key.startswith(prefix) and key.removeprefix(prefix) not in known:
-            raise UnsupportedModelError(f"{key} is not supported yet; use a plain {arch} model")
+            raise UnsupportedModelError(f"{key:.100} is not supported yet; use a plain {arch} model")
     if head_dim is not None and metadata.get(f"{prefix}dimension_count", head_dim) != head_dim:
         raise UnsupportedModelError(f"{prefix}dimension_count differs from the head size; not supported yet")
 

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from reprlib import Repr
 from typing import Any
 
 from bankai.errors import ModelFormatError, StoreError
@@ -22,6 +23,7 @@ __all__ = [
     "check_space",
     "map_file",
     "parse_object",
+    "quote",
     "release",
     "sweep",
     "sync",
@@ -73,6 +75,13 @@ def parse_object(data: bytes, what: str) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise ModelFormatError(f"{what} is not a JSON object; get the model again")
     return parsed
+
+
+def quote(value: object) -> str:
+    """A name or value of a file as a message shows it: cut short, for a hostile one may be endless or nested."""
+    shortener = Repr()
+    shortener.maxstring = 100
+    return shortener.repr(value)
 
 
 def check_absent(path: Path) -> None:

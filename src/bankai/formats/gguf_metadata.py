@@ -1,7 +1,9 @@
 """The key-value part of a GGUF file and the bounded cursor that walks it.
 
 Nothing is decoded while walking: a value is located by stepping over it, and decoded each time it is asked
-for. No number in the file is trusted; every length is bounded by the bytes that are left.
+for. No number in the file is trusted; every length is bounded by the bytes that are left, and the items of all
+arrays together, so that the walk takes about a second at most however large the file is. A value takes at most
+48 bytes of memory per byte of the file that it is decoded from.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. This module does not know tensors.
 """
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from bankai.errors import ModelFormatError, UnsupportedModelError
+from bankai.formats.files import quote
 
 __all__ = [
     "BOOL",
@@ -32,7 +35,8 @@ __all__ = [
 # Limits far above any real file; they keep what is built from a hostile one small.
 MAX_KEYS = 1 << 16
 MAX_TENSORS = 1 << 16
-MAX_ITEMS = 1 << 24  # strings or arrays in one array
+MAX_ITEMS = 1 << 22  # in all arrays of a file together; vocabularies and merges have a million
+_ARRAY_COSTS = 16  # items: an array in an array takes so much longer to step over than a string
 MAX_KEY_BYTES = (1 << 16) - 1
 MAX_ARRAY_DEPTH = 4
 
@@ -58,6 +62,7 @@ class Cursor:
         self.size = len(buffer)
         self.label = label
         self.position = position
+        self.items = 0  # stepped over, in arrays
 
     def error(self, problem: str) -> ModelFormatError:
         """The error to raise for ``problem`` in this file."""
@@ -118,14 +123,15 @@ class Cursor:
 
     def _skip_array(self, depth: int) -> None:
         item, count = self.u32(), self.u64()
+        self.items += count * _ARRAY_COSTS if item == ARRAY else count
+        if self.items > MAX_ITEMS:
+            raise self.error(f"an array of {count} items; {MAX_ITEMS} are allowed in all")
         if item in SCALARS:
             self.take(count * SCALARS[item].itemsize)
         elif item == STRING:
             self._skip_strings(count)
         elif item == ARRAY and depth < MAX_ARRAY_DEPTH:
-            if count > min(
-                MAX_ITEMS, (self.size - self.position) // 12
-            ):  # 12: type and count of an empty array
+            if count > (self.size - self.position) // 12:  # 12: type and count of an empty array
                 raise self.error(f"an array of {count} arrays")
             for _ in range(count):
                 self._skip_array(depth + 1)
@@ -136,7 +142,7 @@ class Cursor:
 
     def _skip_strings(self, count: int) -> None:
         """Step over ``count`` strings. Kept tight: a vocabulary has 150,000 of them and as many merges."""
-        if count > min(MAX_ITEMS, (self.size - self.position) // 8):  # 8: length of an empty string
+        if count > (self.size - self.position) // 8:  # 8: length of an empty string
             raise self.error(f"an array of {count} strings")
         position, last, unpack, buffer = self.position, self.size - 8, _U64.unpack_from, self.buffer
         for _ in range(count):
@@ -182,7 +188,7 @@ class Metadata(Mapping[str, Any]):
         for _ in range(count):
             key = cursor.text(MAX_KEY_BYTES, "metadata key")
             if key in self._places:
-                raise cursor.error(f"metadata key {key!r} occurs twice")
+                raise cursor.error(f"metadata key {quote(key)} occurs twice")
             kind = cursor.u32()
             self._places[key] = (kind, cursor.position)
             cursor.skip_value(kind)

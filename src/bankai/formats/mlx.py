@@ -9,6 +9,7 @@ into its own ``blobs``, may be read too but not written. This module does not kn
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from bankai.binary import GROUP, GROUP_BYTES, ONE_BIT_ONLY, BinaryTensor
 from bankai.errors import ModelFormatError, StoreError, UnsupportedModelError
-from bankai.formats.files import parse_object, writing_directory
+from bankai.formats.files import parse_object, quote, writing_directory
 from bankai.formats.safetensors import SafetensorsFile, TensorEntry, write_safetensors
 from bankai.formats.tokenizer_spec import TokenizerSpec
 
@@ -130,18 +131,22 @@ class MLXDirectory:
             raise ModelFormatError(f"{self.path} claims {len(shards)} shards; get the model again")
         for shard in sorted(shards):
             if not _SHARD.fullmatch(shard):
-                raise ModelFormatError(f"{self.path}: {shard!r} is no name of a shard; get the model again")
+                raise ModelFormatError(
+                    f"{self.path}: {quote(shard)} is no name of a shard; get the model again"
+                )
             file = SafetensorsFile(self._inside(shard), self._writable)
             self._files.append(file)
             for name in file.tensors:
                 if name in self._owner or (index is not None and index.get(name) != shard):
                     raise ModelFormatError(
-                        f"{self.path}: {name!r} in {shard} contradicts the index; get it again"
+                        f"{self.path}: {quote(name)} in {shard} contradicts the index; get it again"
                     )
                 self._owner[name], self._shard_of[name] = file, shard
         missing = set(index or ()) - set(self._owner)
         if missing:
-            raise ModelFormatError(f"{self.path}: {min(missing)!r} is in the index only; get the model again")
+            raise ModelFormatError(
+                f"{self.path}: {quote(min(missing))} is in the index only; get the model again"
+            )
 
     def _array(self, name: str) -> NDArray[Any]:
         return self._owner[name].array(name)
@@ -182,7 +187,8 @@ class MLXDirectory:
             if path.exists() and not path.is_file():  # opening a pipe would block
                 raise ModelFormatError(f"{path} is not a regular file; get the model again")
             with open(path, "rb") as file:
-                data = file.read(_LIMITS[name] + 1)
+                size = os.fstat(file.fileno()).st_size
+                data = file.read(min(size, _LIMITS[name]) + 1)  # as many bytes are set aside as are asked for
         except OSError as error:
             raise ModelFormatError(
                 f"{self.path}: {name} cannot be read: {error}; get the model again"

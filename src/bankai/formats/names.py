@@ -13,6 +13,7 @@ This module knows no shapes and no files.
 from dataclasses import dataclass
 
 from bankai.errors import UnknownTensorError, UnsupportedModelError
+from bankai.formats.files import quote
 
 __all__ = ["ARCHITECTURES", "EMBEDDING", "HEAD", "NORM", "Architecture", "architecture"]
 
@@ -112,4 +113,4 @@ def architecture(name: object) -> Architecture:
     if isinstance(name, str) and name in ARCHITECTURES:
         return ARCHITECTURES[name]
     known = ", ".join(ARCHITECTURES)
-    raise UnsupportedModelError(f"architecture {name!r} is not supported yet; use a model of: {known}")
+    raise UnsupportedModelError(f"architecture {quote(name)} is not supported yet; use a model of: {known}")

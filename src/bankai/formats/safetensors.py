@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bankai.errors import ModelFormatError, UnsupportedModelError
-from bankai.formats.files import map_file, parse_object, release
+from bankai.formats.files import map_file, parse_object, quote, release
 
 __all__ = ["SafetensorsFile", "TensorEntry", "write_safetensors"]
 
@@ -117,7 +117,7 @@ def _read_header(buffer: mmap.mmap, path: Path) -> dict[str, TensorEntry]:
     end = start
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].offset, item[1].nbytes)):
         if entry.offset != end:
-            raise ModelFormatError(f"{path}: a hole or an overlap before {name!r}; get the file again")
+            raise ModelFormatError(f"{path}: a hole or an overlap before {quote(name)}; get the file again")
         end += entry.nbytes
     if end != len(buffer):
         raise ModelFormatError(f"{path}: tensors end at byte {end} of {len(buffer)}; get the file again")
@@ -129,17 +129,21 @@ def _entry(name: str, value: Any, start: int, path: Path) -> TensorEntry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [first, last], **rest} if not rest:
             pass
         case _:
-            raise ModelFormatError(f"{path}: the header's entry {name!r} is malformed; get the file again")
+            raise ModelFormatError(
+                f"{path}: the header's entry {quote(name)} is malformed; get the file again"
+            )
     numbers = [*shape, first, last]
     if len(shape) > MAX_DIMENSIONS or not all(type(n) is int and 0 <= n < 1 << 63 for n in numbers):
-        raise ModelFormatError(f"{path}: the shape or range of {name!r} is malformed; get the file again")
+        raise ModelFormatError(
+            f"{path}: the shape or range of {quote(name)} is malformed; get the file again"
+        )
     if dtype not in DTYPES:
         raise UnsupportedModelError(
-            f"{path}: {name!r} is of type {dtype!r}, which is not supported; convert it"
+            f"{path}: {quote(name)} is of type {quote(dtype)}, which is not supported; convert it"
         )
     entry = TensorEntry(dtype, tuple(shape), start + first)
     if last - first != entry.nbytes:
         raise ModelFormatError(
-            f"{path}: {name!r} needs {entry.nbytes} bytes and has {last - first}; get it again"
+            f"{path}: {quote(name)} needs {entry.nbytes} bytes and has {last - first}; get it again"
         )
     return entry

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from bankai.errors import ModelFormatError, UnsupportedModelError
+from bankai.formats.files import quote
 
 __all__ = ["CONTROL", "NORMAL", "UNUSED", "USER_DEFINED", "TokenizerSpec"]
 
@@ -63,7 +64,9 @@ class TokenizerSpec(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.pre not in _SPLITS:
             known = ", ".join(_SPLITS)
-            raise UnsupportedModelError(f"pre-tokenizer {self.pre!r} is not supported yet; only {known} are")
+            raise UnsupportedModelError(
+                f"pre-tokenizer {quote(self.pre)} is not supported yet; only {known} are"
+            )
         problem = _vocabulary_problem(self) or _settings_problem(self)
         if problem:
             raise ModelFormatError(f"tokenizer: {problem}; get the model again")
@@ -73,14 +76,16 @@ class TokenizerSpec(msgspec.Struct, frozen=True):
         """The tokenizer in GGUF ``metadata``. Raises ModelFormatError and UnsupportedModelError."""
         model = metadata.get(f"{_PREFIX}model")
         if model != "gpt2":
-            raise UnsupportedModelError(f"tokenizer model {model!r} is not supported yet; only gpt2 (BPE) is")
+            raise UnsupportedModelError(
+                f"tokenizer model {quote(model)} is not supported yet; only gpt2 (BPE) is"
+            )
         tokens = metadata.get(f"{_PREFIX}tokens")
         pre = metadata.get(f"{_PREFIX}pre", "default")
         return cls(
             tokens=tokens,  # type: ignore[arg-type]  # __post_init__ refuses what is not a list
             merges=metadata.get(f"{_PREFIX}merges", []),
             token_types=metadata.get(f"{_PREFIX}token_type", [NORMAL] * _length(tokens)),
-            pre=_ALIASES.get(pre, pre) if isinstance(pre, str) else repr(pre),
+            pre=_ALIASES.get(pre, pre) if isinstance(pre, str) else quote(pre),
             add_bos=metadata.get(f"{_PREFIX}add_bos_token", False),
             chat_template=metadata.get("tokenizer.chat_template"),
             **{field: metadata.get(_PREFIX + key) for field, key in _IDS.items()},
@@ -226,7 +231,7 @@ def _vocabulary_problem(spec: TokenizerSpec) -> str | None:
     for merge in merges:
         left, _, right = merge.partition(" ")
         if not {left, right, left + right} <= known:
-            return f"merge {merge!r} is not between tokens"
+            return f"merge {quote(merge)} is not between tokens"
     return None
 
 
@@ -235,7 +240,7 @@ def _settings_problem(spec: TokenizerSpec) -> str | None:
     for field in _IDS:
         i = getattr(spec, field)
         if i is not None and (type(i) is not int or not 0 <= i < len(spec.tokens)):
-            return f"{field} is {i!r}, not one of {len(spec.tokens)} tokens"
+            return f"{field} is {quote(i)}, not one of {len(spec.tokens)} tokens"
     if type(spec.add_bos) is not bool or (spec.add_bos and spec.bos_id is None):
         return "it asks for a beginning-of-sequence token without naming one"
     if spec.chat_template is not None and not _strings([spec.chat_template]):
@@ -281,17 +286,19 @@ def _json_vocabulary(tokenizer: Mapping[str, Any], vocab_size: int) -> tuple[dic
     for text, i in pairs:
         if type(i) is not int or not 0 <= i < vocab_size or texts.setdefault(i, text) != text:
             raise ModelFormatError(
-                f"tokenizer.json: id {i!r} of {text!r} is taken or outside the {vocab_size} rows"
+                f"tokenizer.json: id {quote(i)} of {quote(text)} is taken or outside the {vocab_size} rows"
             )
     return texts, added
 
 
 def _json_merges(merges: Any) -> list[str]:
     """Merges as ``"left right"``; the file has them so or, newer, as pairs."""
-    if isinstance(merges, list) and all(isinstance(merge, (str, list)) for merge in merges):
-        joined = [merge if isinstance(merge, str) else " ".join(map(str, merge)) for merge in merges]
-        if all(merge.count(" ") == 1 for merge in joined):
-            return joined
+    if isinstance(merges, list):
+        parts = [merge if isinstance(merge, list) else [merge] for merge in merges]
+        if all(isinstance(part, str) for merge in parts for part in merge):
+            joined = [" ".join(merge) for merge in parts]
+            if all(merge.count(" ") == 1 for merge in joined):
+                return joined
     raise ModelFormatError("tokenizer.json: the merges are not pairs of tokens; get the model again")
 
 
@@ -316,5 +323,5 @@ def _json_special(token: Any, ids: Mapping[str, int]) -> int | None:
     if text is None:
         return None
     if text not in ids if isinstance(text, str) else True:
-        raise ModelFormatError(f"tokenizer_config.json: {text!r} is not a token; get the model again")
+        raise ModelFormatError(f"tokenizer_config.json: {quote(text)} is not a token; get the model again")
     return ids[text]

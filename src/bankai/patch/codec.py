@@ -49,8 +49,12 @@ def encode(patch: Patch, manifest: bool = True) -> bytes:
     return data
 
 
-def decode(data: bytes) -> Patch:
-    """The patch of a `.bankai` file. Raises PatchFormatError for anything that `encode` does not write."""
+def decode(data: bytes, *, flips: int | None = None, manifest: int | None = None) -> Patch:
+    """The patch of a `.bankai` file. Raises PatchFormatError for anything that `encode` does not write.
+
+    A caller that reads many may ask for less than the format allows: at most so many `flips`, so many bytes of
+    unpacked `manifest`.
+    """
     if data[:4] != MAGIC:
         raise PatchFormatError("not a .bankai patch: it does not begin with its mark")
     if len(data) > MAX_FILE:
@@ -64,9 +68,10 @@ def decode(data: bytes) -> Patch:
     flags = cursor.byte()
     if flags & ~_KNOWN or flags & _DEFLATED and not flags & _MANIFEST:
         raise PatchFormatError(f"the patch file has unknown flags {flags:#x}; update bankai")
-    patch = _decode_body(cursor, flags)
+    patch = _decode_body(cursor, flags, rice.MAX_COUNT if flips is None else flips)
     if flags & _MANIFEST:
-        patch = replace(patch, manifest=_decode_manifest(cursor, bool(flags & _DEFLATED)))
+        most = MAX_MANIFEST if manifest is None else min(manifest, MAX_MANIFEST)
+        patch = replace(patch, manifest=_decode_manifest(cursor, bool(flags & _DEFLATED), most))
     if cursor.left:
         raise PatchFormatError(f"the patch file has {cursor.left} bytes after its end")
     return patch
@@ -113,27 +118,34 @@ def _encode_body(patch: Patch) -> tuple[bytes, int]:
     return body, flags
 
 
-def _decode_body(cursor: Cursor, flags: int) -> Patch:
-    start = cursor.at
+def _decode_body(cursor: Cursor, flags: int, most: int) -> Patch:
     binding = Binding(cursor.take(8), cursor.take(8), cursor.take(8)) if flags & _BOUND else None
     flips: list[Flip] = []
     for kind, flag in _SECTIONS.items():
         if flags & flag:
-            universe = Universe.decode(cursor, kind)
-            places = rice.decode(cursor, universe.size)
-            if len(flips) + len(places) > rice.MAX_COUNT:
-                raise PatchFormatError(
-                    f"the patch file has more than {rice.MAX_COUNT} flips; split the patch"
-                )
-            try:
-                flips += universe.flips(places)
-            except ValueError as error:
-                raise PatchFormatError(f"the patch file names an impossible place: {error}") from None
-    patch = Patch(frozenset(flips), binding)
-    # One comparison holds every rule of canonical form: order, smallest table, zero padding, no duplicate.
-    if _encode_body(patch)[0] != cursor.data[start : cursor.at]:
+            flips += _decode_section(cursor, kind, len(flips), most)
+    return Patch(frozenset(flips), binding)
+
+
+def _decode_section(cursor: Cursor, kind: Kind, before: int, most: int) -> list[Flip]:
+    """The flips of one section, in time and memory proportional to their number; with those before at most so many."""
+    start = cursor.at
+    universe = Universe.decode(cursor, kind)
+    table = cursor.data[start : cursor.at]
+    start = cursor.at
+    places = rice.decode(cursor, universe.size)
+    if before + len(places) > most:
+        raise PatchFormatError(f"the patch file has more than {most} flips; split the patch")
+    try:
+        flips = universe.flips(places)
+    except ValueError as error:
+        raise PatchFormatError(f"the patch file names an impossible place: {error}") from None
+    # Two comparisons hold every rule of canonical form. The table that these flips would be given: order, smallest
+    # size, nothing unused or named twice. The places written again: shortest count, zero padding.
+    written = rice.encode(places, universe.size)
+    if Universe.of(flips).encode() != table or written != cursor.data[start : cursor.at]:
         raise PatchFormatError("the patch file is not in canonical form; ask its writer")
-    return patch
+    return flips
 
 
 def _encode_manifest(manifest: Manifest) -> tuple[bytes, int]:
@@ -152,12 +164,12 @@ def _encode_manifest(manifest: Manifest) -> tuple[bytes, int]:
     return varint(len(plain)) + plain, _MANIFEST
 
 
-def _decode_manifest(cursor: Cursor, deflated: bool) -> Manifest:
+def _decode_manifest(cursor: Cursor, deflated: bool, most: int) -> Manifest:
     data = cursor.take(cursor.varint())
     if deflated:
-        data = _inflate(data)
-    if len(data) > MAX_MANIFEST:
-        raise PatchFormatError(f"the manifest is larger than {MAX_MANIFEST} bytes")
+        data = _inflate(data, most)
+    if len(data) > most:
+        raise PatchFormatError(f"the manifest is larger than {most} bytes")
     try:
         manifest = msgspec.msgpack.decode(data, type=Manifest)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
@@ -167,13 +179,13 @@ def _decode_manifest(cursor: Cursor, deflated: bool) -> Manifest:
     return manifest
 
 
-def _inflate(data: bytes) -> bytes:
+def _inflate(data: bytes, most: int) -> bytes:
     """Undo zlib, stopping one byte past the bound."""
     inflater = zlib.decompressobj()
     try:
-        plain = inflater.decompress(data, MAX_MANIFEST + 1)
+        plain = inflater.decompress(data, most + 1)
     except zlib.error as error:
         raise PatchFormatError(f"the manifest cannot be unpacked: {error}") from None
-    if len(plain) <= MAX_MANIFEST and (not inflater.eof or inflater.unused_data):
+    if len(plain) <= most and (not inflater.eof or inflater.unused_data):
         raise PatchFormatError("the manifest's compressed data has a wrong end")
     return plain

@@ -32,11 +32,11 @@ def read_patch(path: str | Path) -> Patch:
 def read_patch_bytes(path: str | Path) -> bytes:
     """What a file holds that may be a patch of either format. Raises PatchFormatError."""
     try:
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would block
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # opening a pipe would block
             raise PatchFormatError(f"cannot read patch {path}: not a regular file; give a patch file")
         with open(path, "rb") as file:
-            data = file.read(MAX_FILE + 1)
+            data = file.read(min(found.st_size, MAX_FILE) + 1)  # as many bytes are set aside as are asked for
     except OSError as error:
         raise PatchFormatError(f"cannot read patch {path}: {error.strerror}") from None
     if len(data) > MAX_FILE:

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from bankai.errors import PatchFormatError
+from bankai.patch import rice
+from bankai.patch.codec import MAX_MANIFEST
 from bankai.patch.patch import MAX_GROUP, MAX_ROW, Flip, Manifest, Patch
 
 __all__ = ["decode_json", "encode_json"]
@@ -39,6 +41,9 @@ class _Flip(msgspec.Struct, omit_defaults=True):
         return self.layer, self.proj, self.row, -1 if self.group is None else self.group
 
 
+_NOTHING = msgspec.Raw(b"null")
+
+
 class _File(msgspec.Struct, kw_only=True):
     version: Literal[1] = 1
     format: Literal["bankai_row_xor_v1"]
@@ -46,8 +51,8 @@ class _File(msgspec.Struct, kw_only=True):
     description: str | None = None
     base_model: str | None = None
     flips: list[_Flip]
-    stats: dict[str, Any] | None = None
-    metadata: dict[str, Any] | None = None
+    stats: msgspec.Raw = _NOTHING  # measured before it is decoded
+    metadata: msgspec.Raw = _NOTHING
 
 
 class _Extra(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
@@ -59,20 +64,25 @@ class _Extra(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
 
 
 def decode_json(data: bytes) -> Patch:
-    """The unbound patch of a JSON file; PatchFormatError says which key is wrong."""
+    """The unbound patch of a JSON file; PatchFormatError says which key is wrong.
+
+    Takes at most 64 bytes of memory per byte of the file.
+    """
     try:
         file = msgspec.json.decode(data, type=_File)
+        if len(file.flips) > rice.MAX_COUNT:
+            raise ValueError(f"it has more than {rice.MAX_COUNT} flips; split the patch")
         flips = [
             Flip(f"model.layers.{flip.layer}.{_PARENTS[flip.proj]}.{flip.proj}", flip.row, flip.group)
             for flip in file.flips
         ]
         return Patch.of(flips, _manifest(file))
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise PatchFormatError(f"not a {_FORMAT} patch: {error}") from None
+        raise PatchFormatError(f"not a {_FORMAT} patch: {error!s:.200}") from None  # it may quote the file
 
 
 def _manifest(file: _File) -> Manifest:
-    metadata = dict(file.metadata or {})
+    metadata = _object(file.metadata, "metadata")
     extra = _Extra()
     if "bankai" in metadata:
         try:
@@ -84,10 +94,25 @@ def _manifest(file: _File) -> Manifest:
         name=file.name or "",
         description=file.description or "",
         base_model=file.base_model or "",
-        results=file.stats or {},
+        results=_object(file.stats, "stats"),
         metadata=metadata,
         **{name: getattr(extra, name) for name in _EXTRA},
     )
+
+
+def _object(raw: msgspec.Raw, name: str) -> dict[str, Any]:
+    """The object under a key, empty for null. ValueError when it holds more values than any manifest may.
+
+    Counted before it is decoded: in MessagePack every comma, colon and bracket stands for at least one byte.
+    """
+    text = bytes(raw)
+    for marks in (b",:", b"[{"):
+        if sum(text.count(mark) for mark in marks) > MAX_MANIFEST:
+            raise ValueError(f"`{name}` holds more than a manifest of {MAX_MANIFEST} bytes can")
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any] | None) or {}
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{error} - in `{name}`") from None
 
 
 def encode_json(patch: Patch) -> bytes:
@@ -103,8 +128,8 @@ def encode_json(patch: Patch) -> bytes:
         description=manifest.description,
         base_model=manifest.base_model,
         flips=sorted((_json_flip(flip) for flip in patch.flips), key=lambda flip: flip.order),
-        stats=manifest.results,
-        metadata=metadata,
+        stats=msgspec.Raw(msgspec.json.encode(manifest.results)),
+        metadata=msgspec.Raw(msgspec.json.encode(metadata)),
     )
     return msgspec.json.format(msgspec.json.encode(file), indent=1) + b"\n"
 

@@ -10,6 +10,8 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -32,6 +34,11 @@ _NAME = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\Z", re.AS
 _MAX_DEPTH = 16
 
 
+@lru_cache(maxsize=1024)  # a patch may have hundreds of thousands of flips in a few tensors
+def _is_name(text: str) -> bool:
+    return _NAME.match(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Flip:
     """One place whose sign bits are inverted.
@@ -47,7 +54,7 @@ class Flip:
     bit: int | None = None
 
     def __post_init__(self) -> None:
-        if not _NAME.match(self.tensor):
+        if not _is_name(self.tensor):
             raise ValueError(f"{self.tensor!r:.80} is not a tensor name")
         if type(self.row) is not int or not 0 <= self.row <= MAX_ROW:
             raise ValueError(f"row {self.row!r:.40} is not an integer from 0 to {MAX_ROW}")
@@ -132,9 +139,18 @@ def _is_json_scalar(value: object) -> bool:
         case int():
             return -(2**63) <= value < 2**63
         case str():
-            return not any("\ud800" <= character <= "\udfff" for character in value)  # has a UTF-8 form
+            return _is_text(value)
         case _:
             return value is None
+
+
+def _is_text(value: str) -> bool:
+    """Whether it has a UTF-8 form: Python's strings, and JSON's escapes, can hold half a surrogate pair."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,17 +212,17 @@ class Patch:
     @property
     def rows(self) -> tuple[Flip, ...]:
         """The flips of whole rows, sorted."""
-        return tuple(sorted(flip for flip in self.flips if flip.group is None))
+        return _in_order(flip for flip in self.flips if flip.group is None)
 
     @property
     def groups(self) -> tuple[Flip, ...]:
         """The flips of whole groups, sorted."""
-        return tuple(sorted(flip for flip in self.flips if flip.group is not None and flip.bit is None))
+        return _in_order(flip for flip in self.flips if flip.group is not None and flip.bit is None)
 
     @property
     def bits(self) -> tuple[Flip, ...]:
         """The flips of single bits, sorted."""
-        return tuple(sorted(flip for flip in self.flips if flip.bit is not None))
+        return _in_order(flip for flip in self.flips if flip.bit is not None)
 
     def unbound(self) -> "Patch":
         """The same flips and manifest without a binding."""
@@ -230,3 +246,8 @@ class Patch:
         from bankai import hub
 
         return hub.push_to_hub(self, repo_id, **options)
+
+
+def _in_order(flips: Iterable[Flip]) -> tuple[Flip, ...]:
+    """Sorted; by keys made once a flip, not once a comparison."""
+    return tuple(sorted(flips, key=attrgetter("_key")))

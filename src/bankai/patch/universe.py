@@ -40,6 +40,7 @@ _LAYER = re.compile(r"(?<![^.])(?:0|[1-9][0-9]{0,3})(?![^.])", re.ASCII)
 _MAX_LAYER_BYTES = 1250  # layers 0 to 9999, the numbers that _LAYER matches
 _MAX_PLACES = 2**63
 _MAX_FAMILIES = 4096  # bounds what a hostile table costs; models have a few dozen at most
+_MAX_TENSORS = 32_768  # bounds the time that names take; models have a few hundred, with experts 20,000
 
 
 def _split(name: str) -> tuple[str, int | None]:
@@ -89,10 +90,16 @@ class Universe:
         rows: dict[str, int] = {}
         groups: dict[str, int] = {}
         kind: Kind = "rows"
+        templates: dict[str, str] = {}
         for flip in flips:
-            template, layer = _split(flip.tensor)
-            if layer is not None:
-                layers.add(layer)
+            template = templates.get(flip.tensor)
+            if template is None:
+                if len(templates) == _MAX_TENSORS:
+                    raise PatchFormatError(f"the patch names more than {_MAX_TENSORS} tensors; split it")
+                template, layer = _split(flip.tensor)
+                templates[flip.tensor] = template
+                if layer is not None:
+                    layers.add(layer)
             kind = "rows" if flip.group is None else "groups" if flip.bit is None else "bits"
             rows[template] = max(rows.get(template, 0), flip.row + 1)
             groups[template] = max(groups.get(template, 1), (flip.group or 0) + 1)
@@ -121,25 +128,38 @@ class Universe:
         return sorted(places)
 
     def flips(self, places: Iterable[int]) -> list[Flip]:
-        """The flips of these numbers, all below `size`; ValueError when a template makes no tensor name."""
-        return [self._flip(place) for place in places]
+        """The flips of these rising numbers, all below `size`; ValueError when a template makes no tensor name."""
+        flips: list[Flip] = []
+        start, end, groups, name, tensors = 0, 0, 1, "", 0
+        for place in places:
+            if place >= end:  # looked up once per tensor: a patch may hold hundreds of thousands of flips
+                start, end, groups, name = self._tensor_at(place)
+                tensors += 1
+                if tensors > _MAX_TENSORS:
+                    raise PatchFormatError(f"the patch file names more than {_MAX_TENSORS} tensors")
+            rest, bit = divmod(place - start, self._bits)
+            row, group = divmod(rest, groups)
+            if self.kind == "rows":
+                flips.append(Flip(name, row))
+            else:
+                flips.append(Flip(name, row, group, bit if self.kind == "bits" else None))
+        return flips
 
-    def _flip(self, place: int) -> Flip:
+    def _tensor_at(self, place: int) -> tuple[int, int, int, str]:
+        """The tensor that a place is in: its first place, the one after its last, groups in a row, name."""
         inner = len(self._inner) - 1
         if place < self._split:
             layer, rest = divmod(place, self._inner[-1])
             index = bisect_right(self._inner, rest) - 1
-            name, rest = self.families[index].template, rest - self._inner[index]
-            name = name.replace("{}", str(self.layers[layer]), 1)
+            first, last = self._inner[index : index + 2]
+            name = self.families[index].template.replace("{}", str(self.layers[layer]), 1)
         else:
             rest = place - self._split
-            index = bisect_right(self._outer, rest) - 1
-            rest -= self._outer[index]
-            index += inner
-            name = self.families[index].template
-        rest, bit = divmod(rest, self._bits)
-        row, group = divmod(rest, self.families[index].groups)
-        return Flip(name, row, None if self.kind == "rows" else group, bit if self.kind == "bits" else None)
+            at = bisect_right(self._outer, rest) - 1
+            first, last = self._outer[at : at + 2]
+            index, name = inner + at, self.families[inner + at].template
+        start = place - rest + first
+        return start, start + last - first, self.families[index].groups, name
 
     def encode(self) -> bytes:
         """Layer bitmap and families (`docs/format.md`, "Sections")."""

@@ -6,10 +6,11 @@ models; whether a probe makes sense for a model is the audit's question.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import blake2b
 from importlib import resources
 from importlib.resources.abc import Traversable
+from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -32,6 +33,7 @@ __all__ = [
 TEXT_STOP = "\n"
 CHAT_STOP = "<|im_end|>"
 MAX_FILE_BYTES = 64 * 2**20
+_PIECE = 2**20
 Split = Literal["target", "validation", "control", "heldout", "unseen"]
 
 
@@ -125,7 +127,8 @@ class ProbeSet:
     def _read(cls, source: Traversable, name: str) -> "ProbeSet":
         try:
             with source.open("rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
+                # in pieces: as many bytes are set aside as are asked for
+                data = b"".join(islice(iter(partial(file.read, _PIECE), b""), MAX_FILE_BYTES // _PIECE + 1))
         except OSError as error:
             raise ProbeFormatError(
                 f"{source}: cannot be read ({error.strerror}); give a JSONL file"

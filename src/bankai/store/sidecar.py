@@ -5,6 +5,7 @@ writes it whole or not at all. The sidecar of `FILE` is `FILE.bankai.json`; of a
 `bankai.json` inside. This module does not look at the model's bits.
 """
 
+import os
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ __all__ = ["Applied", "combined", "load", "save", "sidecar_path"]
 _MAX_BYTES = 4 << 20
 _MAX_PATCHES = 256
 _MAX_FLIPS = 2**18
+_MAX_MANIFESTS = 2 << 20  # bytes of all manifests, unpacked
 
 Pending = Literal["", "on", "off"]
 
@@ -65,20 +67,25 @@ def combined(applied: Iterable[Applied]) -> frozenset[Flip]:
 
 
 def load(path: Path) -> tuple[tuple[Applied, ...], str]:
-    """The patches that a sidecar lists, and why it is ignored ("" when it is not, or is absent)."""
+    """The patches that a sidecar lists, and why it is ignored ("" when it is not, or is absent).
+
+    However many it lists, reading them takes no more than one patch at the bounds of the format would, and twice
+    the largest manifest.
+    """
     try:
         return _parse(_read(path)), ""
     except FileNotFoundError:
         return (), ""
     except (OSError, ValueError, RecursionError, msgspec.DecodeError, PatchFormatError) as error:
-        return (), f"{path.name} is ignored: {error}"
+        return (), f"{path.name} is ignored: {error!s:.200}"  # it may quote the file
 
 
 def _read(path: Path) -> bytes:
     if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would block
         raise ValueError("it is not a regular file")
     with open(path, "rb") as file:
-        data = file.read(_MAX_BYTES + 1)
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(min(size, _MAX_BYTES) + 1)  # as many bytes are set aside as are asked for
     if len(data) > _MAX_BYTES:
         raise ValueError(f"it is larger than {_MAX_BYTES} bytes")
     return data
@@ -88,17 +95,22 @@ def _parse(data: bytes) -> tuple[Applied, ...]:
     lines = msgspec.json.decode(data, type=_File).patches
     if len(lines) > _MAX_PATCHES:
         raise ValueError(f"it lists more than {_MAX_PATCHES} patches")
-    applied: list[Applied] = []
-    flips = 0
+    applied: dict[Patch, Applied] = {}
+    flips, manifests = _MAX_FLIPS, _MAX_MANIFESTS
     for line in lines:
-        entry = Applied(decode(line.patch), line.time, line.change)
-        flips += len(entry.patch)
-        if flips > _MAX_FLIPS:
-            raise ValueError(f"its patches have more than {_MAX_FLIPS} flips")
-        if entry.patch.binding is None or any(entry.patch == other.patch for other in applied):
+        try:
+            patch = decode(line.patch, flips=flips, manifest=manifests)
+        except PatchFormatError as error:
+            raise ValueError(f"patch {len(applied) + 1} of {len(lines)}: {error}") from None
+        flips, manifests = flips - len(patch), manifests - _manifest_bytes(patch)
+        if patch.binding is None or patch in applied:
             raise ValueError("it lists an unbound patch, or one patch twice")
-        applied.append(entry)
-    return tuple(applied)
+        applied[patch] = Applied(patch, line.time, line.change)
+    return tuple(applied.values())
+
+
+def _manifest_bytes(patch: Patch) -> int:
+    return len(msgspec.msgpack.encode(patch.manifest))
 
 
 def save(path: Path, applied: Sequence[Applied]) -> None:
@@ -112,7 +124,8 @@ def save(path: Path, applied: Sequence[Applied]) -> None:
         return
     lines = [_Line(entry.name, entry.time, encode(entry.patch), entry.change) for entry in applied]
     data = msgspec.json.format(msgspec.json.encode(_File(1, lines)), indent=1) + b"\n"
-    if len(lines) > _MAX_PATCHES or len(data) > _MAX_BYTES:
+    manifests = sum(_manifest_bytes(entry.patch) for entry in applied)
+    if len(lines) > _MAX_PATCHES or len(data) > _MAX_BYTES or manifests > _MAX_MANIFESTS:
         raise StoreError("too many patches are applied to list; compose them into one with `bankai compose`")
     with writing(path) as temporary:
         temporary.write_bytes(data)

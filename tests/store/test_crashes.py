@@ -194,6 +194,11 @@ def test_killed_at_any_moment(model: Path, patches: tuple[Patch, Patch]) -> None
         swap(model, *state)
         expected[sha(model)] = state
     swap(model)
+    start = time.perf_counter()
+    for _ in range(3):
+        swap(model, first)
+        swap(model)
+    longest = (time.perf_counter() - start) / 2  # as long as the three changes below, on a slow disk too
     delays, seen = random.Random(0), set()
     for _ in range(100):
         child = os.fork()
@@ -202,7 +207,7 @@ def test_killed_at_any_moment(model: Path, patches: tuple[Patch, Patch]) -> None
                 apply_in_place(model, first)
                 swap(model, second)
                 revert_in_place(model, second)
-        time.sleep(delays.uniform(0, 0.05))
+        time.sleep(delays.uniform(0, longest))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         recover(model)
@@ -250,6 +255,8 @@ def test_a_call_that_fails(model: Path, patches: tuple[Patch, Patch], code: int)
 def test_a_failure_that_lasts(model: Path, patches: tuple[Patch, Patch]) -> None:
     """When undoing fails as well, the journal stays, nobody opens a torn model, and recovery makes it whole."""
     first, _ = patches
+    other = bind_patch(model, Patch.of([Flip("lm_head", 1)], Manifest(name="other")))
+    apply_in_place(model, other)
     off = sha(model)
     with pytest.MonkeyPatch.context() as patching:
         write, calls = os.pwrite, []
@@ -266,7 +273,30 @@ def test_a_failure_that_lasts(model: Path, patches: tuple[Patch, Patch]) -> None
         assert sha(model) != off and journal_path(model).exists()
         with pytest.raises(StoreError, match="then run `bankai recover`"):
             open_checkpoint(model)
-    assert recover(model) and sha(model) == off and status(model).state == "base"
+    assert recover(model) and sha(model) == off
+    assert [entry.patch for entry in status(model).patches] == [other]
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_failure_does_not_forget_volatile_swaps(
+    model: Path, patches: tuple[Patch, Patch], failing: int
+) -> None:
+    first, second = patches
+    with LiveModel(model) as live, pytest.MonkeyPatch.context() as patching:
+        live.swap(first, volatile=True)
+        replace, calls = os.replace, []
+
+        def full(*paths: Path) -> None:
+            calls.append(paths)
+            if len(calls) == failing:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            replace(*paths)
+
+        patching.setattr(os, "replace", full)
+        with pytest.raises(StoreError, match="No space left"):
+            live.swap(second)
+        assert live.applied == (first,)
+    assert [entry.patch for entry in status(model).patches] == [first]
 
 
 def test_short_writes(model: Path, patches: tuple[Patch, Patch], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,59 @@ def test_what_is_on_already_stays(model: Path, patches: dict[str, Patch]) -> Non
     assert {entry.name for entry in status(model).patches} == {"a", "c"}
 
 
+def test_what_was_found_on_is_not_remembered(model: Path, patches: dict[str, Patch]) -> None:
+    """Once it was taken off, the same way changes bits."""
+    apply_in_place(model, patches["a"])
+    expected = data_file(model).read_bytes()
+    sidecar_path(model).unlink()
+    with LiveModel(model) as live:
+        assert live.swap(patches["a"], volatile=True) == 0
+        assert live.swap(volatile=True) == live.swap(patches["a"], volatile=True) > 0
+    assert data_file(model).read_bytes() == expected and status(model).state == "applied"
+
+
+@pytest.mark.parametrize("volatile", [False, True])
+def test_a_closed_model_changes_nothing(model: Path, patches: dict[str, Patch], volatile: bool) -> None:
+    with LiveModel(model) as live:
+        live.swap(patches["a"], volatile=True)
+    apply_in_place(model, patches["c"])  # somebody else
+    before, record = data_file(model).read_bytes(), sidecar_path(model).read_bytes()
+    for use in (
+        lambda: live.swap(patches["a"], volatile=volatile),
+        lambda: live.swap(volatile=volatile),
+        lambda: live.apply(patches["b"]),
+        lambda: live.revert(patches["a"]),
+    ):
+        with pytest.raises(StoreError, match="open it again"):
+            use()
+    live.close()
+    assert (data_file(model).read_bytes(), sidecar_path(model).read_bytes()) == (before, record)
+
+
+def test_a_model_replaced_meanwhile_stays(model: Path, patches: dict[str, Patch], tmp_path: Path) -> None:
+    """A download renamed over the file is not what was checked."""
+    with LiveModel(model) as live:
+        (tmp_path / "new").write_bytes(data_file(model).read_bytes())
+        os.replace(tmp_path / "new", data_file(model))
+        before = data_file(model).read_bytes()
+        for _ in range(2):
+            with pytest.raises(StoreError, match="did something else change it"):
+                live.swap(patches["a"], volatile=True)
+        assert data_file(model).read_bytes() == before and live.applied == ()
+
+
+def test_a_list_that_the_bits_contradict(model: Path, patches: dict[str, Patch]) -> None:
+    base = data_file(model).read_bytes()
+    apply_in_place(model, patches["a"])
+    data_file(model).write_bytes(base)  # a fresh copy; the list is still that of the old one
+    with LiveModel(model) as live, pytest.raises(StoreError, match="delete that list"):
+        live.swap(patches["c"])
+    assert sidecar_path(model).exists()
+    sidecar_path(model).unlink()
+    with LiveModel(model) as live:
+        assert live.swap(patches["c"]) > 0
+
+
 def test_refusals(model: Path, patches: dict[str, Patch], tmp_path: Path) -> None:
     before = data_file(model).read_bytes()
     other = bind_patch(build_tiny_gguf(tmp_path / "other.gguf", seed=1), Patch.of(SETS["a"]))
@@ -118,8 +171,16 @@ def test_refusals(model: Path, patches: dict[str, Patch], tmp_path: Path) -> Non
     with pytest.raises(StoreError, match="built in"):
         LiveModel("nano")
     (tmp_path / "blobs").mkdir()
-    with pytest.raises(StoreError, match="cache of downloads"):
-        LiveModel(build_tiny_gguf(tmp_path / "blobs" / "sha256-00"))
+    (tmp_path / "mine").symlink_to("blobs")
+    (tmp_path / "models--a--b" / "snapshots" / "0").mkdir(parents=True)
+    build_tiny_gguf(tmp_path / "blobs" / "sha256-00")
+    build_tiny_gguf(tmp_path / "models--a--b" / "snapshots" / "0" / "m.gguf")  # on a disk without links
+    for cached in ("blobs/sha256-00", "mine/sha256-00", "models--a--b/snapshots/0/m.gguf"):
+        with pytest.raises(StoreError, match="cache of downloads"):
+            LiveModel(tmp_path / cached)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ModelFormatError, match="not a regular file"):
+        LiveModel(tmp_path / "pipe")
 
 
 def test_bits_that_something_else_changes(model: Path, patches: dict[str, Patch]) -> None:
@@ -232,7 +293,7 @@ def test_journals_that_do_not_fit(
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        (["../other", 100, [[0, 1]], b"x", b""], "places that the model does not have"),
+        (["../other", 100, [[0, 1]], b"x", b""], "places that the model does not have|another size"),
         ([None, 100, [[99, 2]], b"xx", b""], "places that the model does not have"),
         ([None, 100, [[-1, 1]], b"x", b""], "places that the model does not have"),
         ([None, 100, [[0, 2]], b"x", b""], "places that the model does not have"),
@@ -268,9 +329,31 @@ def test_a_journal_undoes_only_what_it_tells(
     data_file(model).write_bytes(half)
     journal_path(model).write_bytes(journal)
     assert recover(model) and data_file(model).read_bytes() == before
+    if model.is_file():  # under another name, or through a link
+        data_file(model).write_bytes(half)
+        moved, link = model.with_name("moved"), model.with_name("link")
+        model.rename(moved)
+        journal_path(moved).write_bytes(journal)
+        link.symlink_to(moved)
+        open_checkpoint(link).close()
+        assert moved.read_bytes() == before and not journal_path(moved).exists()
+        moved.rename(model)
     half[first.offset + 1] ^= 1
     data_file(model).write_bytes(half)
     journal_path(model).write_bytes(journal)
     with pytest.raises(StoreError, match="changed by something else since"):
         recover(model)
     assert data_file(model).read_bytes() == half
+
+
+def test_a_journal_of_a_model_that_is_gone(
+    model: Path, patches: dict[str, Patch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would undo the patch on a new model of that name."""
+    journal = journal_of(model, patches["c"], monkeypatch)
+    new = model.with_name("new.gguf")
+    journal_path(new).write_bytes(journal)
+    for write in (lambda: apply_patch(model, patches["c"], new), lambda: convert(model, new)):
+        with pytest.raises(StoreError, match="left of a model that is gone"):
+            write()
+    assert not new.exists()

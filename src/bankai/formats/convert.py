@@ -11,6 +11,7 @@ from bankai.formats.checkpoint import open_checkpoint
 from bankai.formats.config import config_to_gguf
 from bankai.formats.files import check_absent
 from bankai.formats.gguf import write_gguf
+from bankai.formats.journal import check_unclaimed
 from bankai.formats.mlx import write_mlx
 from bankai.formats.names import architecture
 from bankai.formats.tokenizer_spec import TokenizerSpec
@@ -26,6 +27,7 @@ def convert(source: str | Path, target: str | Path) -> Path:
     """
     path = Path(target)
     check_absent(path)
+    check_unclaimed(path)
     with open_checkpoint(source) as checkpoint:
         names = architecture(checkpoint.architecture)
         tokenizer = checkpoint.tokenizer()

@@ -27,7 +27,7 @@ import numpy as np
 from bankai.errors import ModelFormatError, StoreError
 from bankai.formats.files import sweep, sync, writing
 
-__all__ = ["Edit", "change", "journal_path", "locked", "recover", "xor"]
+__all__ = ["Edit", "change", "check_unclaimed", "journal_path", "locked", "recover", "xor"]
 
 _MARK = b"\xb1JRN"
 _DIGEST = 16
@@ -67,7 +67,7 @@ def journal_path(model: Path) -> Path:
 def locked(model: Path) -> Iterator[None]:
     """Hold a model, and undo on entry what a killed change of it left. Raises StoreError when another holds it."""
     try:
-        handle = os.open(model, os.O_RDONLY)
+        handle = os.open(model, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would block
     except FileNotFoundError:
         raise ModelFormatError(f"{model} does not exist; check the path") from None
     except OSError as error:
@@ -85,10 +85,18 @@ def recover(model: Path) -> bool:
 
     Raises StoreError when the change is still being made, and when the journal does not fit the model.
     """
+    model = Path(os.path.realpath(model))  # beside a link there is no journal
     if not os.path.lexists(journal_path(model)):
         return False
     with locked(model):
         return True
+
+
+def check_unclaimed(model: Path) -> None:
+    """Raises StoreError when a new model file of that name would have the journal of one that is gone."""
+    journal = journal_path(model)
+    if os.path.lexists(journal):
+        raise StoreError(f"{journal} is left of a model that is gone; put that back, or remove it")
 
 
 def change(model: Path, edits: Sequence[Edit], check: Callable[[], None]) -> None:
@@ -186,7 +194,8 @@ def _decode(model: Path, journal: Path) -> list[_Part]:
     if not stat.S_ISREG(journal.lstat().st_mode):  # opening a pipe would block
         raise _unfit(journal, "it is not a regular file")
     with open(journal, "rb") as file:
-        data = file.read(2 * _size(model) + (1 << 20))
+        size = os.fstat(file.fileno()).st_size  # as many bytes are set aside as are asked for
+        data = file.read(min(size, 2 * _size(model) + (1 << 20)))
     if (
         data[: len(_MARK)] != _MARK
         or hashlib.blake2b(data[_HEAD:], digest_size=_DIGEST).digest() != data[4:_HEAD]
@@ -197,11 +206,8 @@ def _decode(model: Path, journal: Path) -> list[_Part]:
     except (msgspec.DecodeError, ValueError) as error:
         raise _unfit(journal, f"it is malformed: {error}") from None
     for part in parts:
-        known = (
-            re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", part.name)
-            if model.is_dir()
-            else part.name == model.name
-        )
+        # A file may have another name by now; sizes and bytes tell whether the journal is its own.
+        known = model.is_file() or re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", part.name)
         ends = [offset + length for offset, length in part.spans]
         sound = (
             all(offset >= 0 and length > 0 for offset, length in part.spans)

@@ -27,6 +27,7 @@ from bankai.binary import GROUP, GROUP_BYTES, BinaryTensor
 from bankai.formats.config import config_from_hf, config_to_gguf, expected_shapes
 from bankai.formats.files import check_absent
 from bankai.formats.gguf import F32, Q1_0, Layout, gguf_size, stream_gguf
+from bankai.formats.journal import check_unclaimed
 from bankai.formats.names import architecture
 from bankai.formats.tokenizer_spec import CONTROL, NORMAL, USER_DEFINED, TokenizerSpec
 
@@ -100,6 +101,7 @@ def synthesize(
     """
     path = Path(target)
     check_absent(path)
+    check_unclaimed(path)
     metadata, layout = _plan(shape, seed)
     stream_gguf(path, metadata, layout, _random_tensors(layout, seed, progress))
     return path

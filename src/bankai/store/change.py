@@ -20,6 +20,7 @@ from bankai.errors import (
 )
 from bankai.formats.checkpoint import Checkpoint, open_checkpoint
 from bankai.formats.files import writing, writing_directory
+from bankai.formats.journal import check_unclaimed
 from bankai.patch import Flip, Patch
 from bankai.patch.binding import check_places, digest, fingerprint, touched
 from bankai.store.ledger import Ledger
@@ -38,7 +39,7 @@ class Change:
     def __init__(
         self, ledger: Ledger, off: Sequence[Patch] = (), on: Sequence[Patch] = (), found: Sequence[Patch] = ()
     ) -> None:
-        self._off, self._on = tuple(off), tuple(on)
+        self._off, self._on, self.found = tuple(off), tuple(on), tuple(found)
         time = datetime.now(UTC).isoformat(timespec="seconds")
         # An empty patch is not worth a line.
         going = tuple(Applied(patch, time, "off") for patch in off if patch)
@@ -123,7 +124,10 @@ def _check_state(ledger: Ledger, patch: Patch, on: bool) -> None:
 
 def _why_unbound(on: bool) -> str:
     if on:
-        return "the patch does not say which bits it expects; `bankai bind` it to its base, or give --unbound"
+        return (
+            "the patch does not say which bits it expects; `bankai bind` it to its base, "
+            "or `bankai apply` it with --unbound"
+        )
     return (
         "the patch is unbound and not recorded as applied, so nothing tells whether it is on; "
         "bind it to the base first: bankai bind"
@@ -152,6 +156,7 @@ def _why_foreign(ledger: Ledger, patch: Patch) -> str:
 def _write_new(source: str | Path, patch: Patch, out: Path, on: bool, unbound: bool = False) -> Patch:
     if os.path.lexists(out):
         raise StoreError(f"{out} exists; give a new name, or change a model where it is with --in-place")
+    check_unclaimed(out)
     with open_checkpoint(source) as checkpoint:
         path, ledger = checkpoint.path, Ledger.of(checkpoint)
         known = checked(ledger, patch, on, unbound)

@@ -24,7 +24,9 @@ def changeable(source: str | Path) -> Path:
         raise StoreError(f"{source} is built in and stays as it is; write a copy with -o")
     if path.is_symlink():
         raise StoreError(f"{source} is a link; name the model itself, or write a copy with -o")
-    if path.parent.name in _CACHES:
+    real = Path(os.path.realpath(path))
+    hub = any(folder.name.startswith("models--") for folder in real.parents)  # some disks have no links
+    if hub or real.parent.name in _CACHES:
         raise StoreError(
             f"{source} lies in a cache of downloads, whose files others share; write a copy with -o"
         )

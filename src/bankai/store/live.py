@@ -54,6 +54,7 @@ class LiveModel:
             if self._ledger.unreadable:
                 raise StoreError(f"{self._ledger.note}; move it away, or write a copy with -o")
             self._recorded = self._ledger.applied
+            self._open = True
             self._held = stack.pop_all()
 
     @property
@@ -63,12 +64,14 @@ class LiveModel:
 
     def apply(self, patch: Patch, *, unbound: bool = False) -> Patch:
         """Put a patch on, durably, and return it, bound. Raises as `bankai.store.apply_patch` does."""
+        self._check_open()
         known = checked(self._ledger, patch, True, unbound)
         self._make(Change(self._ledger, on=(known,)))
         return known
 
     def revert(self, patch: Patch) -> Patch:
         """Take a patch off, durably, and return it, bound. Raises as `bankai.store.revert_patch` does."""
+        self._check_open()
         known = checked(self._ledger, patch, False)
         self._make(Change(self._ledger, off=(known,)))
         return known
@@ -80,6 +83,7 @@ class LiveModel:
         second time on that it leads from the same patches to the same. Raises StateError and PlaceError, and StoreError
         when it is not known what is on.
         """
+        self._check_open()
         if volatile:
             plan, transition = self._way(patches)
             transition.make()
@@ -89,11 +93,13 @@ class LiveModel:
 
     def close(self) -> None:
         """Record what volatile swaps left on, and let go of the model."""
+        if not self._open:  # another process may hold it by now
+            return
+        self._open = False
         self._ways.clear()
         self._maps.clear()
         with self._held:
-            if self._recorded != self._ledger.applied:
-                save(sidecar_path(self.path), self._ledger.applied)
+            self._record()
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +112,8 @@ class LiveModel:
     def _planned(self, patches: Sequence[Patch]) -> Change:
         if self._ledger.contradicted:
             raise StoreError(
-                f"what is on {self.path} is not known: {self._ledger.note}; start from a fresh copy"
+                f"what is on {self.path} is not known: {self._ledger.note}; delete that list if the model is a fresh "
+                "copy, else `bankai revert` what you know to be on, or start from a fresh copy"
             )
         coming, found = [], []
         for patch in dict.fromkeys(patches):
@@ -120,14 +127,18 @@ class LiveModel:
     def _way(self, patches: tuple[Patch, ...]) -> tuple[Change, Transition]:
         """From what is on to these patches. Remembered, because to check and prepare it takes far longer than to go."""
         key = (self.applied, patches)
-        if key not in self._ways:
-            plan = self._planned(patches)
-            places = edits(self._checkpoint, plan.flips)
-            masks = [np.frombuffer(edit.mask, np.uint8) for edit in places]
+        if key in self._ways:
+            return self._ways[key]
+        plan = self._planned(patches)
+        places = edits(self._checkpoint, plan.flips)
+        masks = [np.frombuffer(edit.mask, np.uint8) for edit in places]
+        views = [self._view(edit) for edit in places]
+        way = plan, Transition(views, masks, lambda: plan.prove(self._checkpoint))
+        if not plan.found:  # what is on unlisted, and leads from no list to this one, is so only once
             if len(self._ways) == _REMEMBERED:
                 del self._ways[next(iter(self._ways))]
-            self._ways[key] = plan, Transition([self._view(edit) for edit in places], masks)
-        return self._ways[key]
+            self._ways[key] = way
+        return way
 
     def _view(self, edit: Edit) -> NDArray[np.uint8]:
         """The bytes of an edit in a writable map."""
@@ -141,6 +152,7 @@ class LiveModel:
         places = edits(self._checkpoint, plan.flips)
         for file in {edit.file for edit in places}:
             check_file(file)
+        self._record()  # else a failure from here on would forget what volatile swaps left on
         try:
             save(sidecar_path(self.path), plan.pending)
             if places:
@@ -155,7 +167,16 @@ class LiveModel:
         self._ledger = Ledger.of(self._checkpoint)
         if not self._ledger.contradicted:  # as it is when undoing has failed: the list is still needed
             save(sidecar_path(self.path), self._ledger.applied)
+        self._recorded = self._ledger.applied
+
+    def _record(self) -> None:
+        if self._recorded != self._ledger.applied:
+            save(sidecar_path(self.path), self._ledger.applied)
             self._recorded = self._ledger.applied
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise StoreError(f"{self.path} was closed; open it again with LiveModel")
 
 
 def apply_in_place(path: str | Path, patch: Patch, *, unbound: bool = False) -> Patch:

@@ -1,7 +1,7 @@
 """One change of bits in mapped files, made ready so that making it takes microseconds."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,17 @@ class Transition:
     """XOR of `masks` into `views` of writable maps, from the bytes that they hold now.
 
     Contract: `make` leaves the bytes all changed or all as they were, unless the process is killed inside it. `size` is
-    how many bytes change.
+    how many bytes change. The first time `prove`, which raises, has the last word.
     """
 
-    def __init__(self, views: Sequence[Bytes], masks: Sequence[Bytes]) -> None:
+    def __init__(
+        self, views: Sequence[Bytes], masks: Sequence[Bytes], prove: Callable[[], None] = lambda: None
+    ) -> None:
         self.size = sum(int(np.count_nonzero(mask)) for mask in masks)
         self._pairs = list(zip(views, masks, strict=True))
         self._old = [view.copy() for view in views]
         self._before = _digest(self._old)
+        self._prove: Callable[[], None] | None = prove
         self._after = _digest([old ^ mask for old, mask in zip(self._old, masks, strict=True)])
 
     def make(self) -> None:
@@ -33,6 +36,9 @@ class Transition:
         try:
             self.xor()
             self._expect(self._after)
+            if self._prove:
+                self._prove()
+                self._prove = None
         except BaseException:
             for (view, _), old in zip(self._pairs, self._old, strict=True):
                 view[:] = old

@@ -180,6 +180,19 @@ def test_swap_between_patches(run, gguf: Path, patch: Path, tiny_gguf: Path) -> 
     assert outcome.code == 2 and "absent.bankai" in outcome.err and sha256(gguf) == before
 
 
+def test_swap_to_names_with_a_plus_and_to_many(
+    run, refused, gguf: Path, unbound: Path, tiny_gguf: Path
+) -> None:
+    names = ["a+b.bankai", "c.bankai", *(f"patch-{number:03}.bankai" for number in range(30))]
+    for row, name in enumerate(names):
+        write_patch(bind_patch(tiny_gguf, Patch.of([Flip("lm_head", row)])), name)
+    assert run("swap", gguf, "--to", "a+b.bankai+c.bankai").out.startswith(f"{gguf}: a+b + c (")
+    assert len(run("swap", gguf, "--to", "+".join(names), "--json").document["applied"]) == len(names)
+    for wrong in ("", "c.bankai+", "c.bankai++a+b.bankai"):
+        assert "such as A+B" in refused("swap", gguf, "--to", wrong).err
+    assert "`bankai apply` it with --unbound" in refused("swap", gguf, "--to", unbound).err
+
+
 def test_recover(run, gguf: Path) -> None:
     assert run("recover", gguf).out == f"{gguf}: nothing to recover\n"
     journal_path(gguf).write_bytes(b"torn")

@@ -1,5 +1,6 @@
 """`bankai apply`, `revert`, `swap`, `recover` and `status`: patches on model files."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -136,7 +137,15 @@ def _patches(to: str) -> list[Path]:
     """The patch files of `--to`; a plus may stand in a file's name."""
     if to == "base":
         return []
-    return [Path(to)] if Path(to).exists() else [Path(part) for part in to.split("+")]
+    pieces, found = to.split("+"), []
+    while pieces:
+        counts = range(len(pieces), 0, -1)  # the longest name that there is
+        count = next((count for count in counts if os.path.exists("+".join(pieces[:count]))), 1)
+        found.append("+".join(pieces[:count]))
+        del pieces[:count]
+    if not all(found):
+        raise typer.BadParameter(f"{to!r} is no list of patches such as A+B", param_hint="'--to'")
+    return [Path(name) for name in found]
 
 
 def _one_target(output: Path | None, in_place: bool) -> None:

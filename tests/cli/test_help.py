@@ -12,7 +12,7 @@ import pytest
 from bankai.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[2]
-GROUPS = {"probes": ["audit"], "library": ["list"]}  # a command of each
+GROUPS = {"probes": ["audit"], "library": ["list"], "experiment": ["list"]}  # a command of each
 
 
 @pytest.mark.parametrize(

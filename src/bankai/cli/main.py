@@ -43,6 +43,7 @@ COMMANDS = {
     "model": "bankai.cli.models:model",
     "synth": "bankai.cli.models:synth",
     "probes": "bankai.cli.probes:app",
+    "experiment": "bankai.cli.experiment:app",
 }
 """Where each command lives, in the order of `bankai --help`."""
 
@@ -54,6 +55,9 @@ _EXTRA_OF = {
     "tokenizers": "search",
     "llama_cpp": "llama",
     "mlx": "mlx",
+    "lm_eval": "harness",
+    "jinja2": "report",
+    "matplotlib": "report",
 }
 
 

@@ -1,0 +1,21 @@
+"""Which experiments there are, and where each lives. Imports none of them."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bankai.experiments.values import Experiment
+
+__all__ = ["EXPERIMENTS", "experiment"]
+
+EXPERIMENTS = {
+    "random-flips": "What random flips of single bits do to perplexity: number and strategy.",
+    "impact-map": "What a whole flipped layer does, and rows chosen by scale, by gradient and by chance.",
+}
+"""Name and purpose, in the order of the report; the module has the same name with underscores."""
+
+
+def experiment(name: str) -> "Experiment":
+    """The experiment of that name."""
+    found: Experiment = import_module(f"bankai.experiments.{name.replace('-', '_')}").EXPERIMENT
+    return found

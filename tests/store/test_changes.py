@@ -600,8 +600,9 @@ def test_a_sidecar_without_a_model_does_not_matter(gguf: Path) -> None:
     assert not sidecar_path(off).exists()
 
 
-def test_the_list_has_an_end(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bankai.store.sidecar._MAX_PATCHES", 1)
+@pytest.mark.parametrize("limit", ["_MAX_PATCHES", "_MAX_FLIPS"])
+def test_the_list_has_an_end(gguf: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(f"bankai.store.sidecar.{limit}", 1)
     apply_in_place(gguf, bound(gguf, [Flip(UP, 1)], "one"))
     before = contents(gguf.parent)
     with pytest.raises(StoreError, match="bankai compose"):

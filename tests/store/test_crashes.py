@@ -299,6 +299,20 @@ def test_a_failure_does_not_forget_volatile_swaps(
     assert [entry.patch for entry in status(model).patches] == [first]
 
 
+def test_a_volatile_swap_that_cannot_be_recorded_says_so(model: Path, patches: tuple[Patch, Patch]) -> None:
+    live = LiveModel(model)
+    live.swap(patches[0], volatile=True)
+    with pytest.MonkeyPatch.context() as patching:
+
+        def full(*_: Path) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patching.setattr(os, "replace", full)
+        with pytest.raises(StoreError, match="has p on, but that could not be recorded: .*No space left"):
+            live.close()
+    assert status(model, patches[0]).state == "applied"
+
+
 def test_short_writes(model: Path, patches: tuple[Patch, Patch], monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = patches
     apply_patch(model, first, out := model.parent / "out")

@@ -67,7 +67,8 @@ def journal_path(model: Path) -> Path:
 def locked(model: Path) -> Iterator[None]:
     """Hold a model, and undo on entry what a killed change of it left. Raises StoreError when another holds it."""
     try:
-        handle = os.open(model, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would block
+        # Opening a pipe would block; where there is no such flag, nothing is changed in place.
+        handle = os.open(model, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
         raise ModelFormatError(f"{model} does not exist; check the path") from None
     except OSError as error:

@@ -171,9 +171,7 @@ class Library:
         """The patch of that name. Raises LibraryError when there is none."""
         rows = self._execute(f"SELECT {COLUMNS}, patch FROM patches WHERE name = ?", name)
         if not rows:
-            raise LibraryError(
-                f"{self.path} has no patch named {name}; `bankai library list` shows the names"
-            )
+            raise self._unknown(name)
         *line, data = rows[0]
         entry, packed = parse_line(line), line[-1]
         if not isinstance(data, bytes):
@@ -201,7 +199,7 @@ class Library:
         """Take a patch out. Raises LibraryError when there is none of that name."""
         with self.change():
             if not self._execute("SELECT 1 FROM patches WHERE name = ?", name):
-                raise LibraryError(f"{self.path} has no patch named {name}")
+                raise self._unknown(name)
             self._execute("DELETE FROM patches WHERE name = ?", name)
 
     def export(self, name: str, path: str | Path) -> Stored:
@@ -252,6 +250,9 @@ class Library:
             except BankaiError as error:
                 findings.append(Finding(str(name), str(error)))
         return Checked(len(names), verified, tuple(findings))
+
+    def _unknown(self, name: str) -> LibraryError:
+        return LibraryError(f"{self.path} has no patch named {name}; `bankai library list` shows the names")
 
     def _mentions(self, name: str, needles: Sequence[str]) -> bool:
         text = name.casefold()

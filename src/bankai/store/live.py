@@ -99,7 +99,13 @@ class LiveModel:
         self._ways.clear()
         self._maps.clear()
         with self._held:
-            self._record()
+            try:
+                self._record()
+            except StoreError as error:
+                names = " + ".join(patch.manifest.name or "an unnamed patch" for patch in self.applied)
+                raise StoreError(
+                    f"{self.path} has {names or 'no patch'} on, but that could not be recorded: {error}"
+                ) from error
 
     def __enter__(self) -> Self:
         return self

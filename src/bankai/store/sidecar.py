@@ -125,7 +125,14 @@ def save(path: Path, applied: Sequence[Applied]) -> None:
     lines = [_Line(entry.name, entry.time, encode(entry.patch), entry.change) for entry in applied]
     data = msgspec.json.format(msgspec.json.encode(_File(1, lines)), indent=1) + b"\n"
     manifests = sum(_manifest_bytes(entry.patch) for entry in applied)
-    if len(lines) > _MAX_PATCHES or len(data) > _MAX_BYTES or manifests > _MAX_MANIFESTS:
+    flips = sum(len(entry.patch) for entry in applied)
+    sizes = (
+        (len(lines), _MAX_PATCHES),
+        (len(data), _MAX_BYTES),
+        (manifests, _MAX_MANIFESTS),
+        (flips, _MAX_FLIPS),
+    )
+    if any(size > limit for size, limit in sizes):  # `load` would ignore it
         raise StoreError("too many patches are applied to list; compose them into one with `bankai compose`")
     with writing(path) as temporary:
         temporary.write_bytes(data)

@@ -1,12 +1,16 @@
 """Chat templates are programs from a file: whatever they do becomes text or one refusal."""
 
+import os
+import sys
+
 import builders
 import pytest
 
 from bankai.errors import UnsupportedModelError
+from bankai.formats.synth import CHATML
 from bankai.model import load, make_tokenizer
+from bankai.model.chat import _renderer, render_chat
 from bankai.model.generation import prompt_ids
-from bankai.model.tokenizer import render_chat
 from bankai.probes import Message, Probe
 from bankai.probes.encode import context_text
 
@@ -23,6 +27,29 @@ FAILING = [
     "{{ 'a' * 2000000 }}",
     "{{ 'a' * 10 ** 18 }}",
 ]
+# What an unsandboxed template runs: the published attacks on servers that render those of GGUF files, and the ways
+# out of jinja's sandbox that were mended in 3.1.5 and 3.1.6.
+INJECTIONS = {
+    "lipsum": "{{ lipsum.__globals__['os'].system('echo > MARK') }}",
+    "classes": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "cycler": "{{ cycler.__init__.__globals__.os.system('echo > MARK') }}",
+    "format": "{{ '{0.__class__.__init__.__globals__}'.format(cycler) }}",
+    "indirect format": "{% set f = '{0.__class__.__init__.__globals__}'.format %}{{ f(cycler) }}",
+    "attr filter": "{{ ('{0.__class__.__init__.__globals__}'|attr('format'))(cycler) }}",
+    "import": "{% import 'os' as os %}{{ os.system('echo > MARK') }}",
+}
+# Loops and texts without end, within the sandbox's own limits.
+ENDLESS = {
+    "loops": "{% for i in range(99999) %}{% for i in range(99999) %}{% endfor %}{% endfor %}",
+    "power": "{{ 9 ** (9 ** 9) }}",
+}
+ENORMOUS = {
+    "text": "{{ 'a' * 10 ** 10 }}",
+    "list": "{{ ([0] * 10 ** 10)|length }}",
+    "format": "{{ '%9999999999d' % 1 }}",
+    "padding": "{{ 'a'|center(10 ** 10) }}",
+    "doubling": "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
+}
 
 
 @pytest.mark.parametrize("template", FAILING)
@@ -44,3 +71,70 @@ def test_generate_refuses_a_failing_template(tiny_gguf):
     tokenizer = make_tokenizer(builders.tiny_tokenizer(chat_template="{{ 1/0 }}"))
     with pytest.raises(UnsupportedModelError, match="use a plain prompt"):
         prompt_ids(model, tokenizer, "ok", chat=True)
+
+
+CHAT = [{"role": "user", "content": "ok é <|im_end|>"}, {"role": "assistant", "content": "6\n"}]
+SOUND = [
+    CHATML,
+    "{{ bos_token }}{{ eos_token }}{{ messages|tojson(indent=1) }}{{ namespace(a=1).a }}",
+    "{%- for m in messages -%}{% if loop.index > 1 %}{% break %}{% endif %}{{ m.content|trim|upper }}{%- endfor %}",
+    "{% generation %}{{ messages[0].content.split()[0] }}{% endgeneration %}{{ strftime_now('%Y')|length }}",
+    "{% if tools is defined and tools %}t{% endif %}{{ add_generation_prompt }}",
+]
+
+
+@pytest.mark.parametrize("template", SOUND)
+def test_chats_are_those_of_transformers(template):
+    tokenizer = make_tokenizer(builders.tiny_tokenizer(chat_template=template))
+    expected = tokenizer.apply_chat_template(CHAT, add_generation_prompt=True, tokenize=False)
+    assert render_chat(tokenizer, CHAT) == expected
+
+
+def refusal(template):
+    tokenizer = make_tokenizer(builders.tiny_tokenizer(chat_template=template))
+    with pytest.raises(UnsupportedModelError, match="chat template of this model fails") as caught:
+        render_chat(tokenizer, CHAT)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", INJECTIONS)
+def test_injected_code_does_not_run(name, tmp_path):
+    refusal(INJECTIONS[name].replace("MARK", str(tmp_path / "mark")))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_template_without_end_is_stopped(name):
+    """By the processor's time; and the next chat is rendered as if nothing had been."""
+    assert "it takes too long" in refusal(ENDLESS[name])
+    assert render_chat(make_tokenizer(builders.tiny_tokenizer(chat_template="{{ 1 }}")), CHAT) == "1"
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="only Linux keeps a process to an address space"
+)
+@pytest.mark.parametrize("name", ENORMOUS)
+def test_a_template_cannot_fill_the_memory(name):
+    assert "MemoryError" in refusal(ENORMOUS[name]) or "OverflowError" in refusal(ENORMOUS[name])
+
+
+def test_a_second_process_does_not_share_the_renderer():
+    """After a fork both would write into one pipe and read each other's chats."""
+    tokenizer = make_tokenizer(builders.tiny_tokenizer(chat_template="{{ messages[0].content }}"))
+    render_chat(tokenizer, [{"role": "user", "content": "before"}])
+    ours = _renderer(os.getpid())
+    assert _renderer(os.getpid()) is ours and _renderer(os.getpid() + 1) is not ours
+
+
+def test_an_interrupted_question_is_not_answered_later(monkeypatch):
+    tokenizer = make_tokenizer(builders.tiny_tokenizer(chat_template="{{ messages[0].content }}"))
+    render_chat(tokenizer, [{"role": "user", "content": "first"}])
+
+    def interrupt(line):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bankai.model.chat.json.loads", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        render_chat(tokenizer, [{"role": "user", "content": "second"}])
+    monkeypatch.undo()
+    assert render_chat(tokenizer, [{"role": "user", "content": "third"}]) == "third"

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.errors import UnsupportedModelError
-from bankai.model.tokenizer import render_chat
+from bankai.model.chat import render_chat
 
 __all__ = ["prompt_ids", "stream"]
 

@@ -3,19 +3,13 @@
 Does not know: model files; what it is given was read from one by ``bankai.formats``.
 """
 
-from collections.abc import Mapping, Sequence
-
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from bankai.errors import ModelFormatError, UnsupportedModelError
 from bankai.formats.tokenizer_spec import CONTROL, USER_DEFINED, TokenizerSpec
 
-__all__ = ["make_tokenizer", "render_chat"]
-
-_LONGEST_CHAT = 1 << 20
-"""Bytes of a rendered chat: far beyond every context, and quickly tokenized."""
-_LONGEST_REASON = 200
+__all__ = ["make_tokenizer"]
 
 _CONTRACTIONS = "'s|'t|'re|'ve|'m|'ll|'d"
 _GPT2 = _CONTRACTIONS + r"| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
@@ -55,26 +49,6 @@ def make_tokenizer(spec: TokenizerSpec) -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         padding_side="left",
     )
-
-
-def render_chat(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]]) -> str:
-    """The messages in the model's chat template, up to where the model's turn begins.
-
-    Raises UnsupportedModelError when the template fails or writes what is no text for a model.
-    """
-    try:
-        text = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
-        size = len(text.encode())
-    except Exception as error:  # a template is a program from the file: it can raise anything
-        reason = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
-        raise UnsupportedModelError(
-            f"the chat template of this model fails: {reason}; use a plain prompt"
-        ) from error
-    if size > _LONGEST_CHAT:
-        raise UnsupportedModelError(
-            f"the chat template of this model fails: it writes {size} bytes; use a plain prompt"
-        )
-    return text
 
 
 def _bpe(spec: TokenizerSpec) -> models.BPE:

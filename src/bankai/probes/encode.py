@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from bankai.errors import ProbeFormatError, UnsupportedModelError
-from bankai.model.tokenizer import render_chat
+from bankai.model.chat import render_chat
 from bankai.probes.probe import Probe
 
 __all__ = ["EncodedAnswer", "context_ids", "context_text", "encode", "encode_answer"]

@@ -63,7 +63,7 @@ $(VENV)/.demo: $(PINS) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.test: $(PINS) | $(BIN)/python
-	$(INSTALL) --editable '.[search,mlx,trust,dev,witness]'
+	$(INSTALL) --editable '.[search,mlx,trust,dev,witness,harness]'
 	@touch $@
 
 $(VENV)/.fuzz: $(PINS) | $(BIN)/python
@@ -76,6 +76,6 @@ $(VENV)/.lint: $(PINS) | $(BIN)/python
 
 # llama-cpp-python is published as source only: it is compiled once (3 to 12 minutes) and its wheel kept.
 $(VENV)/.engines: $(PINS) scripts/llama_wheel.sh | $(BIN)/python
-	$(INSTALL) --editable '.[search,mlx,trust,dev,witness]'
+	$(INSTALL) --editable '.[search,mlx,trust,dev,witness,harness]'
 	$(INSTALL) "$$(scripts/llama_wheel.sh $(BIN)/python)"
 	@touch $@

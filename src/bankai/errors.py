@@ -22,6 +22,7 @@ BankaiError                  anything this package refuses; the command line pri
 ├── StoreError               the file cannot be changed safely
 ├── LibraryError             not a sound library of patches, or it cannot take or give what was asked
 ├── AuditError               probes that would make a search meaningless
+├── HarnessError             a task of lm-evaluation-harness that is not there or cannot be run on this model
 ├── DeviceError              no such device here, or not for this engine
 └── MissingExtraError        an optional dependency is not installed
 """
@@ -32,6 +33,7 @@ __all__ = [
     "BankaiError",
     "DeviceError",
     "FormatError",
+    "HarnessError",
     "LibraryError",
     "MissingExtraError",
     "ModelFormatError",
@@ -140,6 +142,10 @@ class LibraryError(BankaiError):
 
 class AuditError(BankaiError):
     """Probes that would make a search meaningless."""
+
+
+class HarnessError(BankaiError):
+    """A task of lm-evaluation-harness is not there, has no data here, or cannot be run on this model."""
 
 
 class DeviceError(BankaiError):

@@ -5,6 +5,7 @@ from bankai.evaluation.evaluate import evaluate_file
 from bankai.evaluation.report import Comparison, Summary, compare, summarize
 from bankai.evaluation.scoring import Prepared, ProbeScore, perplexity, prepare, score, score_probes
 from bankai.evaluation.statistics import mcnemar_exact, wilson
+from bankai.evaluation.text import TextReport, measure_text, measure_text_file
 
 __all__ = [
     "Comparison",
@@ -14,10 +15,13 @@ __all__ = [
     "Prepared",
     "ProbeScore",
     "Summary",
+    "TextReport",
     "TorchEngine",
     "compare",
     "evaluate_file",
     "mcnemar_exact",
+    "measure_text",
+    "measure_text_file",
     "open_engine",
     "perplexity",
     "prepare",

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.errors import UnsupportedModelError
 from bankai.evaluation.engines import EngineName, TorchEngine, open_engine
@@ -18,9 +19,11 @@ from bankai.evaluation.scoring import answer_hidden, prepare_encoded, token_scor
 from bankai.formats.checkpoint import open_checkpoint
 from bankai.probes.encode import EncodedAnswer
 
-__all__ = ["Reader", "Reply", "Trace", "open_reader"]
+__all__ = ["Reader", "Reply", "Stop", "Trace", "open_reader", "read_loaded"]
 
 REPLY_BATCH = 16
+Stop = str | tuple[str, ...]
+"""What ends a reply: a text, or any of several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class Reader:
             yield index, Trace(tuple(log_probs.tolist()), tuple(margins.tolist()))
 
     def replies(
-        self, contexts: Sequence[Sequence[int]], stops: Sequence[str], max_tokens: int
+        self, contexts: Sequence[Sequence[int]], stops: Sequence[Stop], max_tokens: int
     ) -> Iterator[tuple[int, Reply]]:
         """Each context's index, and what the model says after it in at most ``max_tokens`` tokens."""
         for index, (context, stop) in enumerate(zip(contexts, stops, strict=True)):
@@ -86,12 +89,14 @@ class Reader:
                 reply = self._cut(new, stop)
             yield index, reply
 
-    def _cut(self, new: list[int], stop: str) -> Reply:
+    def _cut(self, new: list[int], stop: Stop) -> Reply:
         end = self.tokenizer.eos_token_id
         ended = end in new
         said = new[: new.index(end)] if ended else new
-        text, found, _ = self.tokenizer.decode(said, skip_special_tokens=False).partition(stop)
-        return Reply(text, ended or bool(found))
+        text = self.tokenizer.decode(said, skip_special_tokens=False)
+        stops = (stop,) if isinstance(stop, str) else stop
+        found = [at for one in stops if (at := text.find(one)) >= 0]
+        return Reply(text[: min(found, default=len(text))], ended or bool(found))
 
 
 class _TorchReader(Reader):
@@ -108,7 +113,7 @@ class _TorchReader(Reader):
                 yield owner, Trace(tuple(log_probs[mine].tolist()), tuple(margins[mine].tolist()))
 
     def replies(
-        self, contexts: Sequence[Sequence[int]], stops: Sequence[str], max_tokens: int
+        self, contexts: Sequence[Sequence[int]], stops: Sequence[Stop], max_tokens: int
     ) -> Iterator[tuple[int, Reply]]:
         order = sorted(range(len(contexts)), key=lambda index: len(contexts[index]))
         for first in range(0, len(order), REPLY_BATCH):
@@ -117,7 +122,7 @@ class _TorchReader(Reader):
             yield from zip(chosen, said, strict=True)
 
     @torch.no_grad()
-    def _say(self, contexts: Sequence[Sequence[int]], stops: Sequence[str], max_tokens: int) -> list[Reply]:
+    def _say(self, contexts: Sequence[Sequence[int]], stops: Sequence[Stop], max_tokens: int) -> list[Reply]:
         """One batch, padded on the left, until every reply is whole."""
         width, device = max(map(len, contexts)), self.engine.model.device
         step = torch.tensor([[0] * (width - len(ids)) + [*ids] for ids in contexts])  # [rows, width], then 1
@@ -153,3 +158,13 @@ def open_reader(
         longest = checkpoint.config["max_position_embeddings"]
     engine = open_engine(name, source, device=device, dtype=dtype)
     return (_TorchReader if isinstance(engine, TorchEngine) else Reader)(engine, longest)
+
+
+class _Loaded(NamedTuple):
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+def read_loaded(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Reader:
+    """A loaded torch model, with whatever is on it at the time of reading."""
+    return _TorchReader(_Loaded(model, tokenizer), model.config.max_position_embeddings)

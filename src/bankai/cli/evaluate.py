@@ -1,15 +1,16 @@
 """`bankai eval`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from bankai.cli.options import Device, Dtype, Json, Model, Seed, Unbound
-from bankai.cli.output import print_json, print_line
+from bankai.cli.output import print_json, print_line, print_pairs
 from bankai.cli.steps import step_progress
 
 if TYPE_CHECKING:
+    from bankai.evaluation.harness import HarnessReport
     from bankai.jobs.null import NullComparison
 
 __all__ = ["Engine", "Split", "evaluate"]
@@ -21,42 +22,159 @@ SHOWN = 20
 
 def evaluate(
     model: Model,
-    probes: Annotated[str, typer.Option(metavar="SET", help="The probes to score.")],
+    probes: Annotated[str | None, typer.Option(metavar="SET", help="The probes to score.")] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Measure perplexity on this UTF-8 text instead.")
+    ] = None,
+    harness: Annotated[
+        str | None,
+        typer.Option(metavar="TASKS", help="Run these tasks of lm-evaluation-harness instead, as in a,b."),
+    ] = None,
     patch: Annotated[Path | None, typer.Option(metavar="PATCH", help="Compare with this patch on.")] = None,
-    split: Annotated[Split, typer.Option(help="The split to score.")] = "heldout",
-    engine: Annotated[Engine, typer.Option(help="What computes.")] = "torch",
+    split: Annotated[Split, typer.Option(help="The split of the probes to score.")] = "heldout",
+    engine: Annotated[Engine, typer.Option(help="What computes probes.")] = "torch",
     null: Annotated[
         int, typer.Option(min=0, metavar="N", help="Measure N random patches of the same size as well.")
     ] = 0,
     seed: Seed = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only the first N questions of each task.")
+    ] = None,
+    include_path: Annotated[Path | None, typer.Option(metavar="DIR", help="A folder of more tasks.")] = None,
+    chat: Annotated[
+        bool | None,
+        typer.Option("--chat/--no-chat", help="Tasks in the model's chat template; else as they ask."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep answers to tasks here, by model and patch.")
+    ] = None,
     unbound: Unbound = False,
     device: Device = "cpu",
     dtype: Dtype = "float32",
     json: Json = False,
 ) -> None:
-    """Count solved probes, and what a patch fixes and breaks.
+    """Measure a model, and what a patch changes: on probes, on a text, or on standard benchmarks.
 
-    With --null, also what as many random flips of the same kinds in the same tensors do; p says how often they fix
-    as many more than they break as the patch does, 1 / (N + 1) at least.
+    With --probes, counts solved ones, and what a patch fixes and breaks. With --null, also what as many random flips of
+    the same kinds in the same tensors do; p says how often they fix as many more than they break as the patch does,
+    1 / (N + 1) at least.
+
+    With --text, perplexity per token; with a patch also the KL divergence of its predictions from the base's.
+
+    With --harness, the metrics of each task, under the patch if there is one: bankai_gsm8k, bankai_mmlu,
+    bankai_mmlu_choice, any task of lm-eval or of --include-path.
     """
+    options = {"patch": patch, "unbound": unbound, "device": device, "dtype": dtype}
+    tasks = {"limit": limit, "include_path": include_path, "chat": chat, "cache": cache}
+    kind = _kind({"probes": probes, "text": text, "harness": harness})
+    if kind != "harness":
+        _refuse_foreign("harness", tasks)
+    if kind != "probes":
+        _refuse_foreign("probes", {"null": null or None, "engine": None if engine == "torch" else engine})
+    if kind == "harness":
+        _evaluate_tasks(model, harness, json, **options, **tasks)
+    elif kind == "text":
+        _evaluate_text(model, text, json, **options)
+    else:
+        _evaluate_probes(model, probes, json, engine, null, seed, split=split, **options)
+
+
+def _kind(given: dict[str, str | None]) -> str:
+    """Which of the three. Raises BadParameter for none or several."""
+    found = [name for name, value in given.items() if value is not None]
+    if len(found) != 1:
+        raise typer.BadParameter(
+            f"give one of --probes, --text and --harness, not {' and '.join(found) or 'none'}",
+            param_hint="'--probes'",
+        )
+    return found[0]
+
+
+def _refuse_foreign(kind: str, given: dict[str, Any]) -> None:
+    for name, value in given.items():
+        if value is not None:
+            option = name.replace("_", "-")
+            raise typer.BadParameter(f"only --{kind} has it; leave it out", param_hint=f"'--{option}'")
+
+
+def _evaluate_probes(
+    model: str,
+    probes: str,
+    json: bool,
+    engine: Engine,
+    null: int,
+    seed: int,
+    patch: Path | None,
+    split: Split,
+    **options: Any,
+) -> None:
     from bankai.cli.tables import print_comparison
     from bankai.evaluation import evaluate_file
 
-    options = {"split": split, "unbound": unbound, "device": device, "dtype": dtype}
     if null:
         from bankai.jobs.null import compare_with_null
 
         found = _needed(patch, engine)
         with step_progress() as listen:
-            result = compare_with_null(model, probes, found, null, seed=seed, listen=listen, **options)
+            result = compare_with_null(
+                model, probes, found, null, seed=seed, listen=listen, split=split, **options
+            )
     else:
-        result = evaluate_file(model, probes, patch, engine=engine, **options)
+        result = evaluate_file(model, probes, patch, engine=engine, split=split, **options)
     if json:
         print_json(result)
         return
     print_comparison(f"{probes}, {split}, by {engine}", result)
     if null:
         _print_null(result)
+
+
+def _evaluate_text(model: str, text: str, json: bool, **options: Any) -> None:
+    from bankai.evaluation import measure_text_file
+
+    with step_progress() as listen:
+        result = measure_text_file(model, text, listen=listen, **options)
+    if json:
+        print_json(result)
+        return
+    print_pairs(
+        {
+            "text": f"{text}, {result.tokens} tokens in windows of {result.window}",
+            "perplexity": f"{result.perplexity:.4f}",
+            "with the patch": result.patched and f"{result.patched:.4f}",
+            "KL to the base": None if result.kl is None else f"{result.kl:.6f} nats per token",
+            "same next token": None if result.agreement is None else f"{result.agreement:.2%}",
+        }
+    )
+
+
+def _evaluate_tasks(model: str, tasks: str, json: bool, **options: Any) -> None:
+    from bankai.evaluation.harness import run_harness
+
+    with step_progress() as listen:
+        result = run_harness(
+            model, [name.strip() for name in tasks.split(",") if name.strip()], listen=listen, **options
+        )
+    if json:
+        print_json(result)
+        return
+    _print_tasks(result)
+
+
+def _print_tasks(result: "HarnessReport") -> None:
+    from bankai.cli.tables import print_table
+
+    rows = []
+    for task, numbers in result.results.items():
+        for name, value in numbers.items():
+            metric, _, reading = name.partition(",")
+            error = numbers.get(f"{metric}_stderr,{reading}")
+            if reading and not metric.endswith("_stderr"):
+                shown = "" if error is None else f"{error:.4f}"
+                rows.append((task, result.samples.get(task, ""), metric, reading, f"{value:.4f}", shown))
+    columns = ("", "questions", "metric", "reading", "value", "std. error")
+    on = f"{result.model} with {result.patch}" if result.patch else result.model
+    print_table(f"{on}, lm-eval {result.lm_eval}{', chat' if result.chat else ''}", columns, rows)
 
 
 def _needed(patch: Path | None, engine: Engine) -> Path:

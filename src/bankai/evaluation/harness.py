@@ -115,10 +115,14 @@ class BankaiLM(TemplateLM):
         start = next((index for index, end in enumerate(ends) if end > len(context)), len(ids))
         return ids[:start], ids[start:]
 
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
+        """(log-probability, whether greedy decoding emits it) of each (context, continuation)."""
+        return super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+
     def _loglikelihood_tokens(
         self, requests: Sequence[tuple[Any, list[int], list[int]]], **_: Any
     ) -> list[tuple[float, bool]]:
-        """(log-probability, whether greedy decoding emits it) of each (key, context, continuation)."""
+        """The same of each (key, context, continuation)."""
         found = [(0.0, True)] * len(requests)  # what holds for no tokens at all
         places = [index for index, (_, _, continuation) in enumerate(requests) if continuation]
         answers = [self._answer(*requests[index][1:]) for index in places]
@@ -204,7 +208,7 @@ class HarnessReport:
     dtype: str
     chat: bool
     limit: int | None
-    results: dict[str, dict[str, Any]]
+    results: dict[str, dict[str, float]]
     samples: dict[str, int]
     shots: dict[str, int]
     versions: dict[str, Any]
@@ -263,12 +267,17 @@ def run_harness(
         dtype=dtype,
         chat=chat,
         limit=limit,
-        results=found["results"],
+        results={name: _numbers(metrics) for name, metrics in found["results"].items()},
         samples={name: counts["effective"] for name, counts in found["n-samples"].items()},
         shots=found["n-shot"],
         versions=found["versions"],
         lm_eval=version("lm_eval"),
     )
+
+
+def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    """Metrics and standard errors, without names and errors that lm-eval has no formula for."""
+    return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
 
 
 def bits_digest(model: PreTrainedModel) -> str:

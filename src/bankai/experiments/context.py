@@ -8,7 +8,7 @@ import msgspec
 
 from bankai.evaluation.report import Counts
 from bankai.evaluation.scoring import ProbeScore, prepare, score
-from bankai.jobs.search import ignore, searched
+from bankai.jobs.search import searched
 from bankai.jobs.steps import StepListener, ignore_steps
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench
@@ -16,12 +16,14 @@ from bankai.model import patched
 from bankai.patch import Flip, Patch
 from bankai.probes import Probe, ProbeSet, load_probe_set
 from bankai.probes.neutral import load_neutral_texts
-from bankai.search import Finished, SearchSettings
+from bankai.search import Event, Finished, Joined, SearchSettings
 from bankai.search.parts import spread
 
-__all__ = ["BONSAI", "NANO", "Context", "Judge", "Sets"]
+__all__ = ["BONSAI", "NANO", "Context", "Found", "Judge", "Search", "Sets"]
 
 T = TypeVar("T")
+Found = Mapping[str, Any]
+"""Counts of one comparison: see `Judge`."""
 
 
 class Sets(msgspec.Struct, frozen=True):
@@ -37,6 +39,18 @@ NANO = Sets("calculus", "arithmetic", "elicitable", "nano-neutral")
 BONSAI = Sets("bonsai-calculus", "bonsai-arithmetic", "bonsai-calculus", "neutral-en")
 
 
+@dataclass(frozen=True)
+class Search:
+    """What a search found, and the flips after each joint step on its way with the evaluations until then."""
+
+    finished: Finished
+    path: tuple[tuple[float, frozenset[Flip]], ...]
+
+    @property
+    def flips(self) -> frozenset[Flip]:
+        return frozenset(self.finished.flips)
+
+
 @dataclass
 class Context:
     """One for all experiments of a run, so that a search which two of them ask for is done once."""
@@ -46,7 +60,7 @@ class Context:
     seeds: tuple[int, ...]
     quick: bool = False
     listen: StepListener = ignore_steps
-    found: dict[tuple[Any, ...], Finished] = field(default_factory=dict)
+    found: dict[tuple[Any, ...], Search] = field(default_factory=dict)
 
     def size(self, full: T, quick: T) -> T:
         """One of the two, as the run was asked."""
@@ -84,26 +98,32 @@ class Context:
         """
         whole = Task.of([self.load(kind) for kind in kinds], texts=self.texts(texts))
         if failing:
-            whole = _of(whole, [probe for probe in whole.searched.targets if not self._solves(probe)])
+            scores = self.score(whole.searched.targets)
+            pairs = zip(whole.searched.targets, whole.searched.domains, scores, strict=True)
+            whole = _of(whole, [(probe, domain) for probe, domain, score in pairs if not score.solved])
         drawn = whole.drawn(targets, controls, seed)
         return replace(drawn, searched=replace(drawn.searched, validation=()))
 
-    def _solves(self, probe: Probe) -> bool:
-        (found,) = self.score([probe])
-        return found.solved
-
-    def search(self, task: Task, **settings: Any) -> Finished:
+    def search(self, task: Task, **settings: Any) -> Search:
         """What a search finds; the model is as before."""
         asked = SearchSettings(**settings)
         key = (task.searched, asked)
         if key not in self.found:
-            self.found[key] = searched(self.bench, task, asked, ignore)
+            path: list[tuple[float, frozenset[Flip]]] = []
+
+            def keep(label: str, settings: SearchSettings, event: Event) -> None:
+                if isinstance(event, Joined):
+                    before = path[-1][1] if path else frozenset()
+                    path.append((event.evaluations, before.symmetric_difference(event.change)))
+
+            self.found[key] = Search(searched(self.bench, task, asked, keep), tuple(path))
         return self.found[key]
 
 
-def _of(task: Task, targets: Sequence[Probe]) -> Task:
-    """The task with these targets alone, all of one domain."""
-    return replace(task, searched=replace(task.searched, targets=tuple(targets), domains=(0,) * len(targets)))
+def _of(task: Task, targets: Sequence[tuple[Probe, int]]) -> Task:
+    """The task with these targets alone, each with its domain."""
+    probes, domains = tuple(probe for probe, _ in targets), tuple(domain for _, domain in targets)
+    return replace(task, searched=replace(task.searched, targets=probes, domains=domains))
 
 
 class Judge:

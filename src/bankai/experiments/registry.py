@@ -11,6 +11,9 @@ __all__ = ["EXPERIMENTS", "experiment"]
 EXPERIMENTS = {
     "random-flips": "What random flips of single bits do to perplexity: number and strategy.",
     "impact-map": "What a whole flipped layer does, and rows chosen by scale, by gradient and by chance.",
+    "arithmetic-patch": "A patch from six arithmetic problems: its targets, its controls, new problems.",
+    "calculus-patch": "A patch from six calculus problems, and whether it only memorizes them.",
+    "generalization": "How many training probes it takes until a patch holds on new ones.",
 }
 """Name and purpose, in the order of the report; the module has the same name with underscores."""
 

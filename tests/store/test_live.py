@@ -21,6 +21,7 @@ from bankai.formats.convert import convert
 from bankai.formats.journal import journal_path
 from bankai.patch import Flip, Manifest, Patch, digest
 from bankai.store import LiveModel, apply_in_place, apply_patch, bind_patch, recover, sidecar_path, status
+from bankai.store.ledger import Ledger
 from bankai.store.places import edits
 from bankai.store.transition import Transition
 
@@ -214,6 +215,33 @@ def test_an_interrupted_volatile_swap_is_taken_back(
         with pytest.raises(KeyboardInterrupt):
             live.swap(patches["a"], volatile=True)
         assert data_file(model).read_bytes() == before and live.applied == ()
+
+
+@pytest.mark.parametrize("volatile", [False, True])
+def test_an_interrupt_right_after_a_swap(
+    model: Path, patches: dict[str, Patch], monkeypatch: pytest.MonkeyPatch, volatile: bool
+) -> None:
+    """Before the model could take note. It stays open, and knows what is on."""
+    base = data_file(model).read_bytes()
+    make, of = Transition.make, Ledger.of
+
+    def made(self: Transition) -> None:
+        make(self)
+        raise KeyboardInterrupt
+
+    def settling(_: object) -> Ledger:
+        monkeypatch.setattr(Ledger, "of", of)
+        raise KeyboardInterrupt
+
+    with LiveModel(model) as live:
+        with monkeypatch.context() as patching:
+            patching.setattr(Transition, "make", made)
+            monkeypatch.setattr(Ledger, "of", of if volatile else settling)
+            with pytest.raises(KeyboardInterrupt):
+                live.swap(patches["a"], volatile=volatile)
+        assert data_file(model).read_bytes() != base and live.applied == (patches["a"],)
+        assert live.swap(volatile=volatile) > 0 and data_file(model).read_bytes() == base
+    assert status(model).state == "base" and not sidecar_path(model).exists()
 
 
 PLACES = st.builds(

@@ -54,12 +54,14 @@ class LiveModel:
             if self._ledger.unreadable:
                 raise StoreError(f"{self._ledger.note}; move it away, or write a copy with -o")
             self._recorded = self._ledger.applied
-            self._open = True
+            self._open = self._known = True  # `_known`: that the ledger tells of the bits as they are
             self._held = stack.pop_all()
 
     @property
     def applied(self) -> tuple[Patch, ...]:
         """The patches that are on, as far as is recorded and the bits confirm."""
+        if self._open:
+            self._look()
         return tuple(entry.patch for entry in self._ledger.applied)
 
     def apply(self, patch: Patch, *, unbound: bool = False) -> Patch:
@@ -86,8 +88,14 @@ class LiveModel:
         self._check_open()
         if volatile:
             plan, transition = self._way(patches)
-            transition.make()
-            self._ledger = replace(self._ledger, applied=plan.after)
+            before = self._ledger
+            try:
+                self._ledger = replace(before, applied=plan.after)
+                transition.make()
+            except BaseException:  # an interrupt may come when the bits are changed
+                if not transition.made():
+                    self._ledger = before
+                raise
             return transition.size
         return self._make(self._planned(patches))
 
@@ -159,6 +167,7 @@ class LiveModel:
         for file in {edit.file for edit in places}:
             check_file(file)
         self._record()  # else a failure from here on would forget what volatile swaps left on
+        self._known = False
         try:
             save(sidecar_path(self.path), plan.pending)
             if places:
@@ -170,19 +179,26 @@ class LiveModel:
 
     def _settle(self) -> None:
         """Rewrite the sidecar as the bits have it, without pending lines."""
-        self._ledger = Ledger.of(self._checkpoint)
+        self._look()
         if not self._ledger.contradicted:  # as it is when undoing has failed: the list is still needed
             save(sidecar_path(self.path), self._ledger.applied)
         self._recorded = self._ledger.applied
 
     def _record(self) -> None:
-        if self._recorded != self._ledger.applied:
+        if self._recorded != self._ledger.applied and not self._ledger.contradicted:
             save(sidecar_path(self.path), self._ledger.applied)
             self._recorded = self._ledger.applied
+
+    def _look(self) -> None:
+        """What is on, after a durable change: as it should be, undone, or interrupted before anybody looked."""
+        if not self._known:
+            self._ledger = Ledger.of(self._checkpoint)
+            self._known = True
 
     def _check_open(self) -> None:
         if not self._open:
             raise StoreError(f"{self.path} was closed; open it again with LiveModel")
+        self._look()
 
 
 def apply_in_place(path: str | Path, patch: Patch, *, unbound: bool = False) -> Patch:

@@ -44,6 +44,10 @@ class Transition:
                 view[:] = old
             raise
 
+    def made(self) -> bool:
+        """Whether the bytes are the changed ones."""
+        return _digest([view for view, _ in self._pairs]) == self._after
+
     def xor(self) -> None:
         """The bare change."""
         for view, mask in self._pairs:

@@ -1,7 +1,7 @@
 """The process in which chat templates run; `bankai.model.chat` starts it as a script and asks it.
 
 Contract: reads requests from stdin, one JSON object a line, and answers each with a line: `{"text": ...}` or
-`{"error": ...}`. It has a second of the processor's time for each, and ends when that is over, whatever it is in; and it
+`{"error": ...}`. It has a second of the processor's time for each, and ends when that is over, whatever it is in; it
 has so much memory. Imports no torch and nothing of this package, so that it starts fast.
 """
 

@@ -72,6 +72,13 @@ def test_the_card_has_what_the_hub_reads(tmp_path) -> None:
     assert "2 flips (1 rows, 1 groups) in" in card.text and BINDING.fingerprint.hex() in card.text
 
 
+@pytest.mark.parametrize("wrong", [{"base": -1}, {"patched": 401}, {"probes": 0}, {"fixed": True}])
+def test_counts_that_cannot_be_are_left_out(wrong: dict[str, int]) -> None:
+    results = {"heldout": RESULTS["heldout"] | wrong}
+    card = ModelCard(model_card(Patch(VALUE.flips, BINDING, Manifest(results=results))))
+    assert "model-index" not in card.data.to_dict() and "heldout" not in card.text
+
+
 def test_what_is_not_known_is_left_out() -> None:
     card = ModelCard(model_card(Patch.of([Flip("lm_head", 1)], Manifest(base_model="nano"))))
     assert set(card.data.to_dict()) == {"library_name", "tags"}

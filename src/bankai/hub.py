@@ -226,8 +226,12 @@ def _comparisons(patch: Patch) -> Iterator[tuple[str, dict[str, int]]]:
     for name, value in sorted(patch.manifest.results.items()):
         if isinstance(value, dict):
             counts = {key: count for key in _COUNTS if type(count := value.get(key)) is int}
-            if len(counts) == len(_COUNTS) and counts["probes"] > 0:
+            if len(counts) == len(_COUNTS) and _possible(**counts):
                 yield name, counts
+
+
+def _possible(probes: int, **counts: int) -> bool:
+    return probes > 0 and all(0 <= count <= probes for count in counts.values())
 
 
 def _index(compared: Sequence[tuple[str, dict[str, int]]]) -> list[dict[str, Any]]:

@@ -38,7 +38,9 @@ def read_patch_bytes(path: str | Path) -> bytes:
         with open(path, "rb") as file:
             data = file.read(min(found.st_size, MAX_FILE) + 1)  # as many bytes are set aside as are asked for
     except OSError as error:
-        raise PatchFormatError(f"cannot read patch {path}: {error.strerror}") from None
+        raise PatchFormatError(
+            f"cannot read patch {path}: {error.strerror}; check path and permissions"
+        ) from None
     if len(data) > MAX_FILE:
         raise PatchFormatError(f"{path}: larger than {MAX_FILE} bytes")
     return data

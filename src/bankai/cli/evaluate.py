@@ -53,7 +53,7 @@ def evaluate(
     dtype: Dtype = "float32",
     json: Json = False,
 ) -> None:
-    """Measure a model, and what a patch changes: on probes, on a text, or on standard benchmarks.
+    """Measure a model and a patch: on probes, text or benchmarks.
 
     With --probes, counts solved ones, and what a patch fixes and breaks. With --null, also what as many random flips of
     the same kinds in the same tensors do; p says how often they fix as many more than they break as the patch does,

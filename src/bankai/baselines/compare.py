@@ -1,0 +1,57 @@
+"""All baselines on the same probes, one after the other. Does not know: tables."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from time import perf_counter
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from bankai.baselines.baseline import Baseline, Outcome, measure
+from bankai.baselines.few_shot import choose_examples
+from bankai.baselines.lora import train_lora
+from bankai.baselines.scales import train_scales
+from bankai.baselines.steering import find_steering
+from bankai.jobs.steps import StepListener, ignore_steps
+from bankai.probes.probe import Probe
+from bankai.search.parts import SearchProbes
+
+__all__ = ["BASELINES", "compare_baselines"]
+
+BASELINES: dict[str, Callable[..., Baseline]] = {
+    "lora-1": partial(train_lora, rank=1),
+    "lora-2": partial(train_lora, rank=2),
+    "lora-4": partial(train_lora, rank=4),
+    "lora-8": partial(train_lora, rank=8),
+    "scales": train_scales,
+    "steering": find_steering,
+    "few-shot": choose_examples,
+}
+"""How each is made: called with model, tokenizer, probes and `seed`; the first five with `steps` too."""
+
+TRAINED = ("lora-1", "lora-2", "lora-4", "lora-8", "scales")
+
+
+def compare_baselines(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    probes: SearchProbes,
+    sets: Mapping[str, Sequence[Probe]],
+    *,
+    names: Iterable[str] = tuple(BASELINES),
+    steps: int = 200,
+    seed: int = 0,
+    listen: StepListener = ignore_steps,
+) -> list[Outcome]:
+    """Make each baseline from what a search may read and measure it on sets that it never saw, such as held-out.
+
+    The model is as before afterwards.
+    """
+    outcomes, names = [], tuple(names)
+    for name in names:
+        settings = {"steps": steps} if name in TRAINED else {}
+        start = perf_counter()
+        made = BASELINES[name](model, tokenizer, probes, seed=seed, **settings)
+        seconds = perf_counter() - start
+        outcomes.append(measure(name, made, model, tokenizer, sets, make_seconds=seconds))
+        listen("baselines", len(outcomes), len(names))
+    return outcomes

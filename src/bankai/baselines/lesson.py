@@ -1,0 +1,92 @@
+"""What baselines are trained and chosen by: the fitness of a search, with a gradient where one is wanted.
+
+Mean score of the targets, less `PENALTY` times the mean score that controls lose. Validation probes choose between
+candidates, targets stand in where there are none. Does not know: what is trained.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from bankai.evaluation.scoring import Prepared, prepare, prepare_encoded, score_tensors
+from bankai.probes.encode import encode
+from bankai.probes.probe import Probe
+from bankai.search.parts import SearchProbes
+
+__all__ = ["Lesson", "train"]
+
+PENALTY = 4.0
+BATCH = 16  # targets, and as many controls, of one step
+EVERY = 25  # steps between two looks at the fitness
+
+
+class Lesson:
+    """Probes encoded once, and what the base says to them. The base must be on when this is made."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        probes: SearchProbes,
+        *,
+        seed: int = 0,
+    ) -> None:
+        self.model, self.tokenizer, self.probes = model, tokenizer, probes
+        self.judges = probes.validation or probes.targets
+        self._random = random.Random(seed)
+        self._targets = [encode(probe, tokenizer) for probe in probes.targets]
+        self._controls = [encode(probe, tokenizer) for probe in probes.controls]
+        self._judged = prepare(tokenizer, [*self.judges, *probes.controls])
+        self._base = self._scores(self._judged)
+
+    @torch.no_grad()
+    def _scores(self, prepared: Prepared) -> Tensor:
+        return score_tensors(self.model, prepared)[0]
+
+    def loss(self) -> Tensor:
+        """Of some targets and controls drawn at random, to be made small."""
+        targets = self._draw(len(self._targets))
+        controls = self._draw(len(self._controls))
+        encoded = [self._targets[index] for index in targets] + [self._controls[index] for index in controls]
+        scores, _ = score_tensors(self.model, prepare_encoded(encoded))
+        base = self._base[len(self.judges) :][controls]
+        return -_fitness(scores, base, len(targets))
+
+    def _draw(self, count: int) -> list[int]:
+        return self._random.sample(range(count), min(BATCH, count))
+
+    def fitness(self, ask: Callable[[Probe], Probe] | None = None) -> float:
+        """Of the judges and all controls, above the base. `ask` changes what is asked."""
+        prepared = self._judged
+        if ask is not None:
+            prepared = prepare(self.tokenizer, map(ask, (*self.judges, *self.probes.controls)))
+        count = len(self.judges)
+        gain = _fitness(self._scores(prepared), self._base[count:], count)
+        return float(gain - self._base[:count].mean())
+
+
+def _fitness(scores: Tensor, base: Tensor, targets: int) -> Tensor:
+    """Mean score of the first ones, less what the rest has lost of its base scores."""
+    fitness = scores[:targets].mean()
+    if len(base):
+        fitness = fitness - PENALTY * (base - scores[targets:]).clamp(min=0).mean()
+    return fitness
+
+
+def train(lesson: Lesson, parameters: Sequence[Tensor], *, steps: int, rate: float) -> list[Tensor]:
+    """Adam on the loss; the parameters where the fitness was best, the start included.
+
+    The parameters must be in use by the model of the lesson.
+    """
+    optimizer = torch.optim.Adam(parameters, lr=rate)
+    best, kept = lesson.fitness(), [parameter.detach().clone() for parameter in parameters]
+    for step in range(1, steps + 1):
+        optimizer.zero_grad()
+        lesson.loss().backward()
+        optimizer.step()
+        if (step % EVERY == 0 or step == steps) and (found := lesson.fitness()) > best:
+            best, kept = found, [parameter.detach().clone() for parameter in parameters]
+    return kept

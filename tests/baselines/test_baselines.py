@@ -1,0 +1,233 @@
+"""What each baseline does, checked on changes whose effect is known; training only has to raise its own fitness."""
+
+import pytest
+import torch
+
+from bankai.baselines import (
+    BASELINES,
+    FewShot,
+    Lora,
+    PatchBaseline,
+    ScaleEdit,
+    Steering,
+    choose_examples,
+    compare_baselines,
+    find_steering,
+    measure,
+    train_lora,
+    train_scales,
+)
+from bankai.baselines.lesson import PENALTY, Lesson
+from bankai.baselines.steering import steering_vectors
+from bankai.errors import UnknownTensorError
+from bankai.evaluation import compare, score_probes
+from bankai.model import ModelBinaryTensors, load, patched
+from bankai.patch import Flip, Patch
+from bankai.patch.codec import encode
+from bankai.probes import Message, Probe
+from bankai.search import SearchProbes
+
+UP = "model.layers.1.mlp.up_proj"
+IDS = torch.tensor([[40, 41, 42, 43, 260, 270]])
+
+
+def probe(name, prompt, answer, split="target", **changes):
+    return Probe(id=name, item=name, category="c", split=split, prompt=prompt, answers=(answer,), **changes)
+
+
+@pytest.fixture(scope="module", params=["dense", "packed"])
+def loaded(request, tiny_gguf):
+    return load(tiny_gguf, dense=request.param == "dense")
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_gguf):
+    return load(tiny_gguf, dense=True)
+
+
+@pytest.fixture(scope="module")
+def probes():
+    return SearchProbes(
+        targets=tuple(probe(f"t{n}", f"the number {n} is", " 7") for n in range(6)),
+        controls=tuple(probe(f"c{n}", f"what is {n} to", " the", "control") for n in range(4)),
+        validation=tuple(probe(f"v{n}", f"the number 1{n} is", " 7", "validation") for n in range(3)),
+    )
+
+
+@pytest.fixture(scope="module")
+def heldout():
+    return [probe(f"h{n}", f"the number 2{n} is", " 7", "heldout") for n in range(4)]
+
+
+@torch.no_grad()
+def logits(model):
+    return model(IDS).logits
+
+
+def undone(model, baseline, same=torch.equal):
+    """Whether the baseline leaves no trace, whatever happens inside; and its logits while on."""
+    before = logits(model)
+    with baseline.on(model):
+        during = logits(model)
+    with pytest.raises(ZeroDivisionError), baseline.on(model):
+        raise ZeroDivisionError
+    return same(before, logits(model)), during
+
+
+def test_a_lora_of_a_row_flip_does_what_the_flip_does(loaded):
+    model, _ = loaded
+    weight, row = ModelBinaryTensors(model).packed(UP), 5
+    down = torch.zeros(weight.shape[0], 1)
+    down[row] = -2
+    lora = Lora({UP: (weight.expand()[row : row + 1].clone(), down)})
+    trace, during = undone(model, lora)
+    with patched(model, Patch.of([Flip(UP, row)]), unbound=True):
+        flipped = logits(model)
+    assert trace and not torch.equal(flipped, logits(model))
+    assert torch.allclose(during, flipped, atol=1e-5)  # -2 (w x) beside w x is rounded
+    assert lora.bytes == 2 * (128 + 256)
+
+
+def test_a_negated_scale_is_a_group_flip(loaded):
+    model, _ = loaded
+    name = "model.layers.0.mlp.down_proj"
+    scales = ModelBinaryTensors(model).packed(name).scales.clone()
+    scales[7, 1] *= -1
+    edit = ScaleEdit.of(model, {name: scales, UP: ModelBinaryTensors(model).packed(UP).scales})
+    trace, during = undone(model, edit)
+    with patched(model, Patch.of([Flip(name, 7, 1)]), unbound=True):
+        flipped = logits(model)
+    assert trace and torch.equal(during, flipped) and not torch.equal(during, logits(model))
+    assert edit.changed == 1 and list(edit.scales) == [name]
+    assert edit.bytes == 2 + 128 * 2 // 8
+
+
+def test_steering_adds_its_vector_to_the_stream(loaded):
+    model, _ = loaded
+    vector = torch.linspace(-1, 1, 128)
+    nothing, during = undone(model, Steering(1, vector, 0.0))
+    assert nothing and torch.equal(during, logits(model))
+    steering = Steering(1, vector, 0.5)
+    trace, during = undone(model, steering)
+    with torch.no_grad():  # the second of two layers: only norm and head follow
+        stream = model.model(IDS, output_hidden_states=True).hidden_states[1]
+        seen = []
+        handle = model.model.layers[1].register_forward_hook(lambda _, inputs, y: seen.append(y))
+        model(IDS)
+        handle.remove()
+        expected = model.lm_head(model.model.norm(seen[0] + 0.5 * vector))
+    assert trace and stream.shape == seen[0].shape and steering.bytes == 256
+    assert torch.allclose(during, expected, atol=1e-6)
+
+
+def test_what_the_model_has_not_is_refused(tiny):
+    with pytest.raises(UnknownTensorError), Lora({"nowhere": (torch.zeros(1, 1),) * 2}).on(tiny[0]):
+        pass
+    with pytest.raises(UnknownTensorError), ScaleEdit({"nowhere": torch.zeros(1, 1)}, 1).on(tiny[0]):
+        pass
+
+
+def test_examples_stand_before_the_prompt():
+    one, two = probe("a", "1 + 1 =", " 2"), probe("b", "2 + 2 =", "4", prefix=" ")
+    chat = Probe(id="c", item="c", category="c", split="target", answers=("6",), prefix="It is ",
+                 messages=(Message("user", "3 + 3?"),))  # fmt: skip
+    shots = FewShot((one, two, chat))
+    asked = shots.asked(probe("d", "5 + 5 =", " 10"))
+    assert asked.prompt == "1 + 1 = 2\n2 + 2 = 4\n5 + 5 =" and asked.answers == (" 10",)
+    assert shots.asked(one).prompt == "2 + 2 = 4\n1 + 1 ="  # never its own answer
+    question = Probe(
+        id="e", item="e", category="c", split="target", answers=("8",), messages=(Message("user", "4 + 4?"),)
+    )
+    said = [(message.role, message.content) for message in shots.asked(question).messages]
+    assert said == [("user", "3 + 3?"), ("assistant", "It is 6"), ("user", "4 + 4?")]
+    assert shots.bytes == len("1 + 1 = 22 + 2 = 43 + 3?It is 6")
+
+
+def test_fitness_is_that_of_the_scores(tiny, probes):
+    model, tokenizer = tiny
+    lesson = Lesson(model, tokenizer, probes)
+    flips = Patch.of([Flip(UP, row) for row in range(80)])
+    before = [
+        [one.score for one in score_probes(model, tokenizer, part)]
+        for part in (probes.validation, probes.controls)
+    ]
+    assert lesson.fitness() == pytest.approx(0, abs=1e-5)
+    with patched(model, flips, unbound=True):
+        after = [
+            [one.score for one in score_probes(model, tokenizer, part)]
+            for part in (probes.validation, probes.controls)
+        ]
+        found = lesson.fitness()
+        loss = float(lesson.loss())  # fewer than a batch: all of them
+        targets = [one.score for one in score_probes(model, tokenizer, probes.targets)]
+    lost = sum(max(0, old - new) for old, new in zip(before[1], after[1], strict=True)) / 4
+    assert lost > 0
+    assert found == pytest.approx(sum(after[0]) / 3 - sum(before[0]) / 3 - PENALTY * lost, abs=1e-4)
+    assert loss == pytest.approx(PENALTY * lost - sum(targets) / 6, abs=1e-4)
+
+
+@pytest.mark.parametrize("train", [train_lora, train_scales], ids=["lora", "scales"])
+def test_training_raises_the_fitness_and_leaves_no_trace(tiny, probes, train):
+    model, tokenizer = tiny
+    before = logits(model)
+    made = train(model, tokenizer, probes, steps=12, rate=0.02)
+    assert torch.equal(logits(model), before)
+    lesson = Lesson(model, tokenizer, probes)
+    with made.on(model):
+        fitness = lesson.fitness()
+        assert not torch.equal(logits(model), before)
+    assert fitness > 0.1 and made.bytes > 0
+    assert torch.equal(logits(model), before)
+    nothing = train(model, tokenizer, probes, steps=0)
+    with nothing.on(model):
+        assert torch.equal(logits(model), before)
+
+
+def test_steering_vector_is_the_mean_difference(tiny, probes):
+    model, tokenizer = tiny
+    two = SearchProbes(probes.targets[:2])
+    vectors = steering_vectors(model, tokenizer, two)
+    found = []
+    for example, asked in (probes.targets[:2], probes.targets[1::-1]):
+        pair = [FewShot((example,)).asked(asked), asked]
+        hidden = [
+            model.model(tokenizer(one.prompt, return_tensors="pt")["input_ids"], output_hidden_states=True)
+            for one in pair
+        ]
+        found.append((hidden[0].hidden_states[1][0, -1] - hidden[1].hidden_states[1][0, -1]).detach())
+    assert any(torch.allclose(vectors[0], one, atol=2e-3) for one in found)  # the seed chose one as example
+    steering = find_steering(model, tokenizer, probes)
+    with steering.on(model):
+        assert Lesson(model, tokenizer, probes).fitness() >= 0 or steering.strength == 0
+
+
+def test_examples_are_chosen_by_fitness(tiny, probes):
+    model, tokenizer = tiny
+    chosen = choose_examples(model, tokenizer, probes)
+    lesson = Lesson(model, tokenizer, probes)
+    assert (lesson.fitness(chosen.asked) > 0) == bool(chosen.examples)
+    assert choose_examples(model, tokenizer, probes, counts=()).examples == ()
+    assert set(chosen.examples) <= set(probes.targets)
+
+
+def test_all_are_measured_alike(tiny, probes, heldout):
+    model, tokenizer = tiny
+    flips = Patch.of([Flip(UP, row) for row in range(80)])
+    outcome = measure("patch", PatchBaseline(flips), model, tokenizer, {"heldout": heldout}, make_seconds=3.0)
+    base = score_probes(model, tokenizer, heldout)
+    with patched(model, flips, unbound=True):
+        changed = score_probes(model, tokenizer, heldout)
+    assert outcome.sets == {"heldout": compare(base, changed, heldout)}
+    assert (outcome.name, outcome.make_seconds) == ("patch", 3.0)
+    assert outcome.bytes == len(encode(flips, manifest=False))
+    assert outcome.swap_seconds > 0 and outcome.tokens_per_second > 0
+    steps = []
+    sets = {"heldout": heldout, "unseen": probes.controls}
+    outcomes = compare_baselines(
+        model, tokenizer, probes, sets, steps=2, listen=lambda *step: steps.append(step)
+    )
+    assert [one.name for one in outcomes] == list(BASELINES)
+    assert all(list(one.sets) == ["heldout", "unseen"] for one in outcomes)
+    assert steps[-1] == ("baselines", 7, 7)
+    assert len({one.bytes for one in outcomes[:4]}) == 4 and outcomes[0].bytes * 8 == outcomes[3].bytes
+    assert score_probes(model, tokenizer, heldout) == base

@@ -52,7 +52,7 @@ def seeds(reader: str) -> list[bytes]:
 
 
 @cache
-def _model() -> Path:
+def _model(rope: str = "default") -> Path:
     """One layer, 16 tokens, tied."""
     special = ["<|endoftext|>", "<|im_end|>"]
     tokens = [*"abcdefĠ", "ab", "abc", *special]
@@ -66,21 +66,27 @@ def _model() -> Path:
     )
     sizes = {"vocab_size": 16, "intermediate_size": 128, "num_hidden_layers": 1, "tie_word_embeddings": True}
     ends = {"eos_token_id": 10, "pad_token_id": 9}
+    scaling = (
+        {"factor": 4.0, "original_max_position_embeddings": 64, "beta_fast": 32.0} if rope == "yarn" else {}
+    )
+    rotation = {"rope_type": rope, "rope_theta": 10000.0, **scaling}
     folder = Path(tempfile.mkdtemp(prefix="bankai-seeds-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return build_tiny_gguf(folder / "m.gguf", tokenizer=tokenizer, **sizes, **ends)
+    return build_tiny_gguf(folder / "m.gguf", tokenizer=tokenizer, rope_parameters=rotation, **sizes, **ends)
 
 
 def _gguf_model() -> list[bytes]:
-    with GGUFFile(_model()) as file:
-        header = min(info.offset for info in file.tensors.values())
-    return [_model().read_bytes()[:header]]
+    headers = []
+    for path in (_model(), _model("yarn")):
+        with GGUFFile(path) as file:
+            headers.append(path.read_bytes()[: min(info.offset for info in file.tensors.values())])
+    return headers
 
 
 @cache
 def _mlx() -> list[bytes]:
-    folder = _model().with_name("mlx")
-    convert(_model(), folder)
+    folder = _model("yarn").with_name("mlx")
+    convert(_model("yarn"), folder)
     config = json.loads((folder / "config.json").read_text())
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     settings = json.loads((folder / "tokenizer_config.json").read_text())

@@ -44,12 +44,12 @@ def counts(fixed: int, broke: int, failing: int = 50, solved: int = 50) -> dict[
 
 
 def test_small_patches(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(small_patches, "QUICK_BUDGET", 16)
+    monkeypatch.setattr(small_patches, "QUICK_BUDGET", 12)
     monkeypatch.setattr(small_patches, "QUICK_PROBES", 12)
     result = calculus_patch.EXPERIMENT.run(context)
     (seed,) = result["seeds"]
     for one in seed["found"].values():
-        assert one["evaluations"] <= 16 and one["targets"]["failing"] == 6 and one["targets"]["solved"] == 0
+        assert one["evaluations"] <= 12 and one["targets"]["failing"] == 6 and one["targets"]["solved"] == 0
         assert one["heldout"]["failing"] + one["heldout"]["solved"] == 12
     (table,) = calculus_patch.EXPERIMENT.tables(result)
     assert [row[0] for row in table.rows] == list(small_patches.SEARCHES)
@@ -67,7 +67,14 @@ def test_claims_of_small_patches() -> None:
 
 
 def test_generalization(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"QUICK_SIZES": (2, 4), "QUICK_BUDGET": 16, "QUICK_PROBES": 12}.items():
+    small = {
+        "QUICK_SIZES": (2, 4),
+        "QUICK_CONTROLS": 4,
+        "QUICK_TEXTS": 1,
+        "QUICK_BUDGET": 12,
+        "QUICK_PROBES": 12,
+    }
+    for name, value in small.items():
         monkeypatch.setattr(generalization, name, value)
     result = generalization.EXPERIMENT.run(context)
     (seed,) = result["seeds"]

@@ -19,11 +19,11 @@ from bankai.probes.neutral import load_neutral_texts
 from bankai.search import Event, Finished, Joined, SearchSettings
 from bankai.search.parts import spread
 
-__all__ = ["BONSAI", "NANO", "Context", "Found", "Judge", "Search", "Sets"]
+__all__ = ["BONSAI", "NANO", "Context", "Found", "Judge", "Search", "Sets", "plain"]
 
 T = TypeVar("T")
 Found = Mapping[str, Any]
-"""Counts of one comparison: see `Judge`."""
+"""Counts of one comparison: see `plain`."""
 
 
 class Sets(msgspec.Struct, frozen=True):
@@ -138,16 +138,14 @@ class Judge:
         return [found.solved for found in score(self.bench.model, self.prepared[name])]
 
     def __call__(self, flips: Iterable[Flip], *names: str) -> dict[str, dict[str, Any]]:
-        """What the flips fix and break in the named sets, all when none is named. The base must be on.
-
-        `failing` and `solved` are those of the base; `p` is McNemar's.
-        """
+        """What the flips fix and break in the named sets, all when none is named; see `plain`. The base must be on."""
         with patched(self.bench.model, Patch(frozenset(flips)), unbound=True):
             changed = {name: self._solved(name) for name in names or self.base}
-        return {name: _plain(Counts.of(self.base[name], after)) for name, after in changed.items()}
+        return {name: plain(Counts.of(self.base[name], after)) for name, after in changed.items()}
 
 
-def _plain(counts: Counts) -> dict[str, Any]:
+def plain(counts: Counts) -> dict[str, Any]:
+    """Plain values; `failing` and `solved` are those of the base, `p` is McNemar's."""
     return {
         "failing": counts.probes - counts.base.solved,
         "solved": counts.base.solved,

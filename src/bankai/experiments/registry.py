@@ -15,10 +15,12 @@ EXPERIMENTS = {
     "calculus-patch": "A patch from six calculus problems, and whether it only memorizes them.",
     "generalization": "How many training probes it takes until a patch holds on new ones.",
     "stacking": "Two patches at once: order, interference, and one joint search beside them.",
+    "general-ability": "What a patch does to word problems, other skills and running text.",
     "nulls": "What chance does: matched random flips and searches for shuffled answers.",
     "places": "Where flips may be: attention, groups, bits, few layers or all.",
     "objectives": "What a search is asked for: full answers or margins, and the weight of controls.",
     "pruning": "How many flips carry the effect of a patch.",
+    "baselines": "A patch beside LoRA, steering, edited scales and examples in the prompt.",
 }
 """Name and purpose, in the order of the report; the module has the same name with underscores."""
 

@@ -58,14 +58,15 @@ def run_experiments(
     for name in names:
         if name not in missing:
             tell(f"{name}: done before")
+    summary = write_report(out)
     if missing:
         sets = sets or (NANO if str(model) == "nano" else BONSAI)
         context = Context(Workbench(model), sets, tuple(asked["seeds"]), quick, listen)
         for name in missing:
             tell(f"{name}: {EXPERIMENTS[name]}")
             _run_one(name, context, asked, out)
-            write_report(out)
-    return write_report(out)
+            summary = write_report(out)
+    return summary
 
 
 def _run_one(name: str, context: Context, asked: dict[str, Any], out: Path) -> None:

@@ -22,6 +22,7 @@ from bankai.baselines.steering import steering_vectors
 from bankai.errors import UnknownTensorError
 from bankai.evaluation import compare, score_probes
 from bankai.model import ModelBinaryTensors, load, patched
+from bankai.model.generation import stream
 from bankai.patch import Flip, Patch
 from bankai.patch.codec import encode
 from bankai.probes import Message, Probe
@@ -183,22 +184,52 @@ def test_training_raises_the_fitness_and_leaves_no_trace(tiny, probes, train):
         assert torch.equal(logits(model), before)
 
 
-def test_steering_vector_is_the_mean_difference(tiny, probes):
+@torch.no_grad()
+def stream_at_end(tiny, probe):
+    """After the first layer, at the last token of the prompt."""
     model, tokenizer = tiny
-    two = SearchProbes(probes.targets[:2])
-    vectors = steering_vectors(model, tokenizer, two)
-    found = []
-    for example, asked in (probes.targets[:2], probes.targets[1::-1]):
-        pair = [FewShot((example,)).asked(asked), asked]
-        hidden = [
-            model.model(tokenizer(one.prompt, return_tensors="pt")["input_ids"], output_hidden_states=True)
-            for one in pair
-        ]
-        found.append((hidden[0].hidden_states[1][0, -1] - hidden[1].hidden_states[1][0, -1]).detach())
-    assert any(torch.allclose(vectors[0], one, atol=2e-3) for one in found)  # the seed chose one as example
-    steering = find_steering(model, tokenizer, probes)
-    with steering.on(model):
-        assert Lesson(model, tokenizer, probes).fitness() >= 0 or steering.strength == 0
+    ids = tokenizer(probe.prompt, return_tensors="pt")["input_ids"]
+    return model.model(ids, output_hidden_states=True).hidden_states[1][0, -1]
+
+
+def test_steering_vectors_are_mean_differences(tiny, probes):
+    model, tokenizer = tiny
+    two = probes.targets[:2]
+    vector = steering_vectors(model, tokenizer, SearchProbes(two))["examples"][0]
+    found = [
+        stream_at_end(tiny, FewShot((example,)).asked(asked)) - stream_at_end(tiny, asked)
+        for example, asked in (two, two[::-1])
+    ]
+    assert any(torch.allclose(vector, one, atol=2e-3) for one in found)  # the seed chose one as example
+
+    said = next(
+        one for one in map(said_by(tiny), range(200)) if score_probes(model, tokenizer, [one])[0].solved
+    )
+    vectors = steering_vectors(model, tokenizer, SearchProbes(probes.targets, controls=(said,)))
+    mean = torch.stack([stream_at_end(tiny, one) for one in probes.targets]).mean(0)
+    assert torch.allclose(vectors["solved"][0], stream_at_end(tiny, said) - mean, atol=2e-3)
+    assert "solved" not in steering_vectors(model, tokenizer, SearchProbes(probes.targets))
+
+
+def said_by(tiny):
+    """Probes that ask for what the model says; solved where the text has the same tokens when read."""
+    model, tokenizer = tiny
+
+    def make(number):
+        prompt = f"the number {number}"
+        text = "".join(stream(model, tokenizer, tokenizer(prompt)["input_ids"], max_tokens=2)) or "ab"
+        return probe(f"s{number}", prompt, text[0], "control", stop=text[1:] or "b")
+
+    return make
+
+
+def test_steering_is_chosen_by_fitness(tiny, probes):
+    model, tokenizer = tiny
+    found = find_steering(model, tokenizer, probes)
+    lesson = Lesson(model, tokenizer, probes)
+    with found.on(model):
+        assert (lesson.fitness() > 1e-6) == (found.strength > 0)
+    assert find_steering(model, tokenizer, probes, strengths=()).strength == 0
 
 
 def test_examples_are_chosen_by_fitness(tiny, probes):

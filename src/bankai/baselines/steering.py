@@ -1,13 +1,15 @@
 """A steering vector: one direction added to the residual stream after one layer, at every position.
 
-The direction is what examples in the prompt do to the stream: its mean difference at the last token of the prompt, with
-right examples before it and without. Layer and strength are chosen by the fitness. Does not know: weights.
+The direction is a mean difference of the stream at the last token of the prompt: between prompts that the model solves
+and those that it fails, or between prompts with right examples before them and without. Contrast, layer and strength
+are chosen by the fitness. Does not know: weights.
 """
 
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -17,7 +19,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bankai.baselines.baseline import Baseline
 from bankai.baselines.few_shot import FewShot
 from bankai.baselines.lesson import Lesson
+from bankai.evaluation.scoring import score_probes
 from bankai.probes.encode import context_ids
+from bankai.probes.probe import Probe
 from bankai.search.parts import SearchProbes
 
 __all__ = ["Steering", "find_steering", "steering_vectors"]
@@ -67,33 +71,48 @@ def find_steering(
     strengths: Sequence[float] = STRENGTHS,
     seed: int = 0,
 ) -> Steering:
-    """The layer and strength with the best fitness, of these and of strength 0; the vector rounded to float16."""
+    """Contrast, layer and strength with the best fitness, strength 0 among them; the vector rounded to float16."""
     lesson = Lesson(model, tokenizer, probes, seed=seed)
-    vectors = steering_vectors(model, tokenizer, probes, seed=seed)  # [layers, hidden]
-    best, found = 0.0, Steering(0, vectors[0], 0.0)
-    for layer in range(len(vectors)) if layers is None else layers:
-        for strength in strengths:
-            candidate = Steering(layer, vectors[layer], strength)
-            with candidate.on(model):
-                fitness = lesson.fitness()
-            if fitness > best:
-                best, found = fitness, candidate
+    contrasts = steering_vectors(model, tokenizer, probes, seed=seed)
+    best, found = 0.0, Steering(0, contrasts["examples"][0], 0.0)
+    tried = range(len(contrasts["examples"])) if layers is None else layers
+    for vectors, layer, strength in product(contrasts.values(), tried, strengths):
+        candidate = Steering(layer, vectors[layer], strength)
+        with candidate.on(model):
+            fitness = lesson.fitness()
+        if fitness > best:
+            best, found = fitness, candidate
     return found
 
 
 @torch.no_grad()
 def steering_vectors(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: SearchProbes, *, seed: int = 0
-) -> Tensor:
-    """Mean difference after each layer over some targets: [layers, hidden]. No target is its own example."""
-    chosen = random.Random(seed).sample(probes.targets, len(probes.targets))[: EXAMPLES + PROMPTS]
+) -> dict[str, Tensor]:
+    """Mean differences after each layer, [layers, hidden] each: "examples", and "solved" where some are and some not.
+
+    Of some random targets; "solved" also of as many controls. No target is its own example.
+    """
+    rng = random.Random(seed)
+    chosen = rng.sample(probes.targets, len(probes.targets))[: EXAMPLES + PROMPTS]
     cut = min(EXAMPLES, len(chosen) // 2)
-    examples, asked = FewShot(tuple(chosen[:cut])), chosen[cut:]
-    total = torch.zeros(len(model.model.layers), model.config.hidden_size, device=model.device)
-    for probe in asked:
-        total += _last(model, context_ids(examples.asked(probe), tokenizer))
-        total -= _last(model, context_ids(probe, tokenizer))
-    return (total / len(asked)).half().float()
+    shown, asked = FewShot(tuple(chosen[:cut])), chosen[cut:]
+    plain = _mean(model, tokenizer, asked)
+    found = {"examples": _mean(model, tokenizer, [shown.asked(probe) for probe in asked]) - plain}
+    several = [*chosen, *rng.sample(probes.controls, min(PROMPTS, len(probes.controls)))]
+    scores = score_probes(model, tokenizer, several)
+    solved, failing = (
+        [probe for probe, score in zip(several, scores, strict=True) if score.solved is wanted]
+        for wanted in (True, False)
+    )
+    if solved and failing:
+        found["solved"] = _mean(model, tokenizer, solved) - _mean(model, tokenizer, failing)
+    return {name: vectors.half().float() for name, vectors in found.items()}
+
+
+def _mean(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe]) -> Tensor:
+    """The stream after each layer at the last token of the prompt, mean over probes: [layers, hidden]."""
+    return torch.stack([_last(model, context_ids(probe, tokenizer)) for probe in probes]).mean(0)
 
 
 def _last(model: PreTrainedModel, ids: Sequence[int]) -> Tensor:

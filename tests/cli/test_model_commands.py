@@ -134,7 +134,9 @@ def test_a_search_interrupted_before_it_found_anything_writes_nothing(
     out = tmp_path / "p.bankai"
     options = ("--strategy", "greedy", "--budget", "1000000", "-o", out)
     command = [sys.executable, "-m", "bankai", "search", gguf, "--target", probe_file, *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # What is started by a background job ignores Ctrl-C.
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **heeding) as process:
         while not process.stderr.readline().startswith("greedy: "):  # until the search has begun
             assert process.poll() is None
         process.send_signal(signal.SIGINT)

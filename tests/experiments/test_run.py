@@ -10,7 +10,7 @@ from bankai.errors import StoreError
 from bankai.experiments import EXPERIMENTS
 from bankai.experiments.context import Context
 from bankai.experiments.registry import experiment
-from bankai.experiments.report import Summary, read_results
+from bankai.experiments.report import Summary, draw, read_results
 from bankai.experiments.run import run_experiments
 from bankai.experiments.values import Claim, Experiment, Plot, Series, Table
 
@@ -93,6 +93,19 @@ def test_the_page_holds_all_it_shows(toys, tiny_gguf, tmp_path) -> None:
     text = " ".join(links.text)
     for shown in ("<b>a</b>", "The first.", "Values", "a note", "does not", "Holm"):
         assert shown in text
+
+
+def test_a_plot_says_what_it_shows() -> None:
+    words = ["first", "second"]
+    bars = draw(
+        Plot("", "layer", "nats", [Series("gate", words, [1, 2]), Series("up", words, [3, 4])])
+    ).decode()
+    for text in (*words, "gate", "up", "layer", "nats"):
+        assert f">{text}<" in bars
+    line = draw(
+        Plot("", "flips", "%", [Series("alone", [1, 10], [3, 4], [2, 3], [4, 5])], log_x=True)
+    ).decode()
+    assert ">flips<" in line and ">alone<" not in line  # a single line needs no legend
 
 
 def test_a_damaged_result_is_refused(tmp_path) -> None:

@@ -217,10 +217,14 @@ def tables(result: Result) -> list[Table]:
         Table("Impact of a whole layer", ["layer", *names.values()], whole, note),
         Table(
             "Impact of rows of gate and up, flipped together",
-            ["layer", "rows", *(f"by {way}" for way in WAYS), "scale / random", "gradient / random"],
+            ["layer", "rows", *map(_chosen, WAYS), "scale / random", "gradient / random"],
             rows,
         ),
     ]
+
+
+def _chosen(way: str) -> str:
+    return way if way == "random" else f"by {way}"
 
 
 def _mean_whole(result: Result, layer: int, name: str) -> float:
@@ -255,7 +259,7 @@ def plots(result: Result) -> list[Plot]:
             "layer",
             "impact, nats",
             [
-                Series(f"by {way}", list(found), [_mean_rows(result, layer, way, -1) for layer in found])
+                Series(_chosen(way), list(found), [_mean_rows(result, layer, way, -1) for layer in found])
                 for way in WAYS
             ],
         ),

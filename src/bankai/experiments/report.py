@@ -20,6 +20,7 @@ from bankai.experiments.verdicts import RULE, holm, verdict
 __all__ = ["Judged", "Summary", "draw", "judged", "read_results", "write_report"]
 
 COLORS = ("#1f5fa8", "#c8553d", "#3a7d44", "#8a5a9e", "#b08900", "#555555")
+ROOM = 90  # characters beside one another under the bars of a plot
 
 
 @dataclass(frozen=True)
@@ -127,19 +128,20 @@ def draw(plot: Plot) -> bytes:
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.hashsalt": "bankai", "font.size": 9}):
-        figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    # Text stays text: smaller than outlines, and the browser's own font.
+    with matplotlib.rc_context({"svg.hashsalt": "bankai", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(8, 3.6), layout="constrained")
         axes = figure.add_subplot()
+        axes.set(xlabel=plot.x, ylabel=plot.y)
+        axes.set_xscale("log" if plot.log_x else "linear")  # takes the labels of bars away, so it comes first
+        axes.set_yscale("log" if plot.log_y else "linear")
         bars = any(isinstance(x, str) for series in plot.series for x in series.x)
         for index, (series, color) in enumerate(zip(plot.series, cycle(COLORS))):
             (_bars if bars else _line)(axes, series, color, index, len(plot.series))
-        axes.set(xlabel=plot.x, ylabel=plot.y)
-        axes.set_xscale("log" if plot.log_x else "linear")
-        axes.set_yscale("log" if plot.log_y else "linear")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", alpha=0.25)
         if len(plot.series) > 1:
-            axes.legend(frameon=False)
+            figure.legend(loc="outside right upper", frameon=False)
         file = io.BytesIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue()
@@ -171,4 +173,7 @@ def _bars(axes: Any, series: Series, color: str, index: int, count: int) -> None
     width = 0.8 / count
     places = [at + (index - (count - 1) / 2) * width for at in range(len(series.x))]
     axes.bar(places, series.y, width, yerr=_errors(series), capsize=2, color=color, label=series.name)
-    axes.set_xticks(range(len(series.x)), series.x)
+    wide = sum(len(str(x)) for x in series.x) > ROOM
+    axes.set_xticks(
+        range(len(series.x)), series.x, rotation=25 if wide else 0, ha="right" if wide else "center"
+    )

@@ -48,7 +48,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Plot:
-    """Lines, or bars when x are words."""
+    """Lines, or bars when x are words, then the same for every series."""
 
     title: str
     x: str

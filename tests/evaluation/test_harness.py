@@ -144,6 +144,25 @@ def test_rolling_reads_every_token_once(tiny, lm):
     assert long / (count * 4) == pytest.approx(one / count, rel=0.1)
 
 
+def test_agrees_with_lm_evals_own_model_class(tiny, lm):
+    from lm_eval.models.huggingface import HFLM
+
+    theirs = HFLM(pretrained=tiny[0], tokenizer=tiny[1], batch_size=2, device="cpu")
+    pairs = [("the answer is", " 6"), ("a:", "what number"), ("", "the"), ("x" * 400, " ok")]
+    texts = [("the answer to the question",), ("the answer to the question is the number " * 40,)]
+    asked = [
+        (text, {"until": ["zz"], "max_gen_toks": 9}) for text in ("the answer is", "what", "the number of")
+    ]
+    for mine, other in zip(
+        *(one.loglikelihood(requests("loglikelihood", pairs)) for one in (lm, theirs)), strict=True
+    ):
+        assert mine == (pytest.approx(other[0], abs=1e-4), other[1])
+    rolling = [one.loglikelihood_rolling(requests("loglikelihood_rolling", texts)) for one in (lm, theirs)]
+    assert rolling[0] == pytest.approx(rolling[1], rel=1e-6)
+    said = [one.generate_until(requests("generate_until", asked)) for one in (lm, theirs)]
+    assert said[0] == said[1]
+
+
 def test_long_contexts_lose_their_beginning(lm):
     tail = "the answer is"
     texts = [("x" * 400 + tail, " 6"), ("y" * 400 + tail, " 6")]

@@ -224,6 +224,13 @@ def test_chat_is_what_the_task_asks_for(tiny_gguf, folder, tmp_path):
         run_harness(tiny_gguf, ["tiny_chat", "tiny_say"], include_path=tmp_path, limit=1)
 
 
+def test_tasks_that_run_code_are_refused(tiny_gguf, folder, tmp_path):
+    config = yaml.safe_load((folder / "tiny_say.yaml").read_text()) | {"task": "wild", "unsafe_code": True}
+    (tmp_path / "wild.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(HarnessError, match="wild runs what the model writes"):
+        run_harness(tiny_gguf, ["wild"], include_path=tmp_path)
+
+
 GSM = {"question": "What is 6 times 3?", "answer": "6 * 3 = <<6*3=18>>18\n#### 1,018"}
 MMLU = {
     "question": "Which is blue?",

@@ -313,7 +313,9 @@ def _load_tasks(names: list[str], include_path: str | Path | None) -> Any:
         raise HarnessError(
             f"{', '.join(names)} cannot be loaded ({reason}); check its file and that its data can be reached"
         ) from error
-    for task in loaded["tasks"].values():
+    for name, task in loaded["tasks"].items():
+        if getattr(task, "UNSAFE_CODE", False) or getattr(task, "MULTIMODAL", False):
+            raise HarnessError(f"{name} runs what the model writes, or shows it more than text; leave it out")
         if task.get_config("num_fewshot") is None:
             task.set_config(key="num_fewshot", value=0)
         task.set_fewshot_seed(seed=SEED)

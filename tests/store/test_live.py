@@ -20,7 +20,16 @@ from bankai.formats.checkpoint import open_checkpoint
 from bankai.formats.convert import convert
 from bankai.formats.journal import journal_path
 from bankai.patch import Flip, Manifest, Patch, digest
-from bankai.store import LiveModel, apply_in_place, apply_patch, bind_patch, recover, sidecar_path, status
+from bankai.store import (
+    LiveModel,
+    apply_in_place,
+    apply_patch,
+    bind_patch,
+    recover,
+    revert_patch,
+    sidecar_path,
+    status,
+)
 from bankai.store.ledger import Ledger
 from bankai.store.places import edits
 from bankai.store.transition import Transition
@@ -385,3 +394,41 @@ def test_a_journal_of_a_model_that_is_gone(
         with pytest.raises(StoreError, match="left of a model that is gone"):
             write()
     assert not new.exists()
+
+
+@pytest.mark.parametrize(
+    "ways", [["a"], ["a", ""], ["c", "a"], ["a", "b"], ["a", "b", "ac"], ["ab", "b", "", "bc"]]
+)
+def test_a_killed_session_is_told_by_the_bits(
+    model: Path, patches: dict[str, Patch], ways: list[str]
+) -> None:
+    """Volatile swaps, then no goodbye: status and the next swap know what is on, overlapping or not."""
+    child = os.fork()
+    if child == 0:
+        try:
+            live = LiveModel(model)
+            for names in ways:
+                live.swap(*(patches[name] for name in names), volatile=True)
+        finally:
+            os._exit(9)
+    os.waitpid(child, 0)
+    assert {entry.name for entry in status(model).patches} == set(ways[-1])
+    with LiveModel(model) as live:
+        live.swap(patches["c"])
+        assert live.applied == (patches["c"],)
+    expected = model.parent / "expected"
+    revert_patch(model, patches["c"], expected)
+    assert status(expected).state == "base"
+
+
+def test_a_session_of_many_patches(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than are remembered: the list stays short and right."""
+    monkeypatch.setattr("bankai.store.live._REMEMBERED", 4)
+    many = [bind_patch(model, Patch.of([Flip(HEAD, row)], Manifest(name=f"{row}"))) for row in range(10)]
+    before = data_file(model).read_bytes()
+    with LiveModel(model) as live:
+        for patch in [*many, *many[::-1]]:
+            live.swap(patch, volatile=True)
+            assert [entry.name for entry in status(model).patches] == [patch.manifest.name]
+        live.swap(volatile=True)
+    assert data_file(model).read_bytes() == before and not sidecar_path(model).exists()

@@ -42,13 +42,13 @@ class Change:
         self._off, self._on, self.found = tuple(off), tuple(on), tuple(found)
         time = datetime.now(UTC).isoformat(timespec="seconds")
         # An empty patch is not worth a line.
-        going = tuple(Applied(patch, time, "off") for patch in off if patch)
-        coming = tuple(Applied(patch, time, "on") for patch in on if patch)
+        going = tuple(Applied(patch, time, pending=True) for patch in off if patch)
+        coming = tuple(Applied(patch, time, pending=True) for patch in on if patch)
         known = tuple(Applied(patch, time) for patch in found)
         stay = (*(entry for entry in ledger.applied if entry.patch not in off), *known)
         self.flips = combined(going) ^ combined(coming)
         self.pending = (*stay, *going, *coming)
-        self.after = (*stay, *(replace(entry, change="") for entry in coming))
+        self.after = (*stay, *(replace(entry, pending=False) for entry in coming))
 
     def prove(self, model: Checkpoint) -> None:
         """Raises StoreError unless the bits of the model are those of after the change."""

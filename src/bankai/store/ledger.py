@@ -5,8 +5,9 @@ patch's before-digest. A patch that shares places with listed ones is judged on 
 Changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 from bankai import patch as patches
@@ -18,6 +19,7 @@ from bankai.store.sidecar import Applied, combined, load, sidecar_path
 
 __all__ = ["Ledger", "Status", "bind_patch", "status"]
 
+_MOST_MEETING = 8  # pending patches that share rows, for 256 ways to try
 _NO_RECORD = "no record of applied patches; give PATCH to check its bits"
 
 
@@ -52,12 +54,11 @@ class Ledger:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> "Ledger":
-        """Read the sidecar and confirm it. Of a change that was begun the bits tell whether it was made."""
+        """Read the sidecar and confirm it. Which of the pending lines hold is told by the bits."""
         listed, note = load(sidecar_path(checkpoint.path))
-        made, not_made = (tuple(one for one in listed if one.change != change) for change in ("off", "on"))
-        for candidate in dict.fromkeys((made, not_made)):
-            if _confirmed(checkpoint, listed, candidate):
-                return cls(checkpoint, tuple(replace(entry, change="") for entry in candidate), note)
+        applied = _borne_out(checkpoint, listed)
+        if applied is not None:
+            return cls(checkpoint, tuple(replace(entry, pending=False) for entry in applied), note)
         name = sidecar_path(checkpoint.path).name
         return cls(checkpoint, (), f"{name} is ignored: the model's bits contradict it", True)
 
@@ -89,8 +90,37 @@ class Ledger:
         return patches.state(self.checkpoint, patch, self.others(patch))
 
 
+def _borne_out(checkpoint: Checkpoint, listed: Sequence[Applied]) -> list[Applied] | None:
+    """The settled lines and those of the pending ones that the bits have; None when the bits contradict them all."""
+    settled = [entry for entry in listed if not entry.pending]
+    on = list(settled)
+    for group in _meeting([entry for entry in listed if entry.pending]):
+        sizes = range(len(group) + 1) if len(group) <= _MOST_MEETING else ()
+        ways = (some for size in sizes for some in combinations(group, size))
+        found = next((some for some in ways if _confirmed(checkpoint, group, [*settled, *some])), None)
+        if found is None:
+            return None
+        on += found
+    return [entry for entry in listed if entry in on] if _confirmed(checkpoint, listed, on) else None
+
+
+def _meeting(entries: Iterable[Applied]) -> list[list[Applied]]:
+    """Patches that share rows with each other, if through others, are judged together."""
+    groups: list[tuple[set[tuple[str, int]], list[Applied]]] = []
+    for entry in entries:
+        rows, members = {(flip.tensor, flip.row) for flip in entry.patch.flips}, [entry]
+        apart = []
+        for group in groups:
+            if rows.isdisjoint(group[0]):
+                apart.append(group)
+            else:
+                rows, members = rows | group[0], group[1] + members
+        groups = [*apart, (rows, members)]
+    return [members for _, members in groups]
+
+
 def _confirmed(checkpoint: Checkpoint, listed: Sequence[Applied], applied: Sequence[Applied]) -> bool:
-    """Whether all places that are listed are those of the base once the flips of `applied` are undone."""
+    """Whether the places of all that is listed are those of the base once the flips of `applied` are undone."""
     if not listed:
         return True
     identity, flips = fingerprint(checkpoint), combined(applied)

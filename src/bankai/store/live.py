@@ -27,7 +27,7 @@ from bankai.store.change import Change, checked
 from bankai.store.changeable import changeable, check_file
 from bankai.store.ledger import Ledger
 from bankai.store.places import edits
-from bankai.store.sidecar import save, sidecar_path
+from bankai.store.sidecar import Applied, save, sidecar_path
 from bankai.store.transition import Transition
 
 __all__ = ["LiveModel", "apply_in_place", "recover", "revert_in_place"]
@@ -53,7 +53,8 @@ class LiveModel:
             self._ledger = Ledger.of(self._checkpoint)
             if self._ledger.unreadable:
                 raise StoreError(f"{self._ledger.note}; move it away, or write a copy with -o")
-            self._recorded = self._ledger.applied
+            self._recorded: tuple[Applied, ...] | None = self._ledger.applied  # None: with pending lines
+            self._pending: dict[Patch, Applied] = {}
             self._open = self._known = True  # `_known`: that the ledger tells of the bits as they are
             self._held = stack.pop_all()
 
@@ -81,9 +82,9 @@ class LiveModel:
     def swap(self, *patches: Patch, volatile: bool = False) -> int:
         """Have exactly these patches on, none for the base, and return how many bytes changed: only those that differ.
 
-        A volatile swap is recorded when the model is closed, and fast (microseconds instead of milliseconds) from the
-        second time on that it leads from the same patches to the same. Raises StateError and PlaceError, and StoreError
-        when it is not known what is on.
+        A volatile swap is listed as one that may be on, and recorded for good when the model is closed. It is fast
+        (microseconds instead of milliseconds) from the second time on that it leads from the same patches to the same.
+        Raises StateError and PlaceError, and StoreError when it is not known what is on.
         """
         self._check_open()
         if volatile:
@@ -147,6 +148,7 @@ class LiveModel:
         places = edits(self._checkpoint, plan.flips)
         masks = [np.frombuffer(edit.mask, np.uint8) for edit in places]
         views = [self._view(edit) for edit in places]
+        self._announce(plan)
         way = plan, Transition(views, masks, lambda: plan.prove(self._checkpoint))
         if not plan.found:  # what is on unlisted, and leads from no list to this one, is so only once
             if len(self._ways) == _REMEMBERED:
@@ -177,17 +179,37 @@ class LiveModel:
             with suppress(BankaiError):  # a pending line that stays is harmless: the bits decide
                 self._settle()
 
+    def _announce(self, plan: Change) -> None:
+        """List all patches of this session's volatile swaps as pending, for whoever opens the model after a kill."""
+        fresh = {entry.patch: entry for entry in plan.pending if entry.pending}
+        if fresh.keys() <= self._pending.keys():
+            return
+        if (
+            len(self._pending | fresh) > _REMEMBERED
+        ):  # those that are off, and remembered ways to them, are let go
+            self._forget()
+        pending = self._pending | fresh
+        stay = (entry for entry in plan.pending if entry.patch not in pending)
+        save(sidecar_path(self.path), [*stay, *pending.values()])
+        self._pending, self._recorded = pending, None
+
+    def _forget(self) -> None:
+        self._ways.clear()
+        self._pending.clear()
+
     def _settle(self) -> None:
         """Rewrite the sidecar as the bits have it, without pending lines."""
         self._look()
         if not self._ledger.contradicted:  # as it is when undoing has failed: the list is still needed
             save(sidecar_path(self.path), self._ledger.applied)
         self._recorded = self._ledger.applied
+        self._forget()
 
     def _record(self) -> None:
         if self._recorded != self._ledger.applied and not self._ledger.contradicted:
             save(sidecar_path(self.path), self._ledger.applied)
             self._recorded = self._ledger.applied
+            self._forget()
 
     def _look(self) -> None:
         """What is on, after a durable change: as it should be, undone, or interrupted before anybody looked."""

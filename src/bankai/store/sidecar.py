@@ -25,16 +25,14 @@ _MAX_PATCHES = 256
 _MAX_FLIPS = 2**18
 _MAX_MANIFESTS = 2 << 20  # bytes of all manifests, unpacked
 
-Pending = Literal["", "on", "off"]
-
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A patch listed as being on, since `time` (ISO 8601, UTC). `change` tells that it was about to go on or off."""
+    """A patch listed as being on, since `time` (ISO 8601, UTC). `pending`: as one that may be on or off."""
 
     patch: Patch
     time: str
-    change: Pending = ""
+    pending: bool = False
 
     @property
     def name(self) -> str:
@@ -45,7 +43,7 @@ class _Line(msgspec.Struct, omit_defaults=True):
     name: str
     time: str
     patch: bytes  # base64 in JSON
-    change: Pending = ""
+    pending: bool = False
 
 
 class _File(msgspec.Struct):
@@ -105,7 +103,7 @@ def _parse(data: bytes) -> tuple[Applied, ...]:
         flips, manifests = flips - len(patch), manifests - _manifest_bytes(patch)
         if patch.binding is None or patch in applied:
             raise ValueError("it lists an unbound patch, or one patch twice")
-        applied[patch] = Applied(patch, line.time, line.change)
+        applied[patch] = Applied(patch, line.time, line.pending)
     return tuple(applied.values())
 
 
@@ -122,7 +120,7 @@ def save(path: Path, applied: Sequence[Applied]) -> None:
         except OSError as error:
             raise StoreError(f"{path} cannot be removed: {error}; remove it yourself") from error
         return
-    lines = [_Line(entry.name, entry.time, encode(entry.patch), entry.change) for entry in applied]
+    lines = [_Line(entry.name, entry.time, encode(entry.patch), entry.pending) for entry in applied]
     data = msgspec.json.format(msgspec.json.encode(_File(1, lines)), indent=1) + b"\n"
     manifests = sum(_manifest_bytes(entry.patch) for entry in applied)
     flips = sum(len(entry.patch) for entry in applied)

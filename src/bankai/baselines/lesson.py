@@ -1,7 +1,7 @@
 """What baselines are trained and chosen by: the fitness of a search, with a gradient where one is wanted.
 
 Mean score of the targets, less `PENALTY` times the mean score that controls lose. Validation probes choose between
-candidates, targets stand in where there are none. Does not know: what is trained.
+candidates, targets stand in where there are none. Neutral texts are not read. Does not know: what is trained.
 """
 
 import random

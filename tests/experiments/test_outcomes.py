@@ -3,7 +3,7 @@
 import pytest
 
 from bankai.evaluation.statistics import wilson
-from bankai.experiments.outcomes import changes, gain_claim, mean_claim, net, over, share_claim, told
+from bankai.experiments.outcomes import changes, gain_claim, mean_claim, net, over, percent, share_claim, told
 from bankai.experiments.verdicts import verdict
 
 PUBLISHED = {"failing": 41, "solved": 49, "fixed": 2, "broke": 15, "p": 0.0023}
@@ -16,6 +16,7 @@ def test_cells() -> None:
         and over([3, 1, 2], 0) == "2 (1 to 3)"
         and over([2]) == "2.0"
     )
+    assert percent(1, 4) == 25 and percent(0, 0) == 0
     assert changes([PUBLISHED]) == "2 of 41 fixed, 15 of 49 broke"
     assert told([HELPED]) == ["31.2", "0.0"] and told([{**HELPED, "solved": 0}])[1] == "0.0"
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from bankai.experiments.context import Context
-from bankai.experiments.outcomes import gain_claim, mean_claim, share_claim
+from bankai.experiments.outcomes import gain_claim, mean_claim, percent, share_claim
 from bankai.experiments.small_patches import found_by, run_small, small_plots, small_table
 from bankai.experiments.values import Claim, Experiment, Result
 
@@ -18,7 +18,7 @@ def run(context: Context) -> dict[str, Any]:
 
 def claims(result: Result) -> list[Claim]:
     targets, unseen = (found_by(result, "published loop", part) for part in ("targets", "unseen"))
-    broken = [100 * one["broke"] / one["solved"] for one in unseen]
+    broken = [percent(one["broke"], one["solved"]) for one in unseen]
     return [
         share_claim(
             "The published loop fixes some of its six arithmetic targets, in text",

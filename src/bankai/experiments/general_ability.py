@@ -8,7 +8,7 @@ from typing import Any
 
 from bankai.evaluation.report import Counts
 from bankai.experiments.context import Context, Judge, plain
-from bankai.experiments.outcomes import changes, gain_claim, mean_claim, over, told
+from bankai.experiments.outcomes import changes, gain_claim, mean_claim, over, percent, told
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
 from bankai.jobs.task import Task
 from bankai.model import patched
@@ -89,7 +89,7 @@ def claims(result: Result) -> list[Claim]:
         mean_claim(
             "General ability is safe: unseen controls lost net, below 1 % of the solved",
             "controls held; no loss on GSM8K",
-            [100 * (one["broke"] - one["fixed"]) / one["solved"] for one in unseen],
+            [percent(one["broke"] - one["fixed"], one["solved"]) for one in unseen],
             " %",
             below=1.0,
         ),

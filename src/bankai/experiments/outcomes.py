@@ -7,7 +7,7 @@ from bankai.experiments.context import Found
 from bankai.experiments.values import Claim
 from bankai.experiments.verdicts import mean_interval, share_interval
 
-__all__ = ["changes", "gain_claim", "mean_claim", "net", "over", "share_claim", "told"]
+__all__ = ["changes", "gain_claim", "mean_claim", "net", "over", "percent", "share_claim", "told"]
 
 EVEN = 0.5  # fixes among the changes when a patch does as much good as harm
 
@@ -15,6 +15,11 @@ EVEN = 0.5  # fixes among the changes when a patch does as much good as harm
 def net(found: Found) -> float:
     """Fixed less broken, in percent of all probes."""
     return 100 * (found["fixed"] - found["broke"]) / (found["failing"] + found["solved"])
+
+
+def percent(part: float, whole: float) -> float:
+    """0 of nothing."""
+    return 100 * part / whole if whole else 0.0
 
 
 def over(values: Sequence[float], digits: int = 1) -> str:
@@ -34,7 +39,7 @@ def told(found: Sequence[Found]) -> list[str]:
     """Two cells: fixed and broken in percent of the failing and of the solved."""
     cells = []
     for name, whole in (("fixed", "failing"), ("broke", "solved")):
-        cells.append(over([100 * one[name] / one[whole] if one[whole] else 0.0 for one in found]))
+        cells.append(over([percent(one[name], one[whole]) for one in found]))
     return cells
 
 

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from bankai.experiments.context import Context, Judge
-from bankai.experiments.outcomes import net, over, told
+from bankai.experiments.outcomes import net, over, percent, told
 from bankai.experiments.values import Plot, Result, Series, Table
 
 __all__ = ["broken", "found_with", "gains", "run_variants", "variant_plots", "variant_table"]
@@ -59,7 +59,7 @@ def gains(result: Result, name: str) -> list[float]:
 
 def broken(result: Result, name: str) -> list[float]:
     """Unseen controls that broke, percent of the solved, seed by seed."""
-    return [100 * one["broke"] / one["solved"] for one in found_with(result, name, "unseen")]
+    return [percent(one["broke"], one["solved"]) for one in found_with(result, name, "unseen")]
 
 
 def variant_table(result: Result) -> list[Table]:

@@ -10,7 +10,7 @@ from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, T
 from bankai.jobs.task import Task
 from bankai.patch import Patch
 
-__all__ = ["EXPERIMENT"]
+__all__ = ["EXPERIMENT", "claims", "plots", "run", "tables"]
 
 TARGETS, QUICK_TARGETS = 60, 12
 CONTROLS, QUICK_CONTROLS = 60, 10

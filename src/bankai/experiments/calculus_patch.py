@@ -7,7 +7,7 @@ from bankai.experiments.outcomes import gain_claim, share_claim
 from bankai.experiments.small_patches import found_by, run_small, small_plots, small_table
 from bankai.experiments.values import Claim, Experiment, Result
 
-__all__ = ["EXPERIMENT"]
+__all__ = ["EXPERIMENT", "claims", "run"]
 
 CONTROLS = 5
 

@@ -15,7 +15,7 @@ from bankai.model import patched
 from bankai.patch import Patch
 from bankai.probes import Probe
 
-__all__ = ["EXPERIMENT", "answered"]
+__all__ = ["EXPERIMENT", "answered", "claims", "plots", "run", "tables"]
 
 TARGETS, QUICK_TARGETS = 60, 12
 CONTROLS, QUICK_CONTROLS = 60, 10

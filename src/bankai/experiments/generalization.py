@@ -11,7 +11,7 @@ from bankai.experiments.context import Context, Judge
 from bankai.experiments.outcomes import gain_claim, mean_claim, net, over, told
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
 
-__all__ = ["EXPERIMENT"]
+__all__ = ["EXPERIMENT", "claims", "plots", "run", "tables"]
 
 SIZES, QUICK_SIZES = (6, 18, 60, 150), (6, 12)
 PUBLISHED_SIZE = 60

@@ -23,7 +23,7 @@ from bankai.search.parts import spread
 from bankai.search.ranking import probe_effects
 from bankai.search.space import row_scales
 
-__all__ = ["EXPERIMENT", "impact", "paired", "row_orders"]
+__all__ = ["EXPERIMENT", "claims", "impact", "paired", "plots", "row_orders", "run", "tables"]
 
 PROBES, QUICK_PROBES = 40, 8
 COUNTS, QUICK_COUNTS = (1, 4, 16, 64), (16,)

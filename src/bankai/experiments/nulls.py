@@ -16,7 +16,7 @@ from bankai.jobs.task import Task
 from bankai.model import ModelBinaryTensors
 from bankai.search import matched_flips, shuffled_answers
 
-__all__ = ["EXPERIMENT", "SIGNIFICANT"]
+__all__ = ["EXPERIMENT", "SIGNIFICANT", "claims", "plots", "run", "tables"]
 
 TARGETS, QUICK_TARGETS = 60, 12
 CONTROLS, QUICK_CONTROLS = 60, 10

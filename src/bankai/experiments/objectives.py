@@ -7,7 +7,7 @@ from bankai.experiments.outcomes import mean_claim
 from bankai.experiments.values import Claim, Experiment, Result
 from bankai.experiments.variants import broken, found_with, run_variants, variant_plots, variant_table
 
-__all__ = ["EXPERIMENT"]
+__all__ = ["EXPERIMENT", "claims", "run"]
 
 PENALTIES = (0.0, 0.5, 2.0, 8.0)
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -9,7 +9,7 @@ from bankai.experiments.variants import gains, run_variants, variant_plots, vari
 from bankai.model.decoder import Decoder
 from bankai.search import Space
 
-__all__ = ["EXPERIMENT", "published_layers"]
+__all__ = ["EXPERIMENT", "claims", "published_layers", "run"]
 
 NOTHING = 2.0  # points of net held-out gain that count as none
 ALL, FEW = "MLP rows", "MLP rows, published layers"

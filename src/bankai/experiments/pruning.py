@@ -10,7 +10,7 @@ from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, T
 from bankai.patch import Flip
 from bankai.search import Problem, SearchProbes, SearchSettings
 
-__all__ = ["EXPERIMENT", "needed", "ordered"]
+__all__ = ["EXPERIMENT", "claims", "needed", "ordered", "plots", "run", "tables"]
 
 TARGETS, QUICK_TARGETS = 60, 6
 CONTROLS, QUICK_CONTROLS = 60, 8

@@ -18,7 +18,17 @@ from bankai.model.decoder import Decoder
 from bankai.patch import Flip, Patch
 from bankai.search.space import Space, row_scales
 
-__all__ = ["EXPERIMENT", "PUBLISHED_SHARE", "draw_bits", "matched_count", "strategies"]
+__all__ = [
+    "EXPERIMENT",
+    "PUBLISHED_SHARE",
+    "claims",
+    "draw_bits",
+    "matched_count",
+    "plots",
+    "run",
+    "strategies",
+    "tables",
+]
 
 PUBLISHED_SHARE = 500_000 / (36 * 3 * 4096 * 12288)  # of the MLP bits of Bonsai 8B
 COUNTS, QUICK_COUNTS = (100, 1_000, 10_000, 100_000), (1_000,)

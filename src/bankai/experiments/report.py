@@ -17,7 +17,7 @@ from bankai.experiments.registry import EXPERIMENTS, experiment
 from bankai.experiments.values import Claim, Plot, Series
 from bankai.experiments.verdicts import RULE, holm, verdict
 
-__all__ = ["Judged", "Summary", "draw", "judged", "read_results", "write_report"]
+__all__ = ["Judged", "Summary", "draw", "judged", "number", "read_results", "write_report"]
 
 COLORS = ("#1f5fa8", "#c8553d", "#3a7d44", "#8a5a9e", "#b08900", "#555555")
 ROOM = 90  # characters beside one another under the bars of a plot

@@ -15,7 +15,7 @@ from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, T
 from bankai.model import ModelBinaryTensors, patched
 from bankai.patch import Flip, Patch
 
-__all__ = ["EXPERIMENT", "order_check"]
+__all__ = ["EXPERIMENT", "claims", "order_check", "plots", "run", "tables"]
 
 KINDS = ("arithmetic", "calculus")
 TARGETS, QUICK_TARGETS = 24, 6

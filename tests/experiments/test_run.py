@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+import bankai.experiments
 from bankai.errors import StoreError
 from bankai.experiments import EXPERIMENTS
 from bankai.experiments.context import Context
@@ -116,3 +117,9 @@ def test_a_damaged_result_is_refused(tmp_path) -> None:
 
 def test_every_experiment_has_its_module() -> None:
     assert all(isinstance(experiment(name), Experiment) and purpose for name, purpose in EXPERIMENTS.items())
+
+
+def test_every_public_name_is_there() -> None:
+    assert all(getattr(bankai.experiments, name) is not None for name in bankai.experiments.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = bankai.experiments.nothing

@@ -13,6 +13,7 @@ _CACHES = (
     "blobs",
     "snapshots",
 )  # of the Hugging Face Hub and Ollama: files named by their contents, shared by links
+_COPY = "write a copy (`apply` or `revert` with -o)"
 
 
 def changeable(source: str | Path) -> Path:
@@ -21,15 +22,13 @@ def changeable(source: str | Path) -> Path:
     path = Path(os.path.abspath(source))
     shipped = any(path.exists() and path.samefile(model) for model in builtin.values())
     if shipped or isinstance(source, str) and source in builtin:
-        raise StoreError(f"{source} is built in and stays as it is; write a copy with -o")
+        raise StoreError(f"{source} is built in and stays as it is; {_COPY}")
     if path.is_symlink():
-        raise StoreError(f"{source} is a link; name the model itself, or write a copy with -o")
+        raise StoreError(f"{source} is a link; name the model itself, or {_COPY}")
     real = Path(os.path.realpath(path))
     hub = any(folder.name.startswith("models--") for folder in real.parents)  # some disks have no links
     if hub or real.parent.name in _CACHES:
-        raise StoreError(
-            f"{source} lies in a cache of downloads, whose files others share; write a copy with -o"
-        )
+        raise StoreError(f"{source} lies in a cache of downloads, whose files others share; {_COPY}")
     return path
 
 
@@ -37,8 +36,8 @@ def check_file(path: Path) -> None:
     """Raises StoreError unless this is a writable file with one name."""
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
-        raise StoreError(f"{path} is a link; write a copy with -o")
+        raise StoreError(f"{path} is a link; {_COPY}")
     if status.st_nlink > 1:
-        raise StoreError(f"{path} has {status.st_nlink} names (hard links); write a copy with -o")
+        raise StoreError(f"{path} has {status.st_nlink} names (hard links); {_COPY}")
     if not status.st_mode & 0o222 or not os.access(path, os.W_OK):
-        raise StoreError(f"{path} is read-only; make it writable, or write a copy with -o")
+        raise StoreError(f"{path} is read-only; make it writable, or {_COPY}")

@@ -160,6 +160,7 @@ def test_verify_minisigns_signature(run) -> None:
 def test_verify_refuses_what_it_cannot_read(refused, signed: Path) -> None:
     assert "No such file" in refused("verify", "missing.bankai").err
     assert "neither a file nor a public key" in refused("verify", signed, "--key", "missing.pub").err
+    assert refused("sign", signed, "--key", "missing.key").err.count("missing.key") == 1
     Path(f"{signed}.minisig").write_text("untrusted comment: nothing\n")
     assert "no signature" in refused("verify", signed, "--key", "me.pub", "--json").err
 

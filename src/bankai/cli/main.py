@@ -151,7 +151,11 @@ def _run(args: Sequence[str]) -> int:
             raise
         return _refuse(f"this needs {error.name}; run: pip install 'bankai[{_EXTRA_OF[error.name]}]'")
     except OSError as error:
-        return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return _refuse(
+            f"{error.filename}: {error.strerror}; check path and permissions"
+            if error.filename
+            else str(error)
+        )
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise

@@ -233,6 +233,6 @@ def _longer(judged: Sequence[Judged], replies: Mapping[str, Reply]) -> Iterator[
     if found:
         answer, said = found[0]
         yield (
-            f"{len(found)} failures hold the right answer in a longer reply, such as {said!r} for {answer!r}: they "
-            "would teach a form; if such replies are right, give them whole in a field 'reply'"
+            f"failures that hold the right answer in a longer reply: {len(found)}, such as {said!r} for {answer!r}; "
+            "they would teach a form; if such replies are right, give them whole in a field 'reply'"
         )

@@ -77,8 +77,9 @@ def read_signature(path: str | Path) -> Signature:
         raise UnsignedError(
             f"{path} is not signed: there is no {place.name}; ask its maker, or sign it yourself"
         )
+    text = _read(place)
     try:
-        return Signature.decode(_read(place))
+        return Signature.decode(text)
     except SignatureFormatError as error:
         raise SignatureFormatError(f"{place}: {error}") from None
 
@@ -98,12 +99,14 @@ def write_signature(signature: Signature, path: str | Path) -> Path:
 def read_public_key(source: str | Path) -> PublicKey:
     """The key in a public key file, or the one that `source` itself spells. Raises SignatureFormatError."""
     there = os.path.lexists(source)
+    text = _read(Path(source)) if there else str(source)
     try:
-        return PublicKey.decode(_read(Path(source)) if there else str(source))
+        return PublicKey.decode(text)
     except SignatureFormatError as error:
-        raise SignatureFormatError(
-            f"{source}: {error if there else 'neither a file nor a public key'}"
-        ) from None
+        problem = (
+            error if there else "neither a file nor a public key; check the path, or give the key itself"
+        )
+        raise SignatureFormatError(f"{source}: {problem}") from None
 
 
 def read_secret_key(path: Path, password: Callable[[], str]) -> SecretKey:
@@ -111,8 +114,8 @@ def read_secret_key(path: Path, password: Callable[[], str]) -> SecretKey:
 
     Raises SignatureFormatError, for a wrong password too, and MissingExtraError.
     """
+    text = _read(path)
     try:
-        text = _read(path)
         return SecretKey.decode(text, password() if is_encrypted(text) else None)
     except SignatureFormatError as error:
         raise SignatureFormatError(f"{path}: {error}") from None

@@ -37,7 +37,7 @@ def listed(json: Json = False) -> None:
     if json:
         print_json(EXPERIMENTS)
     else:
-        print_table("Experiments", ("name", "purpose"), EXPERIMENTS.items())
+        print_table("Experiments", ("name", "purpose"), EXPERIMENTS.items(), words=True)
 
 
 @app.command()
@@ -94,5 +94,5 @@ def _print(summary: "Summary") -> None:
     from bankai.cli.tables import print_table
 
     rows = [(one.experiment, one.verdict, one.claim.ours, one.claim.published) for one in summary.claims]
-    print_table("Verdicts", ("experiment", "verdict", "measured here", "published"), rows)
+    print_table("Verdicts", ("experiment", "verdict", "measured here", "published"), rows, words=True)
     print_line(f"report: {summary.report}")

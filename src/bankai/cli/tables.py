@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["print_comparison", "print_table"]
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """First column to the left, the others to the right. Text is cleaned, and printed without markup."""
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, words: bool = False
+) -> None:
+    """First column to the left, the others to the right unless they are words.
+
+    Text is cleaned, and printed without markup.
+    """
     table = Table(title=clean(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(clean(column), justify="left" if index == 0 else "right")
+        table.add_column(clean(column), justify="left" if words or index == 0 else "right")
     for row in rows:
         table.add_row(*map(clean, row))
     Console(markup=False, highlight=False).print(table)

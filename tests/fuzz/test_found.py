@@ -62,9 +62,9 @@ def test_a_refusal_does_not_repeat_the_file(name: str) -> None:
 
 def test_a_sidecar_does_not_either(tmp_path: Path) -> None:
     path = tmp_path / "m.gguf.bankai.json"
-    line = {"name": "", "time": "", "patch": "", "change": LONG}
+    line = {"name": LONG, "time": LONG, "patch": ""}
     path.write_text(json.dumps({"version": 1, "patches": [line]}))
-    assert "xxx" in load(path)[1] and len(load(path)[1]) < 500
+    assert "not a .bankai patch" in load(path)[1] and len(load(path)[1]) < 500
 
 
 @pytest.mark.parametrize(

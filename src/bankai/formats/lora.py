@@ -75,19 +75,13 @@ def changed_rows(model: BinaryTensors, flips: Iterable[Flip]) -> list[ChangedRow
     found = []
     for name, places in touched(flips).items():
         tensor = model.binary(name)
-        rows = sorted(set(places.numbers[0]))
-        at = {row: index for index, row in enumerate(rows)}
+        rows, masks = places.masks(tensor.groups)
         before = BinaryTensor(name, tensor.signs[rows], tensor.scales[rows])
-        after = BinaryTensor(name, before.signs.copy(), before.scales)
-        after.flip(
-            [at[row] for row in places.rows],
-            [(at[row], group) for row, group in places.groups],
-            [(at[row], group, bit) for row, group, bit in places.bits],
-        )
-        kept = np.flatnonzero((before.signs != after.signs).any(axis=(1, 2)))
+        after = BinaryTensor(name, before.signs ^ masks, before.scales)
+        kept = np.flatnonzero(masks.any(axis=(1, 2)))
         if len(kept):
             before, after = (BinaryTensor(name, t.signs[kept], t.scales[kept]) for t in (before, after))
-            found.append(ChangedRows(name, tensor.shape, np.array(rows)[kept], before, after))
+            found.append(ChangedRows(name, tensor.shape, rows[kept], before, after))
     return found
 
 

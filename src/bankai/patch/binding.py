@@ -43,6 +43,22 @@ class Touched:
         rows = [*self.rows, *(row for row, _ in self.groups), *(row for row, _, _ in self.bits)]
         return rows, [*(group for _, group in self.groups), *(group for _, group, _ in self.bits)]
 
+    def masks(self, groups: int) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
+        """Numbers of the rows that are touched [n], sorted, and what XOR does to their signs [n, groups, 16].
+
+        What lies in a flipped row or group is turned back; all may cancel. `groups` are those of a row.
+        """
+        rows = np.unique(np.array(self.numbers[0], np.intp))
+        at = {int(row): index for index, row in enumerate(rows)}
+        masks = np.zeros((len(rows), groups, 16), np.uint8)
+        for row in self.rows:
+            masks[at[row]] ^= 0xFF
+        for row, group in self.groups:
+            masks[at[row], group] ^= 0xFF
+        for row, group, bit in self.bits:
+            masks[at[row], group, bit // 8] ^= 1 << bit % 8
+        return rows, masks
+
     @property
     def single(self) -> list[tuple[int, int]]:
         """The groups outside the flipped rows that are flipped or have a flipped bit. Sorted."""

@@ -15,13 +15,12 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
-from numpy.typing import NDArray
 
 from bankai.binary import GROUP, GROUP_BYTES, ONE_BIT_ONLY, BinaryTensor
 from bankai.errors import UnknownTensorError, UnsupportedModelError
 from bankai.patch import Flip, Patch
 from bankai.patch.active import check_addition
-from bankai.patch.binding import Touched, check_places, touched
+from bankai.patch.binding import check_places, touched
 
 __all__ = ["MlxTensors"]
 
@@ -76,10 +75,11 @@ class MlxTensors:
         """
         flips = frozenset(flips)
         check_places(self, flips)
-        masks = {name: _mask(self._arrays[name][0].shape, places) for name, places in touched(flips).items()}
         changed = []
-        for name, (rows, words) in masks.items():
-            weight, at = self._arrays[name][0], mx.array(rows)
+        for name, places in touched(flips).items():
+            weight, scales, _ = self._arrays[name]
+            rows, masks = places.masks(scales.shape[1])
+            words, at = masks.reshape(len(rows), -1).view("<u4"), mx.array(rows.astype(np.uint32))
             weight[at] = weight[at] ^ mx.array(words)
             changed.append(weight)
         mx.eval(changed)
@@ -115,14 +115,3 @@ def _arrays(module: Any) -> tuple[mx.array, mx.array, mx.array] | None:
         weight.shape == (scales.shape[0], scales.shape[1] * GROUP // _WORD) and scales.shape == biases.shape
     )
     return module if fits and weight.dtype == mx.uint32 else None
-
-
-def _mask(shape: tuple[int, ...], places: Touched) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Numbers of the rows that flips touch [n], and the words to XOR them with [n, in / 32]."""
-    out, groups = shape[0], shape[1] * _WORD // GROUP
-    mask = BinaryTensor(
-        "mask", np.zeros((out, groups, GROUP_BYTES), np.uint8), np.zeros((out, groups), np.float16)
-    )
-    mask.flip(places.rows, places.groups, places.bits)
-    rows = np.unique(np.array(places.numbers[0], np.uint32))
-    return rows, mask.signs[rows].view("<u4").reshape(len(rows), -1)

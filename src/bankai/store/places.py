@@ -9,7 +9,7 @@ from bankai.binary import GROUP_BYTES
 from bankai.formats.checkpoint import Checkpoint, SignBytes
 from bankai.formats.journal import Edit
 from bankai.patch import Flip
-from bankai.patch.binding import Touched, check_places, touched
+from bankai.patch.binding import check_places, touched
 
 __all__ = ["edits"]
 
@@ -21,21 +21,9 @@ def edits(model: Checkpoint, flips: Iterable[Flip]) -> list[Edit]:
     found: list[Edit] = []
     for name, places in touched(flips).items():
         where = model.sign_bytes(name)
-        for row, signs in _masks(places, where.row // where.group).items():
-            found += _row_edits(where, row, signs)
+        for row, signs in zip(*places.masks(where.row // where.group), strict=True):
+            found += _row_edits(where, int(row), signs)
     return found
-
-
-def _masks(places: Touched, groups: int) -> dict[int, NDArray[np.uint8]]:
-    """The mask of every touched row: [groups, 16]. What lies in a flipped row or group is turned back."""
-    masks = {row: np.zeros((groups, GROUP_BYTES), np.uint8) for row in places.numbers[0]}
-    for row in places.rows:
-        masks[row] ^= 0xFF
-    for row, group in places.groups:
-        masks[row][group] ^= 0xFF
-    for row, group, bit in places.bits:
-        masks[row][group, bit // 8] ^= 1 << bit % 8
-    return masks
 
 
 def _row_edits(where: SignBytes, row: int, signs: NDArray[np.uint8]) -> Iterator[Edit]:

@@ -13,6 +13,7 @@ from random import Random
 from statistics import median
 from typing import Any
 
+from bankai.jobs.judge import Judge
 from bankai.jobs.workbench import Workbench
 from bankai.model import flip
 from bankai.model.decoder import Decoder
@@ -32,7 +33,7 @@ from bankai.search import (
 )
 from bankai.search.parts import join, make_parts
 from benchmarks.draw import CONTROLS, drawn
-from benchmarks.outcomes import Judge, broken, fixed, lost, over, table_of
+from benchmarks.outcomes import broken, fixed, lost, over, table_of
 from benchmarks.size import FULL, QUICK, Size
 
 __all__ = [
@@ -178,7 +179,6 @@ class _Drift:
 
 
 def _point(judge: Judge, drift: _Drift, step: Step) -> dict[str, Any]:
-    found = judge(step.flips)
     return {
         "event": step.event,
         "flips": len(step.flips),
@@ -186,7 +186,7 @@ def _point(judge: Judge, drift: _Drift, step: Step) -> dict[str, Any]:
         "evaluations": step.evaluations,
         "seconds": step.seconds,
         "drift": drift(step.flips),
-        **{name: {key: one[key] for key in one if key != "categories"} for name, one in found.items()},
+        **judge(step.flips),
     }
 
 

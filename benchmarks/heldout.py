@@ -12,6 +12,7 @@ from random import Random
 from statistics import median
 from typing import Any
 
+from bankai.jobs.judge import Judge
 from bankai.jobs.search import ignore, searched
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench
@@ -21,7 +22,7 @@ from bankai.probes import load_probe_set
 from bankai.search import Finished, SearchSettings, matched_flips, shuffled_answers
 from bankai.search.space import Space
 from benchmarks.draw import drawn
-from benchmarks.outcomes import Judge, broken, fixed, lost, over, table_of, verdict
+from benchmarks.outcomes import broken, by_category, fixed, lost, over, table_of, verdict
 from benchmarks.size import FULL, QUICK, Size
 
 __all__ = ["VARIANTS", "Variant", "measure", "run", "table"]
@@ -126,7 +127,7 @@ def _result(judge: Judge, finished: Finished) -> dict[str, Any]:
         "seconds": finished.seconds,
         "reason": finished.reason,
         "perplexity": perplexity,
-        **judge(patch.flips),
+        **by_category(judge.compare(patch.flips)),
     }
 
 

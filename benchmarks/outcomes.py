@@ -1,4 +1,4 @@
-"""What flips do to probes that no search reads, as plain values, and how the seeds are put together in words.
+"""What patches fixed and broke, by category and put together over the seeds in words.
 
 Does not know: searches, draws, results of other benches.
 """
@@ -6,54 +6,21 @@ Does not know: searches, draws, results of other benches.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bankai.evaluation.report import Counts, compare
-from bankai.evaluation.scoring import prepare, score
-from bankai.jobs.workbench import Workbench
-from bankai.model import patched
-from bankai.patch import Flip, Patch
-from bankai.probes import Probe
+from bankai.evaluation.report import Comparison
+from bankai.evaluation.statistics import percent
+from bankai.jobs.judge import Found, plain
 from benchmarks.measure import ranged, summary
 
-__all__ = ["Judge", "broken", "fixed", "lost", "over", "percent", "table_of", "verdict"]
-
-Found = Mapping[str, Any]
-"""Counts of one comparison: see `_plain`."""
+__all__ = ["broken", "by_category", "fixed", "lost", "over", "table_of", "verdict"]
 
 
-class Judge:
-    """Probes by the name of their set, encoded once and measured once on the base."""
-
-    def __init__(self, bench: Workbench, sets: Mapping[str, Sequence[Probe]]) -> None:
-        self.bench, self.sets = bench, dict(sets)
-        self.prepared = {name: prepare(bench.tokenizer, probes) for name, probes in sets.items()}
-        self.base = {name: score(bench.model, prepared) for name, prepared in self.prepared.items()}
-
-    def __call__(self, flips: Iterable[Flip], *names: str) -> dict[str, dict[str, Any]]:
-        """What the flips fix and break in the named sets, all when none is named. The base must be on."""
-        found = {}
-        with patched(self.bench.model, Patch(frozenset(flips)), unbound=True):
-            for name in names or self.sets:
-                changed = score(self.bench.model, self.prepared[name])
-                comparison = compare(self.base[name], changed, self.sets[name])
-                categories = {category: _plain(one) for category, one in comparison.categories.items()}
-                found[name] = _plain(comparison) | {"categories": categories}
-        return found
-
-
-def _plain(counts: Counts) -> dict[str, Any]:
-    """`failing` and `solved` are those of the base."""
+def by_category(found: Mapping[str, Comparison]) -> dict[str, dict[str, Any]]:
+    """Comparisons as plain values, those of their categories among them."""
     return {
-        "failing": counts.probes - counts.base.solved,
-        "solved": counts.base.solved,
-        "fixed": counts.fixed,
-        "broke": counts.broke,
-        "p": counts.p_value,
+        name: plain(one)
+        | {"categories": {category: plain(part) for category, part in one.categories.items()}}
+        for name, one in found.items()
     }
-
-
-def percent(part: float, whole: float) -> float:
-    """0 of nothing."""
-    return 100 * part / whole if whole else 0.0
 
 
 def fixed(found: Found) -> float:

@@ -4,23 +4,17 @@ Does not know: what is measured.
 """
 
 import json
-import os
-import platform
-import subprocess
-import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
+from bankai.experiments.about import about as measured_with
 
 __all__ = ["PAGE", "RESULTS", "ROOT", "Table", "about", "fill", "footer", "read", "write"]
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
-PACKAGES = ("bankai", "torch", "transformers", "numpy")
 OWN = (
     ":!benchmarks/results",
     ":!docs/benchmarks.md",
@@ -31,37 +25,7 @@ Table = Callable[[dict[str, Any]], str]
 
 def about() -> dict[str, Any]:
     """When, on which commit, where and with what: fields of a result."""
-    versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
-    return {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "commit": _git("rev-parse", "--short=12", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--", ".", *OWN)),
-        "machine": _machine(),
-        "versions": versions,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _git(*arguments: str) -> str:
-    """What git prints; nothing outside a repository."""
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
-
-
-def _machine() -> dict[str, Any]:
-    """Nothing that names the machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {"cpu": _cpu(), "cores": cores, "memory_gib": round(memory, 1)}
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+    return measured_with(ROOT, OWN)
 
 
 def write(folder: Path, report: Mapping[str, Any]) -> Path:

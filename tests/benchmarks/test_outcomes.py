@@ -1,8 +1,10 @@
 """Shares, verdicts and tables of hand-made counts, and counts of flips on a real model."""
 
 import pytest
-from benchmarks.outcomes import Judge, broken, fixed, lost, over, percent, table_of, verdict
+from benchmarks.outcomes import broken, by_category, fixed, lost, over, table_of, verdict
 
+from bankai.evaluation.statistics import percent
+from bankai.jobs.judge import Judge
 from bankai.jobs.workbench import Workbench
 from bankai.patch import Flip
 from bankai.probes import load_probe_set
@@ -53,7 +55,7 @@ def test_no_flips_change_nothing(judge):
 
 def test_flips_are_counted_and_taken_off(judge):
     flips = [Flip("model.layers.0.mlp.down_proj", row) for row in range(100)]
-    found = judge(flips, "unseen")["unseen"]
+    found = by_category(judge.compare(flips, "unseen"))["unseen"]
     assert found["broke"] > 0
     assert found["fixed"] == sum(one["fixed"] for one in found["categories"].values())
     assert judge([])["unseen"]["broke"] == 0

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bankai.evaluation.statistics import wilson
-from bankai.experiments.outcomes import changes, gain_claim, mean_claim, net, over, percent, share_claim, told
+from bankai.evaluation.statistics import percent, wilson
+from bankai.experiments.outcomes import changes, gain_claim, mean_claim, net, over, share_claim, told
 from bankai.experiments.verdicts import verdict
 
 PUBLISHED = {"failing": 41, "solved": 49, "fixed": 2, "broke": 15, "p": 0.0023}

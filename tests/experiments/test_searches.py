@@ -3,7 +3,8 @@
 import pytest
 
 from bankai.experiments import arithmetic_patch, calculus_patch, generalization, small_patches
-from bankai.experiments.context import Context, Judge
+from bankai.experiments.context import Context
+from bankai.jobs.judge import Judge
 from bankai.model import patched
 from bankai.patch import Patch
 from bankai.probes import load_probe_set

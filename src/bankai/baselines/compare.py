@@ -11,9 +11,9 @@ from bankai.baselines.few_shot import choose_examples
 from bankai.baselines.lora import train_lora
 from bankai.baselines.scales import train_scales
 from bankai.baselines.steering import find_steering
-from bankai.jobs.steps import StepListener, ignore_steps
 from bankai.probes.probe import Probe
 from bankai.search.parts import SearchProbes
+from bankai.steps import StepListener, ignore_steps
 
 __all__ = ["BASELINES", "compare_baselines"]
 

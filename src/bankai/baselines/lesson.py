@@ -15,10 +15,11 @@ from bankai.evaluation.scoring import Prepared, prepare, prepare_encoded, score_
 from bankai.probes.encode import encode
 from bankai.probes.probe import Probe
 from bankai.search.parts import SearchProbes
+from bankai.search.settings import SearchSettings
 
 __all__ = ["Lesson", "train"]
 
-PENALTY = 4.0
+PENALTY = SearchSettings().penalty
 BATCH = 16  # targets, and as many controls, of one step
 EVERY = 25  # steps between two looks at the fitness
 

@@ -69,7 +69,8 @@ def revert(
 def swap(
     model: Model,
     to: Annotated[
-        str, typer.Option(metavar="PATCH|base|A+B", help="What shall be on: a patch, none, or several at once.")
+        str,
+        typer.Option(metavar="PATCH|base|A+B", help="What shall be on: a patch, none, or several at once."),
     ],
     volatile: Annotated[
         bool, typer.Option("--volatile", help="Without journal and sync: faster, but not safe from a crash.")

@@ -8,7 +8,7 @@ Does not know: probes, tables.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import resources
@@ -33,6 +33,7 @@ from bankai.model.patching import patched
 from bankai.patch import read_patch
 from bankai.patch.files import read_patch_bytes
 from bankai.probes.encode import EncodedAnswer
+from bankai.steps import StepListener, ignore_steps
 from bankai.store.entries import digest_of
 
 __all__ = ["BankaiLM", "HarnessReport", "bits_digest", "run_harness"]
@@ -41,7 +42,6 @@ MAX_TOKENS = 256  # of a reply when the task does not say
 SEED = 1234  # of the choice of examples before a question, lm-eval's own
 RESAMPLES = 1000  # of the bootstrap behind standard errors that have no formula
 _LONGEST_REASON = 300
-Listen = Callable[[str, int, int], None]
 
 
 class BankaiLM(TemplateLM):
@@ -56,7 +56,7 @@ class BankaiLM(TemplateLM):
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         name: str,
-        listen: Listen = lambda what, done, total: None,
+        listen: StepListener = ignore_steps,
     ) -> None:
         super().__init__()
         self.tokenizer, self.name, self.listen = tokenizer, name, listen
@@ -227,7 +227,7 @@ def run_harness(
     unbound: bool = False,
     device: str = "cpu",
     dtype: str = "float32",
-    listen: Listen = lambda what, done, total: None,
+    listen: StepListener = ignore_steps,
 ) -> HarnessReport:
     """Run tasks of lm-eval on a model file, with a patch on where one is given; the file is not changed.
 

@@ -2,7 +2,7 @@
 
 import math
 
-__all__ = ["mcnemar_exact", "wilson"]
+__all__ = ["mcnemar_exact", "percent", "wilson"]
 
 _Z95 = 1.959963984540054  # the normal quantile of 0.975
 
@@ -20,6 +20,11 @@ def mcnemar_exact(fixed: int, broke: int) -> float:
         tail += ways
         ways = ways * (n - k) // (k + 1)
     return min(1.0, 2 * tail / (1 << n))
+
+
+def percent(part: float, whole: float) -> float:
+    """0 of nothing."""
+    return 100 * part / whole if whole else 0.0
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:

@@ -5,7 +5,7 @@ probes, tables.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,11 @@ from bankai.model.loader import load
 from bankai.model.patching import patched
 from bankai.patch import Patch, read_patch
 from bankai.probes.neutral import builtin_neutral_texts, load_neutral_texts
+from bankai.steps import StepListener, ignore_steps
 
 __all__ = ["TextReport", "measure_text", "measure_text_file"]
 
 WINDOW = 512  # tokens read at a time, or the whole context of a model that has less
-Listen = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def measure_text_file(
     unbound: bool = False,
     device: str = "cpu",
     dtype: str = "float32",
-    listen: Listen = lambda what, done, total: None,
+    listen: StepListener = ignore_steps,
 ) -> TextReport:
     """A model file on a UTF-8 text file or a built-in neutral text. The model file is not changed.
 
@@ -71,7 +71,7 @@ def measure_text(
     *,
     window: int = WINDOW,
     unbound: bool = False,
-    listen: Listen = lambda what, done, total: None,
+    listen: StepListener = ignore_steps,
 ) -> TextReport:
     """Perplexity of a text; with a patch also under it, and how far the two are apart.
 

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,36 +13,39 @@ import torch
 
 __all__ = ["about"]
 
+SOURCE = Path(__file__).parents[1]
 PACKAGES = ("bankai", "torch", "transformers", "numpy")
 
 
-def about() -> dict[str, Any]:
-    """Date, commit of the source (empty outside a repository), machine, versions, threads."""
+def about(source: Path = SOURCE, besides: Sequence[str] = ()) -> dict[str, Any]:
+    """Date, commit of the source (empty outside a repository), machine, versions, threads.
+
+    `dirty`: the source has changes, those that the pathspecs `besides` leave out not counted.
+    """
     versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "commit": _git("rev-parse", "--short=12", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--", ".")),
+        "commit": _git(source, "rev-parse", "--short=12", "HEAD"),
+        "dirty": bool(_git(source, "status", "--porcelain", "--", ".", *besides)),
         "machine": _machine(),
         "versions": versions,
         "threads": torch.get_num_threads(),
     }
 
 
-def _git(*arguments: str) -> str:
-    """What git prints of the package's own source; nothing where there is no git or no repository."""
+def _git(source: Path, *arguments: str) -> str:
+    """What git prints; nothing where there is no git or no repository."""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(["git", *arguments], cwd=source, capture_output=True, text=True, check=False)
     except OSError:
         return ""
     return done.stdout.strip()
 
 
-def _machine() -> str:
+def _machine() -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{_cpu()}, {cores} cores usable"
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {"cpu": _cpu(), "cores": cores, "memory_gib": round(memory, 1)}
 
 
 def _cpu() -> str:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from bankai.evaluation.statistics import percent
 from bankai.experiments.context import Context
-from bankai.experiments.outcomes import gain_claim, mean_claim, percent, share_claim
+from bankai.experiments.outcomes import gain_claim, mean_claim, share_claim
 from bankai.experiments.small_patches import found_by, run_small, small_plots, small_table
 from bankai.experiments.values import Claim, Experiment, Result
 

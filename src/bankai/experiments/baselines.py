@@ -4,9 +4,10 @@ from statistics import fmean, median
 from typing import Any
 
 from bankai.evaluation.report import Counts
-from bankai.experiments.context import Context, plain
+from bankai.experiments.context import Context
 from bankai.experiments.outcomes import gain_claim, mean_claim, net, over, told
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
+from bankai.jobs.judge import plain
 from bankai.jobs.task import Task
 from bankai.patch import Patch
 

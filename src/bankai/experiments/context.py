@@ -1,29 +1,25 @@
 """What an experiment may use: a loaded model, the probe sets for it, seeds, size. Does not know files of results."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import msgspec
 
-from bankai.evaluation.report import Counts
 from bankai.evaluation.scoring import ProbeScore, prepare, score
 from bankai.jobs.search import searched
-from bankai.jobs.steps import StepListener, ignore_steps
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench
-from bankai.model import patched
-from bankai.patch import Flip, Patch
+from bankai.patch import Flip
 from bankai.probes import Probe, ProbeSet, load_probe_set
 from bankai.probes.neutral import load_neutral_texts
 from bankai.search import Event, Finished, Joined, SearchSettings
 from bankai.search.parts import spread
+from bankai.steps import StepListener, ignore_steps
 
-__all__ = ["BONSAI", "NANO", "Context", "Found", "Judge", "Search", "Sets", "plain"]
+__all__ = ["BONSAI", "NANO", "Context", "Search", "Sets"]
 
 T = TypeVar("T")
-Found = Mapping[str, Any]
-"""Counts of one comparison: see `plain`."""
 
 
 class Sets(msgspec.Struct, frozen=True):
@@ -124,32 +120,3 @@ def _of(task: Task, targets: Sequence[tuple[Probe, int]]) -> Task:
     """The task with these targets alone, each with its domain."""
     probes, domains = tuple(probe for probe, _ in targets), tuple(domain for _, domain in targets)
     return replace(task, searched=replace(task.searched, targets=probes, domains=domains))
-
-
-class Judge:
-    """Probes by the name of their set, encoded once and measured once on the base."""
-
-    def __init__(self, bench: Workbench, sets: Mapping[str, Sequence[Probe]]) -> None:
-        self.bench = bench
-        self.prepared = {name: prepare(bench.tokenizer, probes) for name, probes in sets.items()}
-        self.base = {name: self._solved(name) for name in self.prepared}
-
-    def _solved(self, name: str) -> list[bool]:
-        return [found.solved for found in score(self.bench.model, self.prepared[name])]
-
-    def __call__(self, flips: Iterable[Flip], *names: str) -> dict[str, dict[str, Any]]:
-        """What the flips fix and break in the named sets, all when none is named; see `plain`. The base must be on."""
-        with patched(self.bench.model, Patch(frozenset(flips)), unbound=True):
-            changed = {name: self._solved(name) for name in names or self.base}
-        return {name: plain(Counts.of(self.base[name], after)) for name, after in changed.items()}
-
-
-def plain(counts: Counts) -> dict[str, Any]:
-    """Plain values; `failing` and `solved` are those of the base, `p` is McNemar's."""
-    return {
-        "failing": counts.probes - counts.base.solved,
-        "solved": counts.base.solved,
-        "fixed": counts.fixed,
-        "broke": counts.broke,
-        "p": counts.p_value,
-    }

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from bankai.evaluation.report import Counts
-from bankai.experiments.context import Context, Judge, plain
-from bankai.experiments.outcomes import changes, gain_claim, mean_claim, over, percent, told
+from bankai.evaluation.statistics import percent
+from bankai.experiments.context import Context
+from bankai.experiments.outcomes import changes, gain_claim, mean_claim, over, told
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
+from bankai.jobs.judge import Judge, plain
 from bankai.jobs.task import Task
 from bankai.model import patched
 from bankai.patch import Patch

@@ -7,9 +7,10 @@ share along the path of a search.
 from collections.abc import Sequence
 from typing import Any
 
-from bankai.experiments.context import Context, Judge
+from bankai.experiments.context import Context
 from bankai.experiments.outcomes import gain_claim, mean_claim, net, over, told
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
+from bankai.jobs.judge import Judge
 
 __all__ = ["EXPERIMENT", "claims", "plots", "run", "tables"]
 

@@ -9,9 +9,10 @@ from random import Random
 from typing import Any
 
 from bankai.evaluation.statistics import wilson
-from bankai.experiments.context import Context, Judge
+from bankai.experiments.context import Context
 from bankai.experiments.outcomes import changes, gain_claim, told
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
+from bankai.jobs.judge import Judge
 from bankai.jobs.task import Task
 from bankai.model import ModelBinaryTensors
 from bankai.search import matched_flips, shuffled_answers

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from statistics import fmean, median
 
-from bankai.experiments.context import Found
+from bankai.evaluation.statistics import percent
 from bankai.experiments.values import Claim
 from bankai.experiments.verdicts import mean_interval, share_interval
+from bankai.jobs.judge import Found
 
-__all__ = ["changes", "gain_claim", "mean_claim", "net", "over", "percent", "share_claim", "told"]
+__all__ = ["changes", "gain_claim", "mean_claim", "net", "over", "share_claim", "told"]
 
 EVEN = 0.5  # fixes among the changes when a patch does as much good as harm
 
@@ -15,11 +16,6 @@ EVEN = 0.5  # fixes among the changes when a patch does as much good as harm
 def net(found: Found) -> float:
     """Fixed less broken, in percent of all probes."""
     return 100 * (found["fixed"] - found["broke"]) / (found["failing"] + found["solved"])
-
-
-def percent(part: float, whole: float) -> float:
-    """0 of nothing."""
-    return 100 * part / whole if whole else 0.0
 
 
 def over(values: Sequence[float], digits: int = 1) -> str:

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any
 
-from bankai.experiments.context import Context, Judge
+from bankai.experiments.context import Context
 from bankai.experiments.outcomes import mean_claim, net
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
+from bankai.jobs.judge import Judge
 from bankai.patch import Flip
 from bankai.search import Problem, SearchProbes, SearchSettings
 

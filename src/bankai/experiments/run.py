@@ -17,9 +17,9 @@ from bankai.experiments.registry import EXPERIMENTS, experiment
 from bankai.experiments.report import Summary, read_results, write_report
 from bankai.formats.checkpoint import open_checkpoint
 from bankai.jobs.checks import require_base
-from bankai.jobs.steps import StepListener, ignore_steps
 from bankai.jobs.workbench import Workbench
 from bankai.patch import fingerprint
+from bankai.steps import StepListener, ignore_steps
 
 __all__ = ["SEEDS", "Summary", "run_experiments"]
 

@@ -7,9 +7,10 @@ the experiments on arithmetic and calculus.
 from collections.abc import Sequence
 from typing import Any
 
-from bankai.experiments.context import Context, Judge
+from bankai.experiments.context import Context
 from bankai.experiments.outcomes import over, told
 from bankai.experiments.values import Plot, Result, Series, Table
+from bankai.jobs.judge import Judge
 
 __all__ = ["SEARCHES", "SIX", "found_by", "run_small", "small_plots", "small_table"]
 

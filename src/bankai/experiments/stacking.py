@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from bankai.experiments.context import Context, Judge
+from bankai.experiments.context import Context
 from bankai.experiments.outcomes import mean_claim, net, over
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
+from bankai.jobs.judge import Judge
 from bankai.model import ModelBinaryTensors, patched
 from bankai.patch import Flip, Patch
 

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
-from bankai.experiments.context import Context, Judge
-from bankai.experiments.outcomes import net, over, percent, told
+from bankai.evaluation.statistics import percent
+from bankai.experiments.context import Context
+from bankai.experiments.outcomes import net, over, told
 from bankai.experiments.values import Plot, Result, Series, Table
+from bankai.jobs.judge import Judge
 
 __all__ = ["broken", "found_with", "gains", "run_variants", "variant_plots", "variant_table"]
 

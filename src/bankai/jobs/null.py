@@ -12,12 +12,12 @@ from typing import Literal
 from bankai.evaluation.evaluate import probes_of
 from bankai.evaluation.report import Comparison, Counts, compare
 from bankai.evaluation.scoring import prepare, score
-from bankai.jobs.steps import StepListener, ignore_steps
 from bankai.jobs.workbench import Workbench
 from bankai.model import ModelBinaryTensors, patched
 from bankai.patch import Patch, read_patch
 from bankai.probes import Split
 from bankai.search import matched_flips
+from bankai.steps import StepListener, ignore_steps
 
 __all__ = ["Null", "NullComparison", "Outcome", "compare_with_null"]
 

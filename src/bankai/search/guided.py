@@ -37,8 +37,8 @@ def guided(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
 
 
 def _climb(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
-    all_of_them = candidates(budget.limit)
-    count = _affordable(problem, budget, all_of_them)
+    most = candidates(budget.limit)
+    count = _affordable(problem, budget, most)
     if not count:
         _refine(problem, state, "budget spent" if problem.flips else "budget too small for one round")
         return
@@ -48,7 +48,7 @@ def _climb(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
     better = yield from _validate(problem, state, budget)
     state.stale = 0 if better else state.stale + 1
     if not kept:
-        _refine(problem, state, "no candidate helps" if count == all_of_them else "budget spent")
+        _refine(problem, state, "no candidate helps" if count == most else "budget spent")
     elif state.stale == PATIENCE:
         _refine(problem, state, "validation stopped improving")
 

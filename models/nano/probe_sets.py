@@ -11,6 +11,9 @@ trained ranges is capability-limited in every split and is no control.
 and fresh items up to 32, so that the first n of each category are nested. There are only 60 elements and 56 plurals:
 without the tenth that training never saw and the 32 unseen controls, these two give 20 each.
 
+`elicitable-more` holds more targets, nested in the same way: the 30 of each category that `elicitable` has, first, and
+fresh items up to 120.
+
 `elicitable-fresh` asks the noisy phrasings of items that training never saw and no other set holds: for a last look at
 patches whose making was judged on `elicitable`.
 
@@ -36,6 +39,7 @@ ARITHMETIC = ("sequence", "word_problem", "addition", "subtraction")
 FACTS = ("capital", "element", "opposite", "plural", "unanswerable")
 SIZES = {"target": 30, "validation": 12, "heldout": 80, "control": 8, "unseen": 32}  # per category
 CONTROLS = 32  # per category in `controls`
+TARGETS = 120  # per category in `elicitable-more`
 FRESH = 100  # per category in `elicitable-fresh`
 PARAGRAPHS, DOCUMENTS = 200, 3  # the neutral text; three documents are about 70 tokens
 SEED = 0
@@ -100,13 +104,12 @@ def spare_items(category: str, probes: Iterable[Probe]) -> list[Item]:
     ]
 
 
-def more_controls(category: str, probes: list[Probe]) -> list[Probe]:
-    """The controls among a category's probes, then fresh ones, going on round the phrasings."""
-    controls = [p for p in probes if p.split == "control"]
-    fresh = spare_items(category, probes)[: CONTROLS - len(controls)]
-    clean = [phrasing for phrasing in PHRASINGS[category] if not phrasing.noisy]
-    turns = islice(cycle(clean), len(controls), None)
-    return controls + [probe(item, next(turns), "control") for item in fresh]
+def more(category: str, probes: list[Probe], split: str, count: int) -> list[Probe]:
+    """Fresh probes that make those of that split up to `count`, going on round the phrasings."""
+    present = sum(p.split == split for p in probes)
+    asked = [phrasing for phrasing in PHRASINGS[category] if phrasing.noisy == (split == "target")]
+    turns = islice(cycle(asked), present, None)
+    return [probe(item, next(turns), split) for item in spare_items(category, probes)[: count - present]]
 
 
 def fresh(category: str, probes: list[Probe]) -> list[Probe]:
@@ -138,14 +141,20 @@ def write_sets(folder: Path, by_category: dict[str, list[Probe]]) -> None:
         goals = [p for c in categories for p in by_category[c] if p.split not in ("control", "unseen")]
         return goals + controls
 
+    def split_of(category: str, split: str) -> list[Probe]:
+        return [p for p in wider[category] if p.split == split]
+
+    wider = {c: by_category[c] + more(c, by_category[c], "control", CONTROLS) for c in WEIGHTS}
+    wider |= {c: wider[c] + more(c, wider[c], "target", TARGETS) for c in ELICITABLE}
     sets = {
         "elicitable": with_goals(ELICITABLE),
         "calculus": with_goals(("derivative", "exponential", "integral")),
         "arithmetic": with_goals(ARITHMETIC),
         "limited": with_goals(LIMITED),
         "knowledge": [p for p in controls if p.category in FACTS],
-        "controls": [p for category in WEIGHTS for p in more_controls(category, by_category[category])],
-        "elicitable-fresh": [p for category in ELICITABLE for p in fresh(category, by_category[category])],
+        "controls": [p for c in WEIGHTS for p in split_of(c, "control")],
+        "elicitable-more": [p for c in ELICITABLE for p in split_of(c, "target")],
+        "elicitable-fresh": [p for c in ELICITABLE for p in fresh(c, by_category[c])],
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, probes in sets.items():

@@ -1,5 +1,7 @@
 """What each baseline does, checked on changes whose effect is known; training only has to raise its own fitness."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -17,7 +19,7 @@ from bankai.baselines import (
     train_lora,
     train_scales,
 )
-from bankai.baselines.lesson import PENALTY, Lesson
+from bankai.baselines.lesson import DRIFT, PENALTY, Lesson
 from bankai.baselines.steering import steering_vectors
 from bankai.errors import UnknownTensorError
 from bankai.evaluation import compare, score_probes
@@ -26,7 +28,7 @@ from bankai.model.generation import stream
 from bankai.patch import Flip, Patch
 from bankai.patch.codec import encode
 from bankai.probes import Message, Probe
-from bankai.search import SearchProbes
+from bankai.search import Problem, SearchProbes, SearchSettings
 
 UP = "model.layers.1.mlp.up_proj"
 IDS = torch.tensor([[40, 41, 42, 43, 260, 270]])
@@ -165,6 +167,22 @@ def test_fitness_is_that_of_the_scores(tiny, probes):
     assert lost > 0
     assert found == pytest.approx(sum(after[0]) / 3 - sum(before[0]) / 3 - PENALTY * lost, abs=1e-4)
     assert loss == pytest.approx(PENALTY * lost - sum(targets) / 6, abs=1e-4)
+
+
+def test_drift_is_that_of_a_search(tiny, probes):
+    model, tokenizer = tiny
+    texts = ("the number 7 is what it is, and so on to the end of the text", "what is the end of it")
+    with_texts = replace(probes, texts=texts)
+    plain, lesson = Lesson(model, tokenizer, probes), Lesson(model, tokenizer, with_texts)
+    assert lesson.fitness() == pytest.approx(plain.fitness(), abs=1e-6)
+    with Problem(model, tokenizer, with_texts, SearchSettings()) as problem:
+        problem.toggle(Flip(UP, row) for row in range(80))
+        drift = float(problem.read_plainly().drift.mean())
+        assert drift > 1e-4
+        assert plain.fitness() - lesson.fitness() == pytest.approx(DRIFT * drift, rel=1e-3)
+        assert float(lesson.loss() - plain.loss()) == pytest.approx(
+            DRIFT * drift, rel=1e-3
+        )  # fewer than a batch
 
 
 @pytest.mark.parametrize("train", [train_lora, train_scales], ids=["lora", "scales"])

@@ -53,19 +53,11 @@ def test_claims_of_nulls() -> None:
     assert verdict(nulls.EXPERIMENT.claims({"seeds": [calm]})[2]) == "replicates"
 
 
-def test_a_run_of_nulls(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "QUICK_TARGETS": 6,
-        "QUICK_CONTROLS": 4,
-        "QUICK_BUDGET": 16,
-        "QUICK_PROBES": 12,
-        "QUICK_DRAWS": 2,
-    }.items():
-        monkeypatch.setattr(nulls, name, value)
+def test_a_run_of_nulls(context: Context) -> None:
     result = nulls.EXPERIMENT.run(context)
     (seed,) = result["seeds"]
-    assert len(seed["matched"]) == 2 and seed["flips"] > 0
-    assert {one["failing"] + one["solved"] for one in (seed["guided"]["unseen"], *seed["matched"])} == {12}
+    assert len(seed["matched"]) == 4 and seed["flips"] > 0
+    assert {one["failing"] + one["solved"] for one in (seed["guided"]["unseen"], *seed["matched"])} == {40}
     (table,) = nulls.EXPERIMENT.tables(result)
     assert all(len(row) == len(table.columns) for row in table.rows)
 
@@ -75,13 +67,6 @@ def test_published_layers_in_proportion() -> None:
 
 
 def test_variants_differ_only_in_their_setting(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "QUICK_TARGETS": 4,
-        "QUICK_CONTROLS": 4,
-        "QUICK_BUDGET": 10,
-        "QUICK_PROBES": 10,
-    }.items():
-        monkeypatch.setattr(variants, name, value)
     steps: list[tuple[str, int, int]] = []
     monkeypatch.setattr(context, "listen", lambda *step: steps.append(step))
     result = variants.run_variants(
@@ -111,7 +96,7 @@ def test_claims_of_variants() -> None:
 
 def test_the_most_useful_flip_comes_first(context: Context) -> None:
     task = context.task(["broad"], 6, 4, 0)
-    flips = context.search(task, budget=30, drift=0.0).flips
+    flips = context.search(task, SearchSettings(budget=30, drift=0.0)).flips
     order = pruning.ordered(context, task.searched, flips)
     assert frozenset(order) == flips and len(order) == len(flips) > 1
     with Problem(context.bench.model, context.bench.tokenizer, task.searched, SearchSettings()) as problem:

@@ -30,7 +30,7 @@ FROZEN = {  # published figures refer to these bytes
     "knowledge": "04fe678f4a7412c57c2860c667a7cee63c779db6e8c17c5d43fd58039e951f6c",
     "limited": "8b82537f19ae7c948f0f2e006117cffeaa12ab7bcb27bbc60273f8e7eb379be0",
 }
-NANO = ("controls", "elicitable-fresh", *FROZEN)
+NANO = ("controls", "elicitable-more", "elicitable-fresh", *FROZEN)
 CALCULUS = ("derivative", "second-derivative", "integral", "primality", "trigonometry", "exponential")
 ARITHMETIC = ("addition", "subtraction", "multiplication", "division")
 GOALS = ("target", "validation", "heldout")
@@ -139,6 +139,20 @@ def test_more_controls_go_round_the_same_clean_phrasings():
 def test_more_controls_share_no_item_with_what_is_reported_or_aimed_at(name):
     kept = {probe.item for probe in load_probe_set(name) if probe.split != "control"}
     assert kept.isdisjoint(probe.item for probe in load_probe_set("controls"))
+
+
+def test_more_targets_begin_with_those_of_the_set_and_share_no_item_with_any_other():
+    more, old = load_probe_set("elicitable-more"), load_probe_set("elicitable")
+    assert more.splits == ("target",)
+    assert Counter(probe.category for probe in more) == dict.fromkeys(
+        {p.category for p in old.split("target")}, 120
+    )
+    assert {p for p in more if p.item in {q.item for q in old}} == set(old.split("target"))
+    assert all("/noisy" in probe.id for probe in more)
+    items = {probe.item for probe in set(more) - set(old)}
+    assert len(items) == 450
+    for name in ("controls", "elicitable-fresh", "calculus", "limited"):
+        assert items.isdisjoint(probe.item for probe in load_probe_set(name))
 
 
 def test_fresh_held_out_probes_ask_what_nothing_else_asks():

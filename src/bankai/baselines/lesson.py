@@ -1,7 +1,8 @@
 """What baselines are trained and chosen by: the fitness of a search, with a gradient where one is wanted.
 
-Mean score of the targets, less `PENALTY` times the mean score that controls lose. Validation probes choose between
-candidates, targets stand in where there are none. Neutral texts are not read. Does not know: what is trained.
+Mean score of the targets, less `PENALTY` times the mean score that controls lose and `DRIFT` times the KL divergence of
+the base on neutral texts. Validation probes choose between candidates, targets stand in where there are none. Does not
+know: what is trained.
 """
 
 import random
@@ -11,16 +12,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bankai.evaluation.scoring import Prepared, prepare, prepare_encoded, score_tensors
+from bankai.evaluation.scoring import Prepared, answer_hidden, prepare, prepare_encoded, score_tensors
 from bankai.probes.encode import encode
 from bankai.probes.probe import Probe
-from bankai.search.parts import SearchProbes
+from bankai.search.parts import SearchProbes, windows
 from bankai.search.settings import SearchSettings
 
 __all__ = ["Lesson", "train"]
 
-PENALTY = SearchSettings().penalty
-BATCH = 16  # targets, and as many controls, of one step
+PENALTY, DRIFT = SearchSettings().penalty, SearchSettings().drift
+BATCH = 16  # targets, and as many controls and pieces of text, of one step
 EVERY = 25  # steps between two looks at the fitness
 
 
@@ -42,6 +43,9 @@ class Lesson:
         self._controls = [encode(probe, tokenizer) for probe in probes.controls]
         self._judged = prepare(tokenizer, [*self.judges, *probes.controls])
         self._base = self._scores(self._judged)
+        self._texts = [prepare_encoded([[piece]]) for piece in windows(probes.texts, tokenizer)]
+        with torch.no_grad():
+            self._reference = [self._log_probs(piece) for piece in self._texts]
 
     @torch.no_grad()
     def _scores(self, prepared: Prepared) -> Tensor:
@@ -54,7 +58,7 @@ class Lesson:
         encoded = [self._targets[index] for index in targets] + [self._controls[index] for index in controls]
         scores, _ = score_tensors(self.model, prepare_encoded(encoded))
         base = self._base[len(self.judges) :][controls]
-        return -_fitness(scores, base, len(targets))
+        return DRIFT * self._drift(self._draw(len(self._texts))) - _fitness(scores, base, len(targets))
 
     def _draw(self, count: int) -> list[int]:
         return self._random.sample(range(count), min(BATCH, count))
@@ -66,7 +70,24 @@ class Lesson:
             prepared = prepare(self.tokenizer, map(ask, (*self.judges, *self.probes.controls)))
         count = len(self.judges)
         gain = _fitness(self._scores(prepared), self._base[count:], count)
-        return float(gain - self._base[:count].mean())
+        with torch.no_grad():
+            drift = self._drift(range(len(self._texts)))
+        return float(gain - self._base[:count].mean() - DRIFT * drift)
+
+    def _drift(self, pieces: Sequence[int]) -> Tensor:
+        """KL divergence of the base from the model in nats per token, mean over pieces of text; 0 without any."""
+        if not pieces:
+            return torch.zeros((), device=self.model.device)
+        found = []
+        for piece in pieces:
+            base = self._reference[piece]
+            found.append((base.exp() * (base - self._log_probs(self._texts[piece]))).sum(1).mean())
+        return torch.stack(found).mean()
+
+    def _log_probs(self, piece: Prepared) -> Tensor:
+        """At every position of a piece of text: [positions, vocabulary]."""
+        (batch,) = piece.batches
+        return self.model.lm_head(answer_hidden(self.model, batch)).float().log_softmax(1)
 
 
 def _fitness(scores: Tensor, base: Tensor, targets: int) -> Tensor:

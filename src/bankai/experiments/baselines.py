@@ -8,17 +8,12 @@ from bankai.experiments.context import Context
 from bankai.experiments.outcomes import gain_claim, mean_claim, net, over, told
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
 from bankai.jobs.judge import plain
-from bankai.jobs.task import Task
-from bankai.patch import Patch
+from bankai.model import ModelBinaryTensors
+from bankai.patch import Patch, bind
 
 __all__ = ["EXPERIMENT", "claims", "plots", "run", "tables"]
 
-TARGETS, QUICK_TARGETS = 60, 12
-CONTROLS, QUICK_CONTROLS = 60, 10
-TEXTS, QUICK_TEXTS = 20, 2
-BUDGET, QUICK_BUDGET = 120, 40
 STEPS, QUICK_STEPS = 60, 5
-QUICK_PROBES = 40
 PATCH, LORA = "patch", "lora-1"
 MEASURES = ("bytes", "make_seconds", "swap_seconds", "tokens_per_second")
 
@@ -27,18 +22,17 @@ def run(context: Context) -> dict[str, Any]:
     from bankai.baselines import PatchBaseline, compare_baselines, measure
 
     whole, bench = context.load("broad"), context.bench
-    sets = {name: context.some(whole.split(name), None, QUICK_PROBES) for name in ("heldout", "unseen")}
+    sets = {name: context.some(whole.split(name)) for name in ("heldout", "unseen")}
     seeds = []
     for seed in context.seeds:
-        task = _task(context, seed)
-        search = context.search(task, seed=seed, budget=context.size(BUDGET, QUICK_BUDGET))
-        made = PatchBaseline(Patch(search.flips))
+        search = context.usual_search(seed)
+        made = PatchBaseline(bind(Patch(search.flips), ModelBinaryTensors(bench.model)))
         seconds = search.finished.seconds
         outcomes = [measure(PATCH, made, bench.model, bench.tokenizer, sets, make_seconds=seconds)]
         outcomes += compare_baselines(
             bench.model,
             bench.tokenizer,
-            task.searched,
+            context.usual_task(seed).searched,
             sets,
             steps=context.size(STEPS, QUICK_STEPS),
             seed=seed,
@@ -48,12 +42,6 @@ def run(context: Context) -> dict[str, Any]:
             {"seed": seed, "flips": len(search.flips), "found": {one.name: _one(one) for one in outcomes}}
         )
     return {"seeds": seeds}
-
-
-def _task(context: Context, seed: int) -> Task:
-    sizes = ((TARGETS, QUICK_TARGETS), (CONTROLS, QUICK_CONTROLS), (TEXTS, QUICK_TEXTS))
-    targets, controls, texts = (context.size(*pair) for pair in sizes)
-    return context.task(["broad"], targets, controls, seed, texts=texts)
 
 
 def _one(outcome: Any) -> dict[str, Any]:

@@ -17,22 +17,34 @@ from bankai.search import Event, Finished, Joined, SearchSettings
 from bankai.search.parts import spread
 from bankai.steps import StepListener, ignore_steps
 
-__all__ = ["BONSAI", "NANO", "Context", "Search", "Sets"]
+__all__ = ["BONSAI", "BUDGET", "CONTROLS", "NANO", "TARGETS", "TEXTS", "Context", "Search", "Sets"]
 
 T = TypeVar("T")
 
 
 class Sets(msgspec.Struct, frozen=True):
-    """Names of the probe sets and the neutral text for a model; `broad` is the one with the most held-out probes."""
+    """Names of the probe sets and the neutral text for a model.
+
+    `broad` is the one with the most held-out probes and gives the controls of all searches, `many` the one with the
+    most targets.
+    """
 
     calculus: str
     arithmetic: str
     broad: str
+    many: str
     texts: str
 
 
-NANO = Sets("calculus", "arithmetic", "elicitable", "nano-neutral")
-BONSAI = Sets("bonsai-calculus", "bonsai-arithmetic", "bonsai-calculus", "neutral-en")
+# What a search reads and costs unless an experiment says otherwise: in full, and with `--quick`.
+TARGETS = 60, 12
+CONTROLS = 60, 10
+TEXTS = 20, 2
+BUDGET = 120, 40
+PUBLISHED_BUDGET = 300, 40
+
+NANO = Sets("calculus", "arithmetic", "elicitable", "elicitable-more", "nano-neutral")
+BONSAI = Sets("bonsai-calculus", "bonsai-arithmetic", "bonsai-calculus", "bonsai-calculus", "neutral-en")
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ class Context:
         """The first neutral texts."""
         return load_neutral_texts(self.sets.texts)[:count]
 
-    def some(self, probes: Sequence[Probe], full: int | None, quick: int) -> tuple[Probe, ...]:
+    def some(self, probes: Sequence[Probe], full: int | None = None, quick: int = 40) -> tuple[Probe, ...]:
         """The first probes, in equal shares of their categories; None for all."""
         return tuple(probes[index] for index in sorted(spread(probes)[: self.size(full, quick)]))
 
@@ -92,7 +104,8 @@ class Context:
 
         `failing` keeps only targets that the base fails, as the published patches did.
         """
-        whole = Task.of([self.load(kind) for kind in kinds], texts=self.texts(texts))
+        broad = self.load("broad")
+        whole = Task.of([self.load(kind) for kind in kinds], broad, broad, self.texts(texts))
         if failing:
             scores = self.score(whole.searched.targets)
             pairs = zip(whole.searched.targets, whole.searched.domains, scores, strict=True)
@@ -100,10 +113,27 @@ class Context:
         drawn = whole.drawn(targets, controls, seed)
         return replace(drawn, searched=replace(drawn.searched, validation=()))
 
-    def search(self, task: Task, **settings: Any) -> Search:
+    def usual_task(self, seed: int) -> Task:
+        """Targets and controls of the broad set and neutral texts, as many as usual."""
+        targets, controls, texts = (self.size(*pair) for pair in (TARGETS, CONTROLS, TEXTS))
+        return self.task(["broad"], targets, controls, seed, texts=texts)
+
+    def guided(self, seed: int, budget: tuple[int, int] | None = None, **settings: Any) -> SearchSettings:
+        """Those of a guided search as a user would start it; `budget` in full and quick, as usual when None."""
+        return SearchSettings(seed=seed, budget=self.size(*(budget or BUDGET)), **settings)
+
+    def published_loop(self, seed: int) -> SearchSettings:
+        """Those of the published search."""
+        budget = self.size(*PUBLISHED_BUDGET)
+        return SearchSettings(strategy="greedy", penalty=2.0, drift=0.0, budget=budget, seed=seed)
+
+    def usual_search(self, seed: int) -> Search:
+        """Guided, on the usual task."""
+        return self.search(self.usual_task(seed), self.guided(seed))
+
+    def search(self, task: Task, settings: SearchSettings) -> Search:
         """What a search finds; the model is as before."""
-        asked = SearchSettings(**settings)
-        key = (task.searched, asked)
+        key = (task.searched, settings)
         if key not in self.found:
             path: list[tuple[float, frozenset[Flip]]] = []
 
@@ -112,7 +142,7 @@ class Context:
                     before = path[-1][1] if path else frozenset()
                     path.append((event.evaluations, before.symmetric_difference(event.change)))
 
-            self.found[key] = Search(searched(self.bench, task, asked, keep), tuple(path))
+            self.found[key] = Search(searched(self.bench, task, settings, keep), tuple(path))
         return self.found[key]
 
 

@@ -12,31 +12,23 @@ from bankai.experiments.context import Context
 from bankai.experiments.outcomes import changes, gain_claim, mean_claim, over, told
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
 from bankai.jobs.judge import Judge, plain
-from bankai.jobs.task import Task
 from bankai.model import patched
 from bankai.patch import Patch
 from bankai.probes import Probe
 
 __all__ = ["EXPERIMENT", "answered", "claims", "plots", "run", "tables"]
 
-TARGETS, QUICK_TARGETS = 60, 12
-CONTROLS, QUICK_CONTROLS = 60, 10
-TEXTS, QUICK_TEXTS = 20, 2
-BUDGET, QUICK_BUDGET = 120, 40
 PROBLEMS, QUICK_PROBLEMS = 50, 6
-QUICK_PROBES = 40
 WORDS = "word_problem"
 
 
 def run(context: Context) -> dict[str, Any]:
-    unseen = context.some(context.load("broad").split("unseen"), None, QUICK_PROBES)
+    unseen = context.some(context.load("broad").split("unseen"))
     problems = _problems(context)
     judge = Judge(context.bench, {"unseen": unseen, "arithmetic": _arithmetic(context)})
     base, seeds = {"text": context.bench.perplexity(unseen), "replies": answered(context, problems)}, []
     for at, seed in enumerate(context.seeds):
-        flips = context.search(
-            _task(context, seed), seed=seed, budget=context.size(BUDGET, QUICK_BUDGET)
-        ).flips
+        flips = context.usual_search(seed).flips
         with patched(context.bench.model, Patch(flips), unbound=True):
             text, replies = context.bench.perplexity(unseen), answered(context, problems)
         counts = plain(Counts.of(base["replies"], replies))
@@ -50,14 +42,8 @@ def run(context: Context) -> dict[str, Any]:
     return {"perplexity": base["text"], "seeds": seeds}
 
 
-def _task(context: Context, seed: int) -> Task:
-    sizes = ((TARGETS, QUICK_TARGETS), (CONTROLS, QUICK_CONTROLS), (TEXTS, QUICK_TEXTS))
-    targets, controls, texts = (context.size(*pair) for pair in sizes)
-    return context.task(["broad"], targets, controls, seed, texts=texts)
-
-
 def _arithmetic(context: Context) -> tuple[Probe, ...]:
-    return context.some(context.load("arithmetic").split("heldout"), None, QUICK_PROBES)
+    return context.some(context.load("arithmetic").split("heldout"))
 
 
 def _problems(context: Context) -> tuple[Probe, ...]:

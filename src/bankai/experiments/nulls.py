@@ -19,30 +19,19 @@ from bankai.search import matched_flips, shuffled_answers
 
 __all__ = ["EXPERIMENT", "SIGNIFICANT", "claims", "plots", "run", "tables"]
 
-TARGETS, QUICK_TARGETS = 60, 12
-CONTROLS, QUICK_CONTROLS = 60, 10
-TEXTS, QUICK_TEXTS = 20, 2
-BUDGET, QUICK_BUDGET = 120, 40
 DRAWS, QUICK_DRAWS = 70, 4  # random patches a seed
 HELDOUT, UNSEEN = 200, 200
-QUICK_PROBES = 40
 SIGNIFICANT = 0.05  # of all nulls together: each is judged at this over their number (Bonferroni)
 
 
 def run(context: Context) -> dict[str, Any]:
     whole = context.load("broad")
-    sets = {"heldout": context.some(whole.split("heldout"), HELDOUT, QUICK_PROBES)}
-    sets["unseen"] = context.some(whole.split("unseen"), UNSEEN, QUICK_PROBES)
+    sets = {"heldout": context.some(whole.split("heldout"), HELDOUT)}
+    sets["unseen"] = context.some(whole.split("unseen"), UNSEEN)
     judge, tensors, seeds = Judge(context.bench, sets), ModelBinaryTensors(context.bench.model), []
     for at, seed in enumerate(context.seeds):
-        sizes = ((TARGETS, QUICK_TARGETS), (CONTROLS, QUICK_CONTROLS), (TEXTS, QUICK_TEXTS))
-        targets, controls, texts = (context.size(*pair) for pair in sizes)
-        task, budget = (
-            context.task(["broad"], targets, controls, seed, texts=texts),
-            context.size(BUDGET, QUICK_BUDGET),
-        )
-        flips = context.search(task, seed=seed, budget=budget).flips
-        shuffled = context.search(_shuffled(task, seed), seed=seed, budget=budget).flips
+        flips = context.usual_search(seed).flips
+        shuffled = context.search(_shuffled(context, seed), context.guided(seed)).flips
         rng = Random(seed)
         matched = [
             judge(matched_flips(flips, tensors, rng), "heldout")["heldout"]
@@ -62,7 +51,8 @@ def run(context: Context) -> dict[str, Any]:
     return {"seeds": seeds}
 
 
-def _shuffled(task: Task, seed: int) -> Task:
+def _shuffled(context: Context, seed: int) -> Task:
+    task = context.usual_task(seed)
     targets = shuffled_answers(task.searched.targets, Random(seed))
     return replace(task, searched=replace(task.searched, targets=targets))
 

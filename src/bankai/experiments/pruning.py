@@ -13,26 +13,19 @@ from bankai.search import Problem, SearchProbes, SearchSettings
 
 __all__ = ["EXPERIMENT", "claims", "needed", "ordered", "plots", "run", "tables"]
 
-TARGETS, QUICK_TARGETS = 60, 6
-CONTROLS, QUICK_CONTROLS = 60, 8
-TEXTS, QUICK_TEXTS = 20, 2
-BUDGET, QUICK_BUDGET = 120, 40
 HELDOUT, UNSEEN = 200, 200
-QUICK_PROBES = 40
 MOST = 0.9  # of the gain
 
 
 def run(context: Context) -> dict[str, Any]:
     whole = context.load("broad")
-    sets = {"heldout": context.some(whole.split("heldout"), HELDOUT, QUICK_PROBES)}
-    sets["unseen"] = context.some(whole.split("unseen"), UNSEEN, QUICK_PROBES)
+    sets = {"heldout": context.some(whole.split("heldout"), HELDOUT)}
+    sets["unseen"] = context.some(whole.split("unseen"), UNSEEN)
     judge, seeds = Judge(context.bench, sets), []
-    sizes = ((TARGETS, QUICK_TARGETS), (CONTROLS, QUICK_CONTROLS), (TEXTS, QUICK_TEXTS))
-    targets, controls, texts = (context.size(*pair) for pair in sizes)
     for at, seed in enumerate(context.seeds):
-        task = context.task(["broad"], targets, controls, seed, texts=texts)
-        flips = context.search(task, seed=seed, budget=context.size(BUDGET, QUICK_BUDGET)).flips
-        curve = [judge(some) for some in _prefixes(ordered(context, task.searched, flips))]
+        flips = context.usual_search(seed).flips
+        order = ordered(context, context.usual_task(seed).searched, flips)
+        curve = [judge(some) for some in _prefixes(order)]
         seeds.append({"seed": seed, "curve": curve})
         context.listen("pruning", at + 1, len(context.seeds))
     return {"seeds": seeds}

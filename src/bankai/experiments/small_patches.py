@@ -12,29 +12,24 @@ from bankai.experiments.outcomes import over, told
 from bankai.experiments.values import Plot, Result, Series, Table
 from bankai.jobs.judge import Judge
 
-__all__ = ["SEARCHES", "SIX", "found_by", "run_small", "small_plots", "small_table"]
+__all__ = ["GUIDED", "LOOP", "SEARCHES", "SIX", "found_by", "run_small", "small_plots", "small_table"]
 
 SIX = 6
-SEARCHES = {
-    "published loop": {"strategy": "greedy", "penalty": 2.0, "drift": 0.0, "budget": 300},
-    "guided": {"strategy": "guided", "budget": 120},
-}
-QUICK_BUDGET = 40
-QUICK_PROBES = 40
+LOOP, GUIDED = "published loop", "guided"
+SEARCHES = LOOP, GUIDED
 
 
 def run_small(context: Context, kind: str, controls: int) -> dict[str, Any]:
     """For every seed and search: flips, work, the six targets, held-out probes of the kind, unseen controls."""
     whole = context.load(kind)
-    sets = {name: context.some(whole.split(name), None, QUICK_PROBES) for name in ("heldout", "unseen")}
+    sets = {name: context.some(whole.split(name)) for name in ("heldout", "unseen")}
     shared, seeds = Judge(context.bench, sets), []
     for at, seed in enumerate(context.seeds):
         task = context.task([kind], SIX, controls, seed, failing=True)
         targets = Judge(context.bench, {"targets": task.searched.targets})
         found = {}
-        for name, settings in SEARCHES.items():
-            asked = settings | context.size({}, {"budget": QUICK_BUDGET})
-            search = context.search(task, seed=seed, **asked)
+        for name, settings in ((LOOP, context.published_loop(seed)), (GUIDED, context.guided(seed))):
+            search = context.search(task, settings)
             found[name] = {
                 "flips": len(search.flips),
                 "evaluations": search.finished.evaluations,
@@ -72,7 +67,7 @@ def small_table(result: Result) -> list[Table]:
     columns += [
         f"{part} {what} %" for part in ("targets", "held-out", "unseen") for what in ("fixed", "broken")
     ]
-    heldout = result["seeds"][0]["found"]["guided"]["heldout"]
+    heldout = result["seeds"][0]["found"][GUIDED]["heldout"]
     note = (
         f"{SIX} failing targets and {result['controls']} controls a seed; {len(result['seeds'])} seeds, median and "
         f"range. {heldout['failing'] + heldout['solved']} held-out prompts of the same categories."

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from bankai.experiments.context import Context
+from bankai.experiments.context import CONTROLS, TEXTS, Context
 from bankai.experiments.outcomes import mean_claim, net, over
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
 from bankai.jobs.judge import Judge
@@ -19,18 +19,16 @@ from bankai.patch import Flip, Patch
 __all__ = ["EXPERIMENT", "claims", "order_check", "plots", "run", "tables"]
 
 KINDS = ("arithmetic", "calculus")
-TARGETS, QUICK_TARGETS = 24, 6
-CONTROLS, QUICK_CONTROLS = 40, 8
-TEXTS, QUICK_TEXTS = 10, 2
-BUDGET, QUICK_BUDGET = 90, 30
-QUICK_PROBES = 40
+# Of each kind of target.
+TARGETS = 24, 6
+BUDGET = 90, 30
 TOKENS = 64
 WAYS = ("arithmetic alone", "calculus alone", "stacked", "joint search")
 
 
 def run(context: Context) -> dict[str, Any]:
-    sets = {kind: context.some(context.load(kind).split("heldout"), None, QUICK_PROBES) for kind in KINDS}
-    sets["unseen"] = context.some(context.load("broad").split("unseen"), None, QUICK_PROBES)
+    sets = {kind: context.some(context.load(kind).split("heldout")) for kind in KINDS}
+    sets["unseen"] = context.some(context.load("broad").split("unseen"))
     judge, seeds = Judge(context.bench, sets), []
     for at, seed in enumerate(context.seeds):
         alone = [_flips(context, [kind], seed) for kind in KINDS]
@@ -50,12 +48,10 @@ def run(context: Context) -> dict[str, Any]:
 
 def _flips(context: Context, kinds: Sequence[str], seed: int) -> frozenset[Flip]:
     """With as many targets and evaluations for each kind."""
-    targets, budget = (
-        context.size(*pair) * len(kinds) for pair in ((TARGETS, QUICK_TARGETS), (BUDGET, QUICK_BUDGET))
-    )
-    controls, texts = context.size(CONTROLS, QUICK_CONTROLS), context.size(TEXTS, QUICK_TEXTS)
-    task = context.task(kinds, targets, controls, seed, texts=texts, failing=True)
-    return context.search(task, seed=seed, budget=budget).flips
+    targets, controls, texts = (context.size(*pair) for pair in (TARGETS, CONTROLS, TEXTS))
+    task = context.task(kinds, targets * len(kinds), controls, seed, texts=texts, failing=True)
+    budget = (BUDGET[0] * len(kinds), BUDGET[1] * len(kinds))
+    return context.search(task, context.guided(seed, budget)).flips
 
 
 def order_check(context: Context, first: frozenset[Flip], second: frozenset[Flip]) -> dict[str, bool]:

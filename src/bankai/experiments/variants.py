@@ -15,27 +15,18 @@ from bankai.jobs.judge import Judge
 
 __all__ = ["broken", "found_with", "gains", "run_variants", "variant_plots", "variant_table"]
 
-TARGETS, QUICK_TARGETS = 60, 6
-CONTROLS, QUICK_CONTROLS = 60, 8
-TEXTS, QUICK_TEXTS = 20, 2
-BUDGET, QUICK_BUDGET = 90, 24
-QUICK_PROBES = 40
+BUDGET = 90, 24
 
 
 def run_variants(context: Context, what: str, variants: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Every variant, settings of the search by name, for every seed."""
     whole = context.load("broad")
-    judge = Judge(
-        context.bench,
-        {name: context.some(whole.split(name), None, QUICK_PROBES) for name in ("heldout", "unseen")},
-    )
-    sizes = ((TARGETS, QUICK_TARGETS), (CONTROLS, QUICK_CONTROLS), (TEXTS, QUICK_TEXTS))
-    targets, controls, texts = (context.size(*pair) for pair in sizes)
+    judge = Judge(context.bench, {name: context.some(whole.split(name)) for name in ("heldout", "unseen")})
     seeds, done = [], 0
     for seed in context.seeds:
-        task, found = context.task(["broad"], targets, controls, seed, texts=texts), {}
+        task, found = context.usual_task(seed), {}
         for name, settings in variants.items():
-            search = context.search(task, seed=seed, budget=context.size(BUDGET, QUICK_BUDGET), **settings)
+            search = context.search(task, context.guided(seed, BUDGET, **settings))
             found[name] = {
                 "flips": len(search.flips),
                 "evaluations": search.finished.evaluations,

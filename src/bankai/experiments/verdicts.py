@@ -7,9 +7,10 @@ from statistics import fmean, stdev
 from bankai.evaluation.statistics import wilson
 from bankai.experiments.values import Claim, Interval
 
-__all__ = ["LEVEL", "RULE", "holm", "hull", "mean_interval", "share_interval", "verdict"]
+__all__ = ["EVERYTHING", "LEVEL", "RULE", "holm", "hull", "mean_interval", "share_interval", "verdict"]
 
 LEVEL = 0.05
+EVERYTHING = (-math.inf, math.inf)  # the interval of what is not known
 RULE = (
     "Each claim names the range in which it holds. It replicates when our whole 95 % interval lies in that range, and "
     "does not when the whole interval lies outside; otherwise we cannot tell. A claim with a p-value also needs "
@@ -60,7 +61,7 @@ def share_interval(pairs: Iterable[tuple[int, int]]) -> Interval:
 def mean_interval(values: Sequence[float]) -> Interval:
     """95 % interval of the mean of values taken as normal; everything for a single one."""
     if len(values) < 2:
-        return -math.inf, math.inf
+        return EVERYTHING
     degrees = len(values) - 1
     quantile = _T975[degrees - 1] if degrees <= len(_T975) else 2.18
     half = quantile * stdev(values) / math.sqrt(len(values))

@@ -49,6 +49,7 @@ nano: $(VENV)/.demo
 
 docs: $(VENV)/.demo
 	$(BIN)/python docs/make_cli_page.py
+	$(BIN)/python docs/make_evidence_page.py
 
 clean:
 	rm -rf $(VENV)

@@ -46,8 +46,8 @@ def paired(probes: Sequence[Probe]) -> list[Probe]:
 
 
 def with_distractor(context: Context, kind: str, count: int, seed: int) -> list[Probe]:
-    """Random targets of a set that have a distractor, in equal shares of their categories."""
-    found = [probe for probe in context.load(kind).split("target") if probe.distractor]
+    """Random probes of a set that have a distractor, in equal shares of their categories; nothing is searched on them."""
+    found = [probe for probe in context.load(kind) if probe.distractor]
     return [found[index] for index in spread(found, seed)[:count]]
 
 

@@ -88,6 +88,8 @@ def _go(
         print_json(summary)
     else:
         _print(summary)
+    if quick:
+        note("--quick is one seed and small sizes, from which little can be told; figures need the full run")
 
 
 def _print(summary: "Summary") -> None:

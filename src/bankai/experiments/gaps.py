@@ -46,7 +46,7 @@ def paired(probes: Sequence[Probe]) -> list[Probe]:
 
 
 def with_distractor(context: Context, kind: str, count: int, seed: int) -> list[Probe]:
-    """Random probes of a set that have a distractor, in equal shares of their categories; nothing is searched on them."""
+    """Random probes of any split that have a distractor, in equal shares of their categories."""
     found = [probe for probe in context.load(kind) if probe.distractor]
     return [found[index] for index in spread(found, seed)[:count]]
 

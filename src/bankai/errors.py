@@ -23,6 +23,11 @@ BankaiError                  anything this package refuses; the command line pri
 ├── LibraryError             not a sound library of patches, or it cannot take or give what was asked
 ├── AuditError               probes that would make a search meaningless
 ├── HarnessError             a task of lm-evaluation-harness that is not there or cannot be run on this model
+├── ServingError             a request that a server cannot take
+│   ├── UnknownModelError    no model or patch of that name is served
+│   ├── BusyError            too many requests wait already
+│   ├── StoppingError        the server finishes what was started and takes nothing new
+│   └── EngineError          the engine failed at this text
 ├── DeviceError              no such device here, or not for this engine
 └── MissingExtraError        an optional dependency is not installed
 """
@@ -31,7 +36,9 @@ __all__ = [
     "AlreadyAppliedError",
     "AuditError",
     "BankaiError",
+    "BusyError",
     "DeviceError",
+    "EngineError",
     "FormatError",
     "HarnessError",
     "LibraryError",
@@ -42,12 +49,15 @@ __all__ = [
     "PlaceError",
     "ProbeFormatError",
     "RowRangeError",
+    "ServingError",
     "SignatureError",
     "SignatureFormatError",
     "StateError",
+    "StoppingError",
     "StoreError",
     "TamperedError",
     "UnboundPatchError",
+    "UnknownModelError",
     "UnknownTensorError",
     "UnsignedError",
     "UnsupportedModelError",
@@ -146,6 +156,26 @@ class AuditError(BankaiError):
 
 class HarnessError(BankaiError):
     """A task of lm-evaluation-harness is not there, has no data here, or cannot be run on this model."""
+
+
+class ServingError(BankaiError):
+    """A server cannot take a request."""
+
+
+class UnknownModelError(ServingError):
+    """No model or patch of that name is served."""
+
+
+class BusyError(ServingError):
+    """Too many requests wait already."""
+
+
+class StoppingError(ServingError):
+    """The server finishes what was started and takes nothing new."""
+
+
+class EngineError(ServingError):
+    """The engine failed at this text."""
 
 
 class DeviceError(BankaiError):

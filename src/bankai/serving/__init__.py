@@ -1,4 +1,6 @@
-"""Patches on the engines of others, in this process: MLX arrays (`mlx_arrays`), llama-cpp-python (`llama_lora`).
+"""Patches on the engines of others, in this process, and a server that gives every request the patch that it asks for.
 
-Each module needs its engine and nothing else; neither imports torch, for which `bankai.model.patched` is there.
+On engines of others: MLX arrays (`mlx_arrays`), llama-cpp-python (`llama_lora`); each needs its engine and nothing
+else. The server: HTTP (`app`, in the shapes of `schemas`), which patches there are (`catalog`), who computes next
+(`scheduler`) on an `engine`, and tokens to text (`sampling`, `text`). Nothing but `torch_engine` imports torch.
 """

@@ -176,13 +176,17 @@ def test_long_contexts_lose_their_beginning(lm):
         lm.loglikelihood(requests("loglikelihood", [("a", "z" * 300)]))
 
 
-def test_tasks_that_cannot_run_are_refused(lm, tiny_gguf, folder):
+def test_tasks_that_cannot_run_are_refused(lm, tiny_gguf, folder, tmp_path):
     with pytest.raises(HarnessError, match="samples"):
         lm.generate_until(requests("generate_until", [("a", {"do_sample": True, "temperature": 0.7})]))
     with pytest.raises(HarnessError, match="context has 256"):
         lm.generate_until(requests("generate_until", [("a", {"max_gen_toks": 256})]))
     with pytest.raises(HarnessError, match="no folder"):
         run_harness(tiny_gguf, ["tiny_say"], include_path=folder / "none")
+    lost = SAY | {"task": "lost", "dataset_path": "json", "dataset_kwargs": {"data_files": "none.jsonl"}}
+    (tmp_path / "lost.yaml").write_text(yaml.safe_dump(lost))
+    with pytest.raises(HarnessError, match="lost cannot be loaded .*none.jsonl.*HF_HUB_OFFLINE=1"):
+        run_harness(tiny_gguf, ["lost"], include_path=tmp_path)
 
 
 def test_tasks_run_with_and_without_a_patch(tiny_gguf, tiny, lm, folder, patch_file, tmp_path):

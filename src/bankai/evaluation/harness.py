@@ -311,7 +311,8 @@ def _load_tasks(names: list[str], include_path: str | Path | None) -> Any:
     ) as error:  # a task is a program from elsewhere, and reads its data here: it can raise anything
         reason = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
         raise HarnessError(
-            f"{', '.join(names)} cannot be loaded ({reason}); check its file and that its data can be reached"
+            f"{', '.join(names)} cannot be loaded ({reason}); check its file and that its data can be reached, "
+            "or set HF_HUB_OFFLINE=1 to use only data fetched before, without waiting for the network"
         ) from error
     for name, task in loaded["tasks"].items():
         if getattr(task, "UNSAFE_CODE", False) or getattr(task, "MULTIMODAL", False):

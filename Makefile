@@ -31,7 +31,7 @@ bench: $(VENV)/.test
 test: $(VENV)/.test
 	$(LIMITED) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -m "not engines" --cov -n $(THREADS) --dist loadfile
 
-# Witness tests: the same files in stock llama.cpp.
+# Witness tests: the same files in stock llama.cpp, signatures in minisign, pages in Chromium.
 test-engines: $(VENV)/.engines
 	$(LIMITED) $(BIN)/python -m pytest -m engines
 
@@ -77,6 +77,6 @@ $(VENV)/.lint: $(PINS) | $(BIN)/python
 
 # llama-cpp-python is published as source only: it is compiled once (3 to 12 minutes) and its wheel kept.
 $(VENV)/.engines: $(PINS) scripts/llama_wheel.sh | $(BIN)/python
-	$(INSTALL) --editable '.[search,mlx,trust,dev,witness,harness]'
+	$(INSTALL) --editable '.[search,mlx,trust,dev,witness,harness,browser]'
 	$(INSTALL) "$$(scripts/llama_wheel.sh $(BIN)/python)"
 	@touch $@

@@ -80,4 +80,4 @@ class LlamaAdapter:
         scales = (ctypes.c_float * len(adapters))(*[1.0] * len(adapters))
         if llama_cpp.llama_set_adapters_lora(self._llama.ctx, pointers, len(adapters), scales):
             raise UnsupportedModelError("llama.cpp does not put the adapter on; export it for this base")
-        self._llama.reset()  # type: ignore[no-untyped-call]
+        self._llama.reset()  # type: ignore[no-untyped-call, unused-ignore]

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bankai.errors import UnsupportedModelError
 from bankai.model.chat import render_chat
 
-__all__ = ["prompt_ids", "stream"]
+__all__ = ["prompt_ids", "stream", "token_stream"]
 
 _GREEDY_BELOW = 1e-6
 """Temperatures so low take the most probable token anyway; float32 logits divided by them could overflow."""
@@ -39,7 +39,6 @@ def prompt_ids(
     return ids
 
 
-@torch.no_grad()
 def stream(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -50,20 +49,33 @@ def stream(
     seed: int = 0,
 ) -> Iterator[str]:
     """Yield the continuation of `ids` as text, at most `max_tokens` tokens, until the model ends its turn."""
-    random = torch.Generator().manual_seed(seed)
-    cache, step, told, new = None, torch.tensor([ids]), "", []
-    for _ in range(min(max_tokens, model.config.max_position_embeddings - len(ids))):
-        output = model(input_ids=step.to(model.device), past_key_values=cache, use_cache=True)
-        cache = output.past_key_values
-        token = _choose(output.logits[0, -1].float().cpu(), temperature, random)
+    told, new = "", []
+    for token in token_stream(model, ids, max_tokens=max_tokens, temperature=temperature, seed=seed):
         if token == tokenizer.eos_token_id:
             break
         new.append(token)
-        step = torch.tensor([[token]])
         text = tokenizer.decode(new, skip_special_tokens=True)
         if not text.endswith("\ufffd"):  # else in the middle of a character
             yield text[len(told) :]
             told = text
+
+
+@torch.no_grad()
+def token_stream(
+    model: PreTrainedModel, ids: list[int], *, max_tokens: int = 64, temperature: float = 0.0, seed: int = 0
+) -> Iterator[int]:
+    """Yield the tokens that continue `ids`, at most `max_tokens`, past the end of a turn too.
+
+    The bits may change between two of them only if they have changed back before the next.
+    """
+    random = torch.Generator().manual_seed(seed)
+    cache, step = None, torch.tensor([ids])
+    for _ in range(min(max_tokens, model.config.max_position_embeddings - len(ids))):
+        output = model(input_ids=step.to(model.device), past_key_values=cache, use_cache=True)
+        cache = output.past_key_values
+        token = _choose(output.logits[0, -1].float().cpu(), temperature, random)
+        yield token
+        step = torch.tensor([[token]])
 
 
 def _choose(logits: Tensor, temperature: float, random: torch.Generator) -> int:

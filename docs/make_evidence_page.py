@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bankai.experiments.registry import EXPERIMENTS, experiment
-from bankai.experiments.report import Judged, judged, number, read_results
+from bankai.experiments.report import Judged, judged, number, ranged, read_results
 from bankai.experiments.values import Claim, Table
 from bankai.experiments.verdicts import RULE
 
@@ -73,9 +73,16 @@ def _about(results: dict[str, dict[str, Any]]) -> str:
 
 def _claim(one: Judged) -> list[str]:
     claim = one.claim
-    interval = f"{number(claim.interval[0])} to {number(claim.interval[1])}"
     p = "" if one.corrected is None else number(one.corrected)
-    return [claim.what, claim.published, claim.ours, interval, _range(claim), p, f"**{one.verdict}**"]
+    return [
+        claim.what,
+        claim.published,
+        claim.ours,
+        ranged(claim.interval),
+        _range(claim),
+        p,
+        f"**{one.verdict}**",
+    ]
 
 
 def _range(claim: Claim) -> str:

@@ -1,6 +1,7 @@
 """A folder of results: what is kept, what goes on, and a report that holds everything it shows."""
 
 import json
+import math
 import re
 from html.parser import HTMLParser
 
@@ -11,7 +12,7 @@ from bankai.errors import StoreError
 from bankai.experiments import EXPERIMENTS
 from bankai.experiments.context import Context
 from bankai.experiments.registry import experiment
-from bankai.experiments.report import Summary, draw, read_results
+from bankai.experiments.report import Summary, draw, number, ranged, read_results
 from bankai.experiments.run import run_experiments
 from bankai.experiments.values import Claim, Experiment, Plot, Series, Table
 
@@ -123,3 +124,14 @@ def test_every_public_name_is_there() -> None:
     assert all(getattr(bankai.experiments, name) is not None for name in bankai.experiments.__all__)
     with pytest.raises(AttributeError, match="nothing"):
         _ = bankai.experiments.nothing
+
+
+def test_numbers_are_written_as_people_write_them() -> None:
+    assert [number(value) for value in (1024.0, 0.0123456, -2.5, None, math.inf)] == [
+        "1,024",
+        "0.0123",
+        "-2.5",
+        "–",
+        "no bound",
+    ]
+    assert ranged((-math.inf, math.inf)) == "not known" and ranged((0.5, math.inf)) == "0.5 to no bound"

@@ -6,6 +6,7 @@ Written anew from the results on disk. Knows how results are stored and shown, n
 import base64
 import io
 import json
+import math
 from dataclasses import asdict, dataclass
 from importlib import resources
 from itertools import cycle
@@ -14,10 +15,10 @@ from typing import Any
 
 from bankai.errors import StoreError
 from bankai.experiments.registry import EXPERIMENTS, experiment
-from bankai.experiments.values import Claim, Plot, Series
-from bankai.experiments.verdicts import RULE, holm, verdict
+from bankai.experiments.values import Claim, Interval, Plot, Series
+from bankai.experiments.verdicts import EVERYTHING, RULE, holm, verdict
 
-__all__ = ["Judged", "Summary", "draw", "judged", "number", "read_results", "write_report"]
+__all__ = ["Judged", "Summary", "draw", "judged", "number", "ranged", "read_results", "write_report"]
 
 COLORS = ("#1f5fa8", "#c8553d", "#3a7d44", "#8a5a9e", "#b08900", "#555555")
 ROOM = 90  # characters beside one another under the bars of a plot
@@ -87,7 +88,7 @@ def _finite(value: Any) -> Any:
         return {name: _finite(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(one) for one in value]
-    return None if value in (float("inf"), float("-inf")) else value
+    return None if isinstance(value, float) and math.isinf(value) else value
 
 
 def _html(results: dict[str, dict[str, Any]], claims: tuple[Judged, ...]) -> str:
@@ -95,7 +96,7 @@ def _html(results: dict[str, dict[str, Any]], claims: tuple[Judged, ...]) -> str
 
     template = resources.files("bankai.experiments").joinpath("report.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["number"] = number
+    environment.filters |= {"number": number, "ranged": ranged}
     sections = [
         _section(name, one, [found for found in claims if found.experiment == name])
         for name, one in results.items()
@@ -117,10 +118,17 @@ def _section(name: str, document: dict[str, Any], claims: list[Judged]) -> dict[
 
 
 def number(value: float | None) -> str:
-    """Three significant digits; an infinity in words."""
+    """Three significant digits, all of them before the point; an infinity in words."""
     if value is None:
         return "–"
-    return "no bound" if value in (float("inf"), float("-inf")) else f"{value:.3g}"
+    if math.isinf(value):
+        return "no bound"
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
+
+
+def ranged(interval: Interval) -> str:
+    """Both ends of an interval; "not known" for one that holds everything."""
+    return "not known" if interval == EVERYTHING else f"{number(interval[0])} to {number(interval[1])}"
 
 
 def draw(plot: Plot) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bankai.experiments.context import Context
 
-__all__ = ["Claim", "Experiment", "Plot", "Result", "Series", "Table"]
+__all__ = ["Claim", "Experiment", "Interval", "Plot", "Result", "Series", "Table"]
 
 Result = Mapping[str, Any]
 Interval = tuple[float, float]

@@ -13,38 +13,48 @@ class TextStream:
     """Turns the tokens of one text into pieces that can be shown at once.
 
     Text that may be the beginning of a stop string waits until it is known not to be; `stopped` tells that one came.
-    The text ends before it.
+    The text ends before it, however it was cut into tokens: before the one that was complete first. Without stop
+    strings the pieces and what `flush` returns are what decoding all tokens at once gives.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, stops: Sequence[str] = ()) -> None:
         self._tokenizer, self._stops = tokenizer, tuple(stops)
-        self._tokens: list[int] = []
-        self._text, self._told = "", 0
+        self._open: list[int] = []  # tokens since the last one that ended a character
+        self._taken = 0  # characters of theirs that are certain
+        self._held = ""  # certain, but maybe the beginning of a stop string
         self.stopped = False
 
     def push(self, token: int) -> str:
         """The text that is certain now and was not before."""
-        self._tokens.append(token)
-        text = self._tokenizer.decode(self._tokens, skip_special_tokens=True)
-        if text.endswith(_BROKEN):
+        if self.stopped:
             return ""
-        self._text = text
-        ends = [end for stop in self._stops if (end := text.find(stop)) >= 0]
-        if ends:
-            self.stopped, self._text = True, text[: min(ends)]
-            return self.flush()
-        return self._tell(len(text) - self._held())
+        self._open.append(token)
+        text = self._decoded()
+        certain = text.removesuffix(_BROKEN)
+        fresh, self._taken = certain[self._taken :], len(certain)
+        if certain == text:
+            self._open, self._taken = [], 0
+        return self._tell(fresh)
 
     def flush(self) -> str:
-        """What still waits, when no more tokens come."""
-        return self._tell(len(self._text))
-
-    def _held(self) -> int:
-        """Length of the longest end of the text that a stop string begins with."""
-        most = max((len(stop) - 1 for stop in self._stops), default=0)
-        lengths = range(min(most, len(self._text)), 0, -1)
-        return next((n for n in lengths if any(stop.startswith(self._text[-n:]) for stop in self._stops)), 0)
-
-    def _tell(self, end: int) -> str:
-        piece, self._told = self._text[self._told : max(end, self._told)], max(end, self._told)
+        """What still waits, when no more tokens come: also a piece of a character, which decodes to a sign for it."""
+        piece = self._tell(self._decoded()[self._taken :]) + self._held
+        self._open, self._taken, self._held = [], 0, ""
         return piece
+
+    def _decoded(self) -> str:
+        return str(self._tokenizer.decode(self._open, skip_special_tokens=True)) if self._open else ""
+
+    def _tell(self, fresh: str) -> str:
+        text = self._held + fresh
+        found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
+        if found:
+            self.stopped, self._held, self._open = True, "", []
+            return text[: min(found)[1]]
+        most = max((len(stop) - 1 for stop in self._stops), default=0)
+        lengths = range(min(most, len(text)), 0, -1)
+        held = next(
+            (n for n in lengths if text.endswith(tuple(stop[:n] for stop in self._stops if len(stop) > n))), 0
+        )
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]

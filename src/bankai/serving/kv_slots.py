@@ -1,0 +1,84 @@
+"""Which slot of an engine's KV cache a text is computed in, and how much of it stands there already.
+
+Contract: what was computed under one key is never found under another. A text is found only as far as computing it
+again would give the same bits: engines compute a single token otherwise than several together, so it matters which
+were. Does not know: engines, what a key stands for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+__all__ = ["Found", "Slot", "Slots"]
+
+
+@dataclass(eq=False)
+class Slot:
+    """`tokens`: those whose keys and values it holds. The first `exact` of them were computed as a prompt is."""
+
+    number: int
+    key: str = ""
+    tokens: list[int] = field(default_factory=list)
+    exact: int = 0
+    busy: bool = False
+    used: int = 0  # when, by a counter
+
+    def read(self, tokens: Sequence[int]) -> None:
+        """So many tokens of a prompt were computed together."""
+        if self.exact == len(self.tokens) and len(tokens) > 1:
+            self.exact += len(tokens)
+        self.tokens += tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A `slot` for a text; its first `kept` tokens are in `source`, which is the slot itself or another one."""
+
+    slot: Slot
+    source: Slot
+    kept: int
+
+
+class Slots:
+    """`chunk`: most tokens of a prompt that are computed together; chunks end where a multiple of it does."""
+
+    def __init__(self, number: int, chunk: int) -> None:
+        self.all = [Slot(index) for index in range(number)]
+        self._chunk, self._clock = chunk, count(1)
+
+    def take(self, key: str, ids: Sequence[int]) -> Found:
+        """A slot that is not busy, and is now: the one longest unused, unless another holds the beginning.
+
+        What the slot held after that is forgotten; the caller brings the KV cache in line.
+        """
+        source = max(self.all, key=lambda slot: (self._kept(slot, key, ids), not slot.busy))
+        kept = self._kept(source, key, ids)
+        free = sorted((slot for slot in self.all if not slot.busy), key=lambda slot: slot.used)
+        slot = next((one for one in free if one is not source), source)
+        if not kept:
+            source = slot = free[0]
+        elif not source.busy and 2 * kept >= len(source.tokens):  # little is lost
+            slot = source
+        tokens = source.tokens[:kept]
+        source.used = slot.used = next(self._clock)
+        slot.key, slot.tokens, slot.exact, slot.busy = key, tokens, kept, True
+        return Found(slot, source, kept)
+
+    def release(self, slot: Slot) -> None:
+        """What it holds may be found again."""
+        slot.busy, slot.used = False, next(self._clock)
+
+    def end(self, start: int, length: int) -> int:
+        """Where the chunk ends that starts there, in a prompt of that length."""
+        return min((start // self._chunk + 1) * self._chunk, length)
+
+    def _kept(self, slot: Slot, key: str, ids: Sequence[int]) -> int:
+        """How many tokens need not be computed again. Of the last one the logits are wanted."""
+        if slot.key != key:
+            return 0
+        pairs = zip(slot.tokens[: slot.exact], ids[:-1], strict=False)
+        same = next(
+            (at for at, (one, other) in enumerate(pairs) if one != other), min(slot.exact, len(ids) - 1)
+        )
+        alone = self.end(same, len(ids)) - same == 1 and same % self._chunk
+        return same - 1 if alone else same

@@ -53,7 +53,7 @@ class Engine(Protocol):
         """Begin with a generation, for which there is a place. Nothing is computed yet."""
 
     def step(self) -> Sequence[tuple[Generation, Logits]]:
-        """Compute, and return the logits after `ids` for some generations, at least one if there is any.
+        """Compute, and return the logits after `ids` for some generations; for none while long prompts are read.
 
         Before the next step every one of these has had a token appended or was removed.
         """

@@ -1,0 +1,142 @@
+"""One forward for many texts: a token of each that runs, then the next tokens of those that are still read.
+
+Writes keys and values behind what is known, and changes nothing else: a forward that fails may be repeated. Does not
+know: which texts there are next, how a token is chosen.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from bankai.model import BinaryLinear, PackedWeight, ragged
+from bankai.serving.engine import Generation
+from bankai.serving.torch_memory import Memory, Shape, attend_after, attend_each
+from bankai.serving.torch_rows import Merged, PatchRows, TextRows
+
+__all__ = ["Chunk", "Step", "Text", "shape"]
+
+
+@dataclass(eq=False)
+class Text:
+    """A generation and what was computed of it: `read` of the `ids` that it came with, or all."""
+
+    generation: Generation
+    patch: PatchRows
+    ids: tuple[int, ...]
+    read: int = 0
+    memory: Tensor | None = None  # until all is read: [layers, 2, heads, length, width]
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """The next tokens of a text that is read."""
+
+    text: Text
+    count: int
+
+    @property
+    def end(self) -> int:
+        """How many are read after it."""
+        return self.text.read + self.count
+
+    @property
+    def ends(self) -> bool:
+        """Whether these are all."""
+        return self.end == len(self.text.ids)
+
+
+def shape(model: PreTrainedModel) -> Shape:
+    """Of what is remembered."""
+    config = model.config
+    return Shape(config.num_hidden_layers, config.num_key_value_heads, config.head_dim)
+
+
+class Step:
+    """Implements `ragged.Work`. The texts that run are those of the memory, row by row, and `changes` are theirs; the
+    memory has room for one more token of each.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        memory: Memory,
+        running: Sequence[Text],
+        chunks: Sequence[Chunk],
+        changes: Mapping[PackedWeight, Merged],
+    ) -> None:
+        self._model, self._memory, self._chunks, self._changes = model, memory, chunks, changes
+        self._patches = [text.patch for text in running]
+        self._ids = [text.generation.ids[-1] for text in running]
+        self._positions = list(memory.lengths)
+        self._spans: list[slice] = []  # of the chunks
+        for chunk in chunks:
+            start = len(self._ids)
+            self._ids += chunk.text.ids[chunk.text.read : chunk.end]
+            self._positions += range(chunk.text.read, chunk.end)
+            self._spans.append(slice(start, start + chunk.count))
+        self._like = model.model.embed_tokens.packed.like  # the model's dtype and device, at hand
+        self._rows = self._text_rows(self._spans, chunks)
+        if running:
+            self._look_back()
+
+    def _text_rows(self, spans: Sequence[slice], chunks: Sequence[Chunk]) -> TextRows:
+        patches = [chunk.text.patch for chunk in chunks]
+        return TextRows(len(self._patches), self._changes, list(zip(spans, patches, strict=True)))
+
+    def _look_back(self) -> None:
+        """Where the running texts' keys are written, and how far each may look."""
+        lengths, most = self._memory.lengths, 1 + max(self._memory.lengths)
+        self._row = torch.arange(len(lengths), device=self._like.device)
+        self._at = torch.tensor(lengths, device=self._like.device)
+        hidden = torch.arange(most, device=self._like.device) > self._at[:, None]
+        mask = torch.zeros(hidden.shape, dtype=self._like.dtype, device=self._like.device)
+        self._mask = mask.masked_fill_(hidden, -torch.inf)[:, None, None]  # [texts, 1, 1, most]
+
+    def logits(self) -> Tensor:
+        """Of the token after each running text and after each text that a chunk ends: [texts, vocabulary]."""
+        positions = torch.tensor(self._positions, device=self._like.device)
+        hidden = ragged.final_hidden(self._model, self._embedded(), positions, self)
+        single, chunks = len(self._patches), [chunk for chunk in self._chunks if chunk.ends]
+        ends = [span.stop - 1 for span, chunk in zip(self._spans, self._chunks, strict=True) if chunk.ends]
+        if self._chunks:
+            hidden = hidden[[*range(single), *ends]]
+        self._rows = self._text_rows([slice(at, at + 1) for at in range(single, len(hidden))], chunks)
+        return self.linear(self._model.lm_head, hidden)
+
+    def _embedded(self) -> Tensor:
+        """[tokens, hidden]."""
+        table = self._model.model.embed_tokens
+        hidden = table(torch.tensor(self._ids, device=self._like.device))
+        singles = ((slice(at, at + 1), patch) for at, patch in enumerate(self._patches))
+        for span, patch in (*singles, *self._rows.spans):
+            for at in range(span.start, span.stop) if patch.tokens else ():
+                if self._ids[at] in patch.tokens:
+                    hidden[at] = patch.tokens[self._ids[at]]
+        return hidden
+
+    def linear(self, layer: BinaryLinear, x: Tensor) -> Tensor:
+        """[tokens, in] to [tokens, out]."""
+        return self._rows.change(layer.packed, x, layer.packed.product(x))
+
+    def attend(self, index: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """See `ragged.Work`."""
+        parts, single = [], len(self._patches)
+        if single:
+            keys, values = self._memory.layer(index)
+            keys[self._row, :, self._at], values[self._row, :, self._at] = key[:single], value[:single]
+            most = self._mask.shape[-1]
+            parts.append(attend_each(query[:single], keys[:, :, :most], values[:, :, :most], self._mask))
+        for chunk, span in zip(self._chunks, self._spans, strict=True):
+            keys, values = self._kept(chunk.text)[index, :, :, : chunk.end]
+            keys[:, chunk.text.read :] = key[span].transpose(0, 1)
+            values[:, chunk.text.read :] = value[span].transpose(0, 1)
+            parts.append(attend_after(query[span], keys, values))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _kept(self, text: Text) -> Tensor:
+        if text.memory is None:
+            text.memory = shape(self._model).room(len(text.ids), self._like)
+        return text.memory

@@ -54,9 +54,9 @@ GOLDEN = {
 }
 
 
-def block(info: str) -> str:
-    found = re.search(rf"^```{info}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert found is not None, f"the page has no block {info!r}"
+def block(title: str) -> str:
+    found = re.search(rf'^```\w+ title="{title}"\n(.*?)^```$', PAGE, re.MULTILINE | re.DOTALL)
+    assert found is not None, f"the page has no block {title!r}"
     return found[1]
 
 
@@ -67,7 +67,7 @@ def golden(name: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def read() -> Callable[[bytes], tuple[bytes | None, list[tuple[Any, ...]], bytes]]:
-    source = block("python reader")
+    source = block("reader")
     assert sum(map(bool, source.splitlines())) <= 50
     names: dict[str, Any] = {}
     exec(source, names)

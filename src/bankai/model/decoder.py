@@ -1,7 +1,8 @@
 """A decoder in the pieces that a search needs: embedding, the two halves of each layer, norm and head.
 
 Run one after the other they compute what the model's own forward does, in the same order. Besides the loader and
-`ragged` this is the only module that knows how transformers puts the architecture together. Does not know: flips, probes.
+`ragged` this is the only module that knows how transformers puts the architecture together. Does not know: flips,
+probes.
 """
 
 from dataclasses import dataclass

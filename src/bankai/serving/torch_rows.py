@@ -62,16 +62,18 @@ class Merged:
     """The changed rows of one matrix where every token is of a text, and so of a patch, of its own."""
 
     signs: Tensor | None  # [tokens, out], ±1; None where no row is negated
-    replaced: tuple[Tensor, Tensor]  # token, row: two [n]
-    weights: Tensor  # [n, in, 1], of the replaced rows
+    tokens: Tensor  # [n], of the replaced rows
+    places: Tensor  # [n], theirs in the outputs laid end to end
+    weights: Tensor  # float32 [n, in], theirs
 
     def change(self, x: Tensor, y: Tensor) -> None:
         """Correct the outputs [tokens, out] of the inputs [tokens, in], in place."""
         if self.signs is not None:
             y *= self.signs
-        token, row = self.replaced
-        if len(token):
-            y[token, row] = torch.bmm(x[token][:, None], self.weights).flatten()
+        if len(self.tokens):
+            # In float32, for products that are rounded to fewer bits add up badly.
+            inputs = x.index_select(0, self.tokens).float()
+            y.view(-1).index_copy_(0, self.places, torch.linalg.vecdot(inputs, self.weights).to(y.dtype))
 
 
 def merged(patches: Sequence[PatchRows]) -> dict[PackedWeight, Merged]:
@@ -89,8 +91,9 @@ def _merge(packed: PackedWeight, tokens: int, versions: Sequence[tuple[int, RowV
     if len(token):
         signs = torch.ones(tokens, packed.shape[0], dtype=packed.dtype, device=row.device)
         signs[token, row] = -1
-    replaced = _places([(token, one.replaced[1]) for token, one in versions])
-    return Merged(signs, replaced, torch.cat([one.weights for _, one in versions])[:, :, None])
+    token, row = _places([(token, one.replaced[1]) for token, one in versions])
+    weights = torch.cat([one.weights for _, one in versions]).float()
+    return Merged(signs, token, token * packed.shape[0] + row, weights)
 
 
 def _places(rows: Sequence[tuple[int, Tensor]]) -> tuple[Tensor, Tensor]:

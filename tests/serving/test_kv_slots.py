@@ -6,21 +6,21 @@ from hypothesis import strategies as st
 
 from bankai.serving.kv_slots import Slots
 
-CHUNK = 4
+PIECE, CHUNK = 2, 4
 
 
 def read(slots: Slots, key: str, ids: list[int], generated: int = 0):
-    """Take a slot and compute a prompt in its chunks, then tokens one by one; also tells the chunks."""
+    """Take a slot and compute a prompt in pieces, then tokens one by one; also tells the pieces."""
     found = slots.take(key, ids)
-    chunks, at = [], found.kept
+    pieces, at = [], found.kept
     while at < len(ids):
         end = slots.end(at, len(ids))
         found.slot.read(ids[at:end])
-        chunks.append((at, end))
+        pieces.append((at, end))
         at = end
     for token in range(generated):
         found.slot.tokens.append(token)
-    return found, chunks
+    return found, pieces
 
 
 def together(start: int, end: int) -> dict[int, bool]:
@@ -35,18 +35,18 @@ ASKED = st.lists(st.tuples(st.sampled_from("ab"), TEXTS, st.integers(0, 3), st.b
 @settings(max_examples=300, deadline=None)
 @given(ASKED, st.integers(1, 4))
 def test_what_is_kept_was_computed_under_the_same_key_as_it_would_be_alone(asked, number) -> None:
-    slots = Slots(number, CHUNK)
+    slots = Slots(number, PIECE, CHUNK)
     held: dict[int, tuple[str, list[int], dict[int, bool]]] = {}  # what an engine would have, by slot
     busy = []
     for key, ids, generated, stays in asked:
         if len(busy) == number:
             slots.release(busy.pop(0))
-        found, chunks = read(slots, key, ids, generated)
+        found, pieces = read(slots, key, ids, generated)
         where, tokens, beside = held.get(found.source.number, ("", [], {}))
         assert found.kept < len(ids)
         assert found.kept == 0 or (where == key and tokens[: found.kept] == ids[: found.kept])
         beside = {at: beside[at] for at in range(found.kept)}
-        for start, end in chunks:
+        for start, end in pieces:
             beside |= together(start, end)
         alone = {}
         for start in range(0, len(ids), CHUNK):
@@ -62,7 +62,7 @@ def test_what_is_kept_was_computed_under_the_same_key_as_it_would_be_alone(asked
 
 
 def test_the_longest_beginning_is_found_and_the_longest_unused_makes_room() -> None:
-    slots = Slots(3, CHUNK)
+    slots = Slots(3, PIECE, CHUNK)
     taken = [read(slots, "a", text)[0].slot for text in ([1, 2, 3, 4], [1, 2, 3, 4, 5, 6, 7, 8], [9] * 8)]
     assert taken == slots.all
     for slot in taken:
@@ -77,7 +77,7 @@ def test_the_longest_beginning_is_found_and_the_longest_unused_makes_room() -> N
 
 
 def test_a_busy_slot_gives_its_beginning_to_others() -> None:
-    slots = Slots(2, CHUNK)
+    slots = Slots(2, PIECE, CHUNK)
     first = read(slots, "a", [1, 2, 3, 4, 5])[0].slot
     found = slots.take("a", [1, 2, 3, 4, 9])
     assert (found.source, found.slot, found.kept) == (first, slots.all[1], 4)
@@ -96,12 +96,12 @@ def test_a_busy_slot_gives_its_beginning_to_others() -> None:
     ],
 )
 def test_a_token_is_never_computed_alone_that_was_not(before, ids, kept) -> None:
-    slots = Slots(1, CHUNK)
+    slots = Slots(1, PIECE, CHUNK)
     slots.release(read(slots, "a", before)[0].slot)
     assert slots.take("a", ids).kept == kept
 
 
 def test_what_was_generated_is_not_a_prompt() -> None:
-    slots = Slots(1, CHUNK)
+    slots = Slots(1, PIECE, CHUNK)
     slots.release(read(slots, "a", [1, 2, 3, 4], generated=3)[0].slot)
     assert slots.take("a", [1, 2, 3, 4, 0, 1, 2, 5, 6]).kept == 4

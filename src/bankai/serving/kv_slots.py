@@ -40,11 +40,13 @@ class Found:
 
 
 class Slots:
-    """`chunk`: most tokens of a prompt that are computed together; chunks end where a multiple of it does."""
+    """`piece`: about how many tokens of a prompt are computed together here; `chunk`, a multiple of it, how many are
+    when the engine has the prompt alone. Both end where a multiple of them does.
+    """
 
-    def __init__(self, number: int, chunk: int) -> None:
+    def __init__(self, number: int, piece: int, chunk: int) -> None:
         self.all = [Slot(index) for index in range(number)]
-        self._chunk, self._clock = chunk, count(1)
+        self._piece, self._chunk, self._clock = piece, chunk, count(1)
 
     def take(self, key: str, ids: Sequence[int]) -> Found:
         """A slot that is not busy, and is now: the one longest unused, unless another holds the beginning.
@@ -69,8 +71,10 @@ class Slots:
         slot.busy, slot.used = False, next(self._clock)
 
     def end(self, start: int, length: int) -> int:
-        """Where the chunk ends that starts there, in a prompt of that length."""
-        return min((start // self._chunk + 1) * self._chunk, length)
+        """Where the piece ends that starts there, in a prompt of that length."""
+        end = min((start // self._piece + 1) * self._piece, length)
+        left_alone = length - end == 1 and end % self._chunk
+        return length if left_alone else end
 
     def _kept(self, slot: Slot, key: str, ids: Sequence[int]) -> int:
         """How many tokens need not be computed again. Of the last one the logits are wanted."""

@@ -19,7 +19,7 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
-from bankai.errors import EngineError, UnsupportedModelError
+from bankai.errors import EngineError, StateError, UnsupportedModelError
 from bankai.patch import Flip, Patch
 from bankai.serving.engine import Generation, Logits
 from bankai.serving.kv_slots import Slot, Slots
@@ -27,7 +27,8 @@ from bankai.serving.private_model import PrivateModel
 
 __all__ = ["LlamaEngine"]
 
-_CHUNK = 512  # llama.cpp's own: a prompt alone is computed in these pieces
+_CHUNK = 512  # tokens that llama.cpp computes together of a prompt alone
+_PIECE = 32  # tokens of a prompt in a step: bounds how long the others wait for it
 _PAD = 256  # llama.cpp rounds the context of a sequence up to this
 _CACHE_BYTES = 2 << 30  # of the KV cache, where nobody says what the context should be
 _HALF = 2  # bytes of an f16 key or value
@@ -80,42 +81,39 @@ class LlamaEngine:
             stack.callback(self._llama.close)
             self.vocabulary = self._llama.vocabulary
             self._check_reach()
-            self._slots = Slots(places + kept, _CHUNK)
+            self._slots = Slots(places + kept, _PIECE, _CHUNK)
             self._works: dict[str, list[_Work]] = {}  # by key; the first has its turn
             self._turn, self._steps = turn, 0
             self._held = stack.pop_all()
 
     def add(self, generation: Generation) -> None:
-        """See the protocol. Raises WrongBaseError and PlaceError for a patch that does not fit, EngineError for a text
-        that does not.
+        """See the protocol. Raises WrongBaseError and PlaceError for a patch that does not fit; ValueError for no prompt,
+        one that fills the context, and no free place.
         """
         if sum(map(len, self._works.values())) >= self.places:
-            raise EngineError(f"all {self.places} places are taken; remove a generation first")
+            raise ValueError(f"all {self.places} places are taken; remove a generation first")
         length = len(generation.ids)
-        if not 0 < length <= self.context:
-            raise EngineError(
-                f"a text of {length} tokens does not fit a context of {self.context}; send another, or open the "
-                "engine with a larger context"
-            )
+        if not 0 < length < self.context:
+            raise ValueError(f"the prompt has {length} tokens; give at least 1 and less than {self.context}")
         self._model.check(generation.patch)
         self._works.setdefault(generation.key, []).append(_Work(generation, length))
 
     def step(self) -> Sequence[tuple[Generation, Logits]]:
-        """See the protocol. Raises EngineError when nothing can be computed any more."""
-        if any(work.done == len(work.generation.ids) for works in self._works.values() for work in works):
-            raise ValueError("a generation got logits and then no token: append one, or remove it")
-        found: list[tuple[Generation, Logits]] = []
-        while self._works and not found:
-            works = self._next()
-            self._model.put_on(works[0].generation.patch)
-            going = [work for work in works if work.done >= work.prompt]
-            found = [*self._read(works), *self._advance(going)]
-        return found
+        """See the protocol. Raises EngineError when llama.cpp fails, or a swap: then nothing is computed any more."""
+        self._check()
+        if not self._works:
+            return []
+        works = self._next()
+        self._model.put_on(works[0].generation.patch)
+        going = [work for work in works if work.done >= work.prompt]
+        return [*self._read(works), *self._advance(going)]
 
     def remove(self, generation: Generation) -> None:
         """See the protocol. What was computed of its prompt may serve another one of the same key."""
-        works = self._works[generation.key]
-        work = next(one for one in works if one.generation is generation)
+        works = self._works.get(generation.key, [])
+        work = next((one for one in works if one.generation is generation), None)
+        if work is None:
+            return
         works.remove(work)
         if work.slot:
             self._slots.release(work.slot)
@@ -129,6 +127,17 @@ class LlamaEngine:
         self._works.clear()
         self._held.close()
 
+    def _check(self) -> None:
+        """Every text whose logits were told has got one token, for which there is room."""
+        for work in (work for works in self._works.values() for work in works):
+            length = len(work.generation.ids)
+            if work.done >= work.prompt and length != work.done + 1:
+                raise StateError(
+                    "a generation has not got its one token; append it, or remove the generation"
+                )
+            if length > self.context:
+                raise StateError(f"a generation fills the context of {self.context} tokens; remove it")
+
     def _next(self) -> list[_Work]:
         """Those of the key whose turn it is; after its turn a key is the last."""
         if self._steps >= self._turn:
@@ -139,7 +148,7 @@ class LlamaEngine:
         return next(iter(self._works.values()))
 
     def _read(self, works: Sequence[_Work]) -> list[tuple[Generation, Logits]]:
-        """Compute a chunk of the first prompt that has not been read; its logits, if it has been then."""
+        """Compute a piece of the first prompt that has not been read; its logits, if it has been then."""
         work = next((work for work in works if work.done < work.prompt), None)
         if work is None:
             return []
@@ -163,15 +172,11 @@ class LlamaEngine:
         """Compute the token that each was given last."""
         if not works:
             return []
-        batch = []
-        for work in works:
-            assert work.slot is not None
-            token = work.generation.ids[work.done]
-            if work.done >= self.context:
-                raise EngineError(f"a text has outgrown the context of {self.context} tokens; remove it")
-            batch.append((work.slot.number, work.done, token))
-            work.slot.tokens.append(token)
+        pairs = [(work.slot, work.generation.ids[-1]) for work in works if work.slot]
+        batch = [(slot.number, len(slot.tokens), token) for slot, token in pairs]
         logits = self._llama.decode(batch, range(len(batch)))
+        for slot, token in pairs:
+            slot.tokens.append(token)
         return list(zip((work.generation for work in works), logits, strict=True))
 
     def _check_reach(self) -> None:
@@ -195,8 +200,8 @@ class _Llama:
     What a sequence gets does not depend on the others, bit for bit. On the CPU each token is rounded by itself and
     each output is a sum of its own, in one order; three settings keep it so (what happens without is in
     `docs/log.md`). No flash attention: its sums depend on how many tokens are in the batch. A KV buffer for each
-    sequence: in a shared one the cells of others stand between. A prompt is not mixed with other texts: llama.cpp
-    would cut it in other pieces, and computes one token otherwise than several.
+    sequence: in a shared one the cells of others stand between. And a prompt is not mixed with other texts: llama.cpp
+    would cut its first token off, and computes one token otherwise than several.
     """
 
     def __init__(self, path: str, sequences: int, context: int, threads: int) -> None:
@@ -237,7 +242,7 @@ class _Llama:
             batch.logits[at] = at in wanted
         if code := llama_cpp.llama_decode(self._context, batch):
             raise EngineError(
-                f"llama.cpp failed at a batch of {len(tokens)} tokens (code {code}); start again"
+                f"llama.cpp failed at {len(tokens)} tokens (code {code}); restart if it does so again"
             )
         rows = [llama_cpp.llama_get_logits_ith(self._context, at) for at in wanted]
         return [np.ctypeslib.as_array(row, (self.vocabulary,)).copy() for row in rows]
@@ -269,7 +274,7 @@ def _in_place() -> Any:
 
 def _affordable(config: dict[str, Any], sequences: int) -> int:
     """The largest context for which the KV cache of all sequences fits into its share of memory."""
-    token = 2 * _HALF * config["num_hidden_layers"] * config["num_key_value_heads"] * config["head_dim"]
+    token: int = 2 * _HALF * config["num_hidden_layers"] * config["num_key_value_heads"] * config["head_dim"]
     return max(1, _CACHE_BYTES // (token * sequences * _PAD)) * _PAD
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bankai.errors import EngineError, StoreError, UnsupportedModelError, WrongBaseError
 from bankai.formats.checkpoint import GGUFCheckpoint, open_checkpoint
-from bankai.patch import Flip, Patch, bind, check_places, digest, state
+from bankai.patch import Flip, Patch, bind, digest
 from bankai.store.places import edits
 from bankai.store.transition import Transition
 
@@ -69,8 +69,8 @@ class PrivateModel:
         """Raises WrongBaseError and PlaceError unless the patch may go on the base."""
         if patch.flips in self._ways:
             return
-        check_places(self.checkpoint, patch.flips)
-        if patch.binding and state(self.checkpoint, patch, self.on) != "base":
+        bound = bind(patch, self.checkpoint, self.on)
+        if patch.binding and patch.binding != bound.binding:
             raise WrongBaseError(
                 "the patch was made on other bits than the model's; serve the base that it fits"
             )

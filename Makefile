@@ -64,7 +64,7 @@ $(VENV)/.demo: $(PINS) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.test: $(PINS) | $(BIN)/python
-	$(INSTALL) --editable '.[search,mlx,trust,dev,witness,harness]'
+	$(INSTALL) --editable '.[search,serve,mlx,trust,dev,witness,harness]'
 	@touch $@
 
 $(VENV)/.fuzz: $(PINS) | $(BIN)/python
@@ -77,6 +77,6 @@ $(VENV)/.lint: $(PINS) | $(BIN)/python
 
 # llama-cpp-python is published as source only: it is compiled once (3 to 12 minutes) and its wheel kept.
 $(VENV)/.engines: $(PINS) scripts/llama_wheel.sh | $(BIN)/python
-	$(INSTALL) --editable '.[search,mlx,trust,dev,witness,harness,browser,studio]'
+	$(INSTALL) --editable '.[search,serve,mlx,trust,dev,witness,harness,browser,studio]'
 	$(INSTALL) "$$(scripts/llama_wheel.sh $(BIN)/python)"
 	@touch $@

@@ -24,10 +24,12 @@ BankaiError                  anything this package refuses; the command line pri
 ├── AuditError               probes that would make a search meaningless
 ├── HarnessError             a task of lm-evaluation-harness that is not there or cannot be run on this model
 ├── ServingError             a request that a server cannot take
+│   ├── BadRequestError      it asks for what cannot be done, whatever the server's load
 │   ├── UnknownModelError    no model or patch of that name is served
 │   ├── BusyError            too many requests wait already
 │   ├── StoppingError        the server finishes what was started and takes nothing new
 │   └── EngineError          the engine failed at this text
+├── StudioError          what is asked of the studio cannot be done
 ├── DeviceError              no such device here, or not for this engine
 └── MissingExtraError        an optional dependency is not installed
 """
@@ -35,6 +37,7 @@ BankaiError                  anything this package refuses; the command line pri
 __all__ = [
     "AlreadyAppliedError",
     "AuditError",
+    "BadRequestError",
     "BankaiError",
     "BusyError",
     "DeviceError",
@@ -55,6 +58,7 @@ __all__ = [
     "StateError",
     "StoppingError",
     "StoreError",
+    "StudioError",
     "TamperedError",
     "UnboundPatchError",
     "UnknownModelError",
@@ -162,6 +166,10 @@ class ServingError(BankaiError):
     """A server cannot take a request."""
 
 
+class BadRequestError(ServingError):
+    """The request asks for what cannot be done, whatever the server's load."""
+
+
 class UnknownModelError(ServingError):
     """No model or patch of that name is served."""
 
@@ -180,6 +188,10 @@ class EngineError(ServingError):
 
 class DeviceError(BankaiError):
     """The device is not there, or the engine computes on no other than its own."""
+
+
+class StudioError(BankaiError):
+    """What somebody asks of the studio cannot be done."""
 
 
 class MissingExtraError(BankaiError):

@@ -25,6 +25,7 @@ COMMANDS = {
     "search": "bankai.cli.search:search",
     "eval": "bankai.cli.evaluate:evaluate",
     "generate": "bankai.cli.generate:generate",
+    "serve": "bankai.cli.serve:serve",
     "apply": "bankai.cli.store:apply",
     "revert": "bankai.cli.store:revert",
     "swap": "bankai.cli.store:swap",
@@ -58,6 +59,10 @@ _EXTRA_OF = {
     "lm_eval": "harness",
     "jinja2": "report",
     "matplotlib": "report",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "pydantic": "serve",
+    "starlette": "serve",
 }
 
 

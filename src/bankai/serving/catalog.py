@@ -70,6 +70,7 @@ class Catalog:
         self._found: dict[str, Stored | BankaiError] = {}
         self._proven: dict[str, Patch | BankaiError] = {}
         self._stacks: dict[tuple[str, ...], Patch] = {}
+        self._plain = Served(bind(Patch.empty(), model), self._fingerprint.hex(), (), ())
         self._refresh()
 
     def entries(self) -> tuple[Entry, ...]:
@@ -97,14 +98,15 @@ class Catalog:
         Raises UnknownModelError for a name that stands for no fitting patch, and for patches that take each other off;
         LibraryError when the library cannot be read.
         """
+        if not names:
+            return self._plain  # at once, whoever changes the library
         if len(names) > _MOST:
             raise UnknownModelError(f"{len(names)} patches are too many; ask for at most {_MOST}")
         if len(set(names)) < len(names):
             raise UnknownModelError("a patch asked for twice would be taken off again; ask for it once")
         with self._lock:
-            if names:
-                self._refresh()
-            entries, parts = zip(*map(self._get, names), strict=True) if names else ((), ())
+            self._refresh()
+            entries, parts = zip(*map(self._get, names), strict=True)
             whole = reduce(xor, parts, Patch.empty())
             if len(set(parts)) < len(parts) or (any(parts) and not whole):
                 raise UnknownModelError("these patches take each other off; ask for fewer of them")

@@ -1,0 +1,97 @@
+"""`bankai serve`."""
+
+import logging
+import signal
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bankai.cli.options import Device, Dtype, Json, Model
+from bankai.cli.output import print_json, print_line
+
+__all__ = ["serve"]
+
+INTERRUPTED = 130
+
+
+def serve(
+    model: Model,
+    library: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The patches to serve; may change meanwhile.")
+    ] = None,
+    engine: Annotated[
+        Literal["torch", "llama"],
+        typer.Option(help="torch: different patches in one step; llama: llama.cpp, packed."),
+    ] = "torch",
+    host: Annotated[str, typer.Option(metavar="HOST", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0 takes a free one.")] = 8000,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The model's name; by default its file's.")
+    ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Holds the key to ask with; or set BANKAI_API_KEY. Without: none."),
+    ] = None,
+    places: Annotated[int, typer.Option(min=1, max=4096, metavar="N", help="Texts computed at once.")] = 16,
+    queue: Annotated[int, typer.Option(min=0, metavar="N", help="Texts that may wait beside them.")] = 64,
+    context: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="Tokens of a text; by default the model's.")
+    ] = None,
+    grace: Annotated[
+        float, typer.Option(min=0.0, metavar="S", help="Seconds to finish what was taken, at the end.")
+    ] = 30.0,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    json: Json = False,
+) -> None:
+    """Serve a model and its patches by OpenAI's API.
+
+    A request picks patches by the model's name, such as nano+math+style. Tells where it listens, and serves until
+    Ctrl-C or SIGTERM.
+    """
+    from bankai.serving.app import make_app
+    from bankai.serving.door import Door, read_key
+    from bankai.serving.server import is_loopback, listen, names_of, run
+    from bankai.serving.service import open_service
+
+    logging.basicConfig(level=logging.WARNING, format="bankai: %(message)s")
+    key = read_key(api_key_file)
+    if not is_loopback(host) and key is None:
+        raise typer.BadParameter(
+            "everybody who reaches this host could ask; give --api-key-file, or listen at 127.0.0.1",
+            param_hint="--host",
+        )
+    opened = open_service(
+        model,
+        name=name,
+        library=library,
+        engine=engine,
+        places=places,
+        context=context,
+        queue=queue,
+        device=device,
+        dtype=dtype,
+    )
+    with listen(host, port) as listener, opened as service:
+        address = f"[{host}]" if ":" in host else host
+        about = {
+            "url": f"http://{address}:{listener.getsockname()[1]}/v1",
+            "model": service.catalog.base,
+            "patches": len(service.catalog.entries()),
+            "engine": engine,
+        }
+
+        def ready() -> None:
+            if json:
+                print_json(about)
+            else:
+                print_line(
+                    "{model} and {patches} patches by {engine} at {url}; Ctrl-C ends it".format(**about)
+                )
+
+        door = Door(key, None if key else names_of(host))
+        app = make_app(service.catalog, service.scheduler, service.tokenizer, door)
+        caught = run(app, service.scheduler, listener, grace=grace, ready=ready)
+    if caught == signal.SIGINT:
+        raise typer.Exit(INTERRUPTED)

@@ -1,0 +1,64 @@
+"""Pieces of a text to what is sent: a document, or server-sent events. Does not know: who computes, how it is sent."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from bankai.errors import ServingError
+from bankai.serving.intake import Accepted
+from bankai.serving.replies import Document, error
+from bankai.serving.sampling import Choice
+from bankai.serving.scheduler import Piece
+
+__all__ = ["events", "whole"]
+
+_DONE = b"data: [DONE]\n\n"
+
+
+async def whole(pieces: AsyncIterator[Piece], accepted: Accepted) -> Document:
+    """The answer, when all of it is there."""
+    texts: list[str] = []
+    choices: list[Choice] = []
+    async for piece in pieces:
+        texts.append(piece.text)
+        choices += piece.choices
+        if piece.finish:
+            return accepted.reply.whole("".join(texts), choices, piece.finish, _usage(accepted, len(choices)))
+    raise AssertionError("a stream ends with a reason")
+
+
+async def events(
+    first: Piece, rest: AsyncIterator[Piece], accepted: Accepted, wants_usage: bool
+) -> AsyncIterator[bytes]:
+    """The answer while it comes. An error in between is the last event, and no mark of the end follows it."""
+    reply, waiting, tokens = accepted.reply, list[Choice](), 0
+    for document in reply.opening():
+        yield _event(document)
+    try:
+        async for piece in _chain(first, rest):
+            tokens += len(piece.choices)
+            waiting += piece.choices
+            if piece.text or piece.finish:
+                yield _event(reply.chunk(piece.text, waiting, piece.finish))
+                waiting = []
+    except ServingError as failure:
+        yield _event(error(str(failure), "server_error"))
+        return
+    if wants_usage:
+        yield _event(reply.closing(_usage(accepted, tokens)))
+    yield _DONE
+
+
+async def _chain(first: Piece, rest: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
+    yield first
+    if not first.finish:
+        async for piece in rest:
+            yield piece
+
+
+def _event(document: Document) -> bytes:
+    return b"data: " + msgspec.json.encode(document) + b"\n\n"
+
+
+def _usage(accepted: Accepted, tokens: int) -> tuple[int, int]:
+    return len(accepted.job.prompt), tokens

@@ -1,0 +1,94 @@
+"""The process of the server: where it listens, and how it ends.
+
+Contract: SIGTERM and SIGINT let what was taken be finished, within a time; meanwhile new requests are answered, by 503.
+A second signal ends the time. Knows uvicorn, and nothing of models, patches or what is asked.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from bankai.errors import ServingError
+from bankai.serving.scheduler import Scheduler
+
+__all__ = ["is_loopback", "listen", "names_of", "run"]
+
+_BACKLOG = 2048  # connections that wait for us to look
+_LAST = 5  # seconds, for clients to take the rest of their answers
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def names_of(host: str) -> frozenset[str]:
+    """What this machine may call a loopback host."""
+    return frozenset({host.lower(), "localhost", "127.0.0.1", "::1"})
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 takes a free one. Raises ServingError."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ServingError(
+            f"cannot listen at {host}, port {port}: {error.strerror}; choose another --host or --port"
+        ) from None
+
+
+def run(
+    app: FastAPI, scheduler: Scheduler, listener: socket.socket, *, grace: float, ready: Callable[[], None]
+) -> int | None:
+    """Serve until a signal comes, and return it. `grace`: seconds to finish what was taken; `ready` is called first."""
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_LAST,
+    )
+    server = _Server(config, scheduler, grace, ready)
+    server.run(sockets=[listener])
+    return server.signal
+
+
+class _Server(uvicorn.Server):
+    """Listens while it ends."""
+
+    signal: int | None = None
+
+    def __init__(
+        self, config: uvicorn.Config, scheduler: Scheduler, grace: float, ready: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._scheduler, self._grace, self._ready = scheduler, grace, ready
+        self._ending: list[asyncio.Task[None]] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        self._ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called at a signal, in the midst of whatever runs."""
+        grace = self._grace if self.signal is None else 0
+        self.signal = self.signal or sig
+        self._loop.call_soon_threadsafe(lambda: self._ending.append(self._loop.create_task(self._end(grace))))
+
+    async def _end(self, grace: float) -> None:
+        await self._scheduler.drain(grace)
+        self.should_exit = True

@@ -1,0 +1,78 @@
+"""A model opened to be served: engine, catalog and tokenizer together. Does not know: HTTP, processes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from transformers import PreTrainedTokenizerBase
+
+from bankai.errors import DeviceError
+from bankai.formats.checkpoint import open_checkpoint
+from bankai.model.tokenizer import make_tokenizer
+from bankai.serving.catalog import Catalog
+from bankai.serving.engine import Engine
+from bankai.serving.scheduler import Scheduler
+
+__all__ = ["ENGINES", "Service", "open_engine", "open_service"]
+
+ENGINES = Literal["torch", "llama"]
+"""What can compute: torch, where requests of different patches share every step, and llama.cpp."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What answers requests to one base."""
+
+    catalog: Catalog
+    scheduler: Scheduler
+    tokenizer: PreTrainedTokenizerBase
+
+
+@contextmanager
+def open_service(
+    source: str,
+    *,
+    name: str | None = None,
+    library: Path | None = None,
+    engine: ENGINES = "torch",
+    places: int = 16,
+    context: int | None = None,
+    queue: int = 64,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> Iterator[Service]:
+    """The model under its name, by default its file's; the file stays open and must stay as it is.
+
+    Raises what opening a model, an engine and a library raises.
+    """
+    with open_checkpoint(source) as checkpoint:
+        catalog = Catalog(checkpoint, name or Path(source).stem, library)
+        tokenizer = make_tokenizer(checkpoint.tokenizer())
+        computes = open_engine(source, engine, places=places, context=context, device=device, dtype=dtype)
+        ends = () if tokenizer.eos_token_id is None else (int(tokenizer.eos_token_id),)
+        yield Service(catalog, Scheduler(computes, tokenizer, ends, queue=queue), tokenizer)
+
+
+def open_engine(
+    source: str,
+    engine: ENGINES,
+    *,
+    places: int = 16,
+    context: int | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> Engine:
+    """The engine of that name on a model. Raises DeviceError for llama.cpp on anything but the CPU."""
+    if engine == "llama":
+        from bankai.serving.llama_engine import LlamaEngine
+
+        if device != "cpu":
+            raise DeviceError("llama.cpp swaps patches in memory of the CPU only; serve with --engine torch")
+        return LlamaEngine(source, places=places, context=context)
+    from bankai.model import load
+    from bankai.serving.torch_engine import TorchEngine
+
+    model, _ = load(source, device=device, dtype=dtype)
+    return TorchEngine(model, places=places, context=context)

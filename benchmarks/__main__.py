@@ -2,8 +2,8 @@
 
 python -m benchmarks [NAME...] [--quick] [--out DIR] [--list] [--tables]
 
-All but `accelerator` and `llama` run by default; `make bench` does that with limited threads. A quick run only shows
-that a bench works: its results go into build/benchmarks, and never onto the page.
+All but `accelerator` and those of llama.cpp run by default; `make bench` does that with limited threads. A quick run only
+shows that a bench works: its results go into build/benchmarks, and never onto the page.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.results import PAGE, RESULTS, ROOT, about, fill, read, write
 
 BENCHES = ("engine", "reach", "fidelity", "heldout", "frontier", "big", "swap", "library")
-ON_DEMAND = ("accelerator", "llama")  # run only when named: not everyone has what they need
+ON_DEMAND = ("accelerator", "llama", "serve_llama")  # run only when named: not everyone has what they need
 QUICK = ROOT / "build" / "benchmarks"
 
 
@@ -38,7 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure ratios side by side.")
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="what to run; all but accelerator and llama by default"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="what to run; all but accelerator and those of llama.cpp by default",
     )
     parser.add_argument("--quick", action="store_true", help="a tiny setting that only shows that it works")
     parser.add_argument(

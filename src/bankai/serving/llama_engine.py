@@ -87,8 +87,8 @@ class LlamaEngine:
             self._held = stack.pop_all()
 
     def add(self, generation: Generation) -> None:
-        """See the protocol. Raises WrongBaseError and PlaceError for a patch that does not fit; ValueError for no prompt,
-        one that fills the context, and no free place.
+        """See the protocol. Raises WrongBaseError and PlaceError for a patch that does not fit, ValueError for no
+        prompt, one that fills the context and no free place.
         """
         if sum(map(len, self._works.values())) >= self.places:
             raise ValueError(f"all {self.places} places are taken; remove a generation first")
@@ -205,7 +205,7 @@ class _Llama:
     """
 
     def __init__(self, path: str, sequences: int, context: int, threads: int) -> None:
-        logging.getLogger("llama-cpp-python").setLevel(logging.ERROR)
+        logging.getLogger("llama-cpp-python").setLevel(logging.CRITICAL)  # it takes warnings for errors
         if sequences > (most := llama_cpp.llama_max_parallel_sequences()):
             raise EngineError(
                 f"llama.cpp has at most {most} sequences, not {sequences}; ask for fewer places"

@@ -2,8 +2,8 @@
 
 python -m benchmarks [NAME...] [--quick] [--out DIR] [--list] [--tables]
 
-All but `accelerator` and those of llama.cpp run by default; `make bench` does that with limited threads. A quick run only
-shows that a bench works: its results go into build/benchmarks, and never onto the page.
+All but `accelerator` and those of llama.cpp run by default; `make bench` does that with limited threads. A quick run
+only shows that a bench works: its results go into build/benchmarks, and never onto the page.
 """
 
 import argparse

@@ -24,7 +24,7 @@ from bankai.errors import (
 )
 from bankai.formats.checkpoint import builtin_models, open_checkpoint
 from bankai.formats.convert import convert
-from bankai.formats.synth import synthesize
+from bankai.formats.synth import SHAPES, synth_config, synthesize
 from bankai.patch import Flip, Patch, bind
 from bankai.serving.engine import Generation
 from bankai.store import apply_patch
@@ -280,6 +280,10 @@ def test_patches_and_texts_that_do_not_fit_are_refused_and_the_engine_goes_on(en
     for prompt in ((), (1,) * 256):
         with pytest.raises(ValueError, match="tokens"):
             served.add(Generation(prompt, BASE, "base"))
+    served.add(first := Generation((1,), BASE, "base"))
+    with pytest.raises(ValueError, match="one key"):
+        served.add(Generation((1,), patch, "base"))
+    served.remove(first)
     unbound = Asked([1, 2, 3], patch.unbound(), "unbound")
     bound = Asked([1, 2, 3], patch, "bound")
     serve(served, [unbound, bound], lambda one: 3)
@@ -313,6 +317,17 @@ def test_models_and_settings_that_do_not_work_are_refused(engine, tmp_path) -> N
         engine(convert(NANO, tmp_path / "mlx"))
     with pytest.raises(EngineError, match="fewer places"):
         engine(places=1000)
+
+
+@pytest.mark.parametrize("shape", ["bonsai-8b", "bonsai-1.7b"])
+def test_the_cache_is_bounded_where_nobody_says_what_the_context_should_be(shape) -> None:
+    from bankai.serving.llama_engine import _affordable
+
+    config = synth_config(SHAPES[shape])
+    context = _affordable(config, 20)
+    token = 4 * config["num_hidden_layers"] * config["num_key_value_heads"] * config["head_dim"]
+    assert context % 256 == 0
+    assert 20 * context * token <= 2**31 < 20 * (context + 256) * token
 
 
 NO_ROOM = """

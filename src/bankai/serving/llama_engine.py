@@ -88,15 +88,18 @@ class LlamaEngine:
 
     def add(self, generation: Generation) -> None:
         """See the protocol. Raises WrongBaseError and PlaceError for a patch that does not fit, ValueError for no
-        prompt, one that fills the context and no free place.
+        prompt, one that fills the context, no free place, and a key that has another patch.
         """
         if sum(map(len, self._works.values())) >= self.places:
             raise ValueError(f"all {self.places} places are taken; remove a generation first")
         length = len(generation.ids)
         if not 0 < length < self.context:
             raise ValueError(f"the prompt has {length} tokens; give at least 1 and less than {self.context}")
+        works = self._works.get(generation.key, [])
+        if works and works[0].generation.patch != generation.patch:
+            raise ValueError("two patches under one key; what is kept under it would be of two models")
         self._model.check(generation.patch)
-        self._works.setdefault(generation.key, []).append(_Work(generation, length))
+        self._works[generation.key] = [*works, _Work(generation, length)]
 
     def step(self) -> Sequence[tuple[Generation, Logits]]:
         """See the protocol. Raises EngineError when llama.cpp fails, or a swap: then nothing is computed any more."""

@@ -81,7 +81,7 @@ class PrivateModel:
             raise EngineError(
                 "an earlier swap of patches failed, so nothing is computed any more; start again"
             )
-        if patch.flips is self.on or patch.flips == self.on:  # to compare them takes long
+        if patch.flips == self.on:
             return
         self._sound = False  # an interrupt may come at any moment
         try:

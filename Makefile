@@ -18,7 +18,7 @@ PINS    := pyproject.toml constraints.txt
 # Passive: threads that spin while they wait make a busy machine a hundred times slower.
 LIMITED := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo bench test test-engines fuzz lint nano docs clean
+.PHONY: demo bench test test-engines fuzz lint nano docs site clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -47,9 +47,14 @@ lint: $(VENV)/.lint
 nano: $(VENV)/.demo
 	$(BIN)/python models/nano/train.py --out build/nano.gguf
 
+# The pages that are written from code and from results. Their commands are run anew by docs/run_page.py.
 docs: $(VENV)/.demo
 	$(BIN)/python docs/make_cli_page.py
 	$(BIN)/python docs/make_evidence_page.py
+
+# All pages as a site in build/site: open index.html there, no server and no network needed.
+site: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 clean:
 	rm -rf $(VENV)
@@ -67,6 +72,10 @@ $(VENV)/.test: $(PINS) | $(BIN)/python
 	$(INSTALL) --editable '.[search,serve,mlx,trust,dev,witness,harness]'
 	@touch $@
 
+$(VENV)/.docs: $(PINS) | $(BIN)/python
+	$(INSTALL) --editable '.[docs]'
+	@touch $@
+
 $(VENV)/.fuzz: $(PINS) | $(BIN)/python
 	$(INSTALL) --editable '.[fuzz]'
 	@touch $@
@@ -77,6 +86,6 @@ $(VENV)/.lint: $(PINS) | $(BIN)/python
 
 # llama-cpp-python is published as source only: it is compiled once (3 to 12 minutes) and its wheel kept.
 $(VENV)/.engines: $(PINS) scripts/llama_wheel.sh | $(BIN)/python
-	$(INSTALL) --editable '.[search,serve,mlx,trust,dev,witness,harness,browser,studio]'
+	$(INSTALL) --editable '.[search,serve,mlx,trust,dev,witness,harness,browser,studio,docs]'
 	$(INSTALL) "$$(scripts/llama_wheel.sh $(BIN)/python)"
 	@touch $@

@@ -67,7 +67,7 @@ def golden(name: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def read() -> Callable[[bytes], tuple[bytes | None, list[tuple[Any, ...]], bytes]]:
-    source = block("reader")
+    source = block("reader.py")
     assert sum(map(bool, source.splitlines())) <= 50
     names: dict[str, Any] = {}
     exec(source, names)

@@ -38,7 +38,7 @@ Side = Callable[[Sequence[int]], Tensor]
 
 
 def run(quick: bool) -> dict[str, Any]:
-    sizes = {"nano": (2, 3), "tiny": (2, 2)} if quick else {"nano": (15, 20), "bonsai-1.7b": (5, 4)}
+    sizes = {"nano": (2, 3), "tiny": (2, 2)} if quick else {"nano": (15, 20), "bonsai-1.7b": (5, 8)}
     with tempfile.TemporaryDirectory() as folder:
         shapes = {shape: _shape(shape, Path(folder), *size) for shape, size in sizes.items()}
     return {"texts": TEXTS, "flips": FLIPS, "prompt": PROMPT, "shapes": shapes}
@@ -198,7 +198,7 @@ def table(result: dict[str, Any]) -> str:
             "",
             table_of(("model", "batch", "ms per token of every text", "more than without, %"), rows),
             "",
-            f"For the same rows PEFT takes {ranged(peft['ratio'], 1)} times as long as our engine; the logits differ by at "
+            f"For the same rows PEFT takes {ranged(peft['ratio'], 1)} times as long as our engine; logits differ by at "
             f"most {peft['difference']:.0e}.",
             "",
             " ".join(verdicts),

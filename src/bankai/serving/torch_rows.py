@@ -20,14 +20,19 @@ from bankai.model.overlay import RowVersions, flipped_rows, row_versions
 from bankai.patch import Flip
 from bankai.patch.binding import touched
 
-__all__ = ["Merged", "PatchRows", "TextRows", "merged", "patch_rows"]
+__all__ = ["Merged", "PatchRows", "Replaced", "TextRows", "merged", "patch_rows"]
 
 
 @dataclass(frozen=True, eq=False)
 class PatchRows:
-    """A patch made ready: the changed rows of every matrix, and the embeddings [hidden] of changed tokens."""
+    """A patch made ready: the changed rows of every matrix, and the embeddings [hidden] of changed tokens.
+
+    `negated` and `replaced` are the numbers of the rows of `layers`, at hand.
+    """
 
     layers: Mapping[PackedWeight, RowVersions]
+    negated: Mapping[PackedWeight, list[int]]
+    replaced: Mapping[PackedWeight, list[int]]
     tokens: Mapping[int, Tensor]
 
 
@@ -45,7 +50,9 @@ def patch_rows(model: PreTrainedModel, flips: Iterable[Flip]) -> PatchRows:
         if name != EMBEDDING or packed[name] is head
     }
     tokens = flipped_rows(packed[EMBEDDING], by_tensor[EMBEDDING]) if EMBEDDING in packed else {}
-    return PatchRows(layers, tokens)
+    negated = {packed: versions.negated[1].tolist() for packed, versions in layers.items()}
+    replaced = {packed: versions.replaced[1].tolist() for packed, versions in layers.items()}
+    return PatchRows(layers, negated, replaced, tokens)
 
 
 def _check(flip: Flip, packed: PackedWeight) -> None:
@@ -62,44 +69,53 @@ class Merged:
     """The changed rows of one matrix where every token is of a text, and so of a patch, of its own."""
 
     signs: Tensor | None  # [tokens, out], ±1; None where no row is negated
-    tokens: Tensor  # [n], of the replaced rows
-    places: Tensor  # [n], theirs in the outputs laid end to end
-    weights: Tensor  # float32 [n, in], theirs
+    replaced: "Replaced | None"
 
     def change(self, x: Tensor, y: Tensor) -> None:
         """Correct the outputs [tokens, out] of the inputs [tokens, in], in place."""
         if self.signs is not None:
             y *= self.signs
-        if len(self.tokens):
-            # In float32, for products that are rounded to fewer bits add up badly.
-            inputs = x.index_select(0, self.tokens).float()
-            y.view(-1).index_copy_(0, self.places, torch.linalg.vecdot(inputs, self.weights).to(y.dtype))
+        if self.replaced is not None:
+            self.replaced.write(x, y)
+
+
+@dataclass(frozen=True, eq=False)
+class Replaced:
+    """Rows that are computed anew, each for one token."""
+
+    tokens: Tensor  # [n]
+    places: Tensor  # [n], in the outputs laid end to end
+    weights: Tensor  # float32 [n, in]
+
+    def write(self, x: Tensor, y: Tensor) -> None:
+        """As `Merged.change`."""
+        # In float32, for products that are rounded to fewer bits add up badly.
+        inputs = x.index_select(0, self.tokens).float()
+        y.view(-1).index_copy_(0, self.places, torch.linalg.vecdot(inputs, self.weights).to(y.dtype))
 
 
 def merged(patches: Sequence[PatchRows]) -> dict[PackedWeight, Merged]:
     """The matrices that any patch changes; token by token a patch."""
-    found: dict[PackedWeight, list[tuple[int, RowVersions]]] = {}
+    found: dict[PackedWeight, list[tuple[int, PatchRows]]] = {}
     for token, patch in enumerate(patches):
-        for packed, versions in patch.layers.items():
-            found.setdefault(packed, []).append((token, versions))
-    return {packed: _merge(packed, len(patches), versions) for packed, versions in found.items()}
+        for packed in patch.layers:
+            found.setdefault(packed, []).append((token, patch))
+    return {packed: _merge(packed, len(patches), users) for packed, users in found.items()}
 
 
-def _merge(packed: PackedWeight, tokens: int, versions: Sequence[tuple[int, RowVersions]]) -> Merged:
-    token, row = _places([(token, one.negated[1]) for token, one in versions])
-    signs = None
-    if len(token):
-        signs = torch.ones(tokens, packed.shape[0], dtype=packed.dtype, device=row.device)
-        signs[token, row] = -1
-    token, row = _places([(token, one.replaced[1]) for token, one in versions])
-    weights = torch.cat([one.weights for _, one in versions]).float()
-    return Merged(signs, token, token * packed.shape[0] + row, weights)
-
-
-def _places(rows: Sequence[tuple[int, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Token and row of every place: two [n]."""
-    tokens = [torch.full_like(rows_of_token, token) for token, rows_of_token in rows]
-    return torch.cat(tokens), torch.cat([rows_of_token for _, rows_of_token in rows])
+def _merge(packed: PackedWeight, tokens: int, users: Sequence[tuple[int, PatchRows]]) -> Merged:
+    out, device = packed.shape[0], packed.signs.device
+    signs = replaced = None
+    places = [token * out + row for token, patch in users for row in patch.negated[packed]]
+    if places:
+        signs = torch.ones(tokens, out, dtype=packed.dtype, device=device)
+        signs.view(-1)[torch.tensor(places, device=device)] = -1
+    again = [(token, row) for token, patch in users for row in patch.replaced[packed]]
+    if again:
+        token, row = torch.tensor(again, device=device).unbind(1)
+        weights = torch.cat([patch.layers[packed].weights for _, patch in users]).float()
+        replaced = Replaced(token, token * out + row, weights)
+    return Merged(signs, replaced)
 
 
 @dataclass(frozen=True, eq=False)

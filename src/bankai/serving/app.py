@@ -80,8 +80,9 @@ class _Desk:
     async def models(self) -> Response:
         return json_response({"object": "list", "data": await self._listed()})
 
-    async def model(self, name: str) -> Response:
+    async def model(self, request: Request) -> Response:
         """One of the list, or a stack."""
+        name = request.scope["path"].removeprefix("/v1/models/")  # the router leaves out a last line end
         for found in await self._listed():
             if found["id"] == name:
                 return json_response(found)

@@ -33,9 +33,9 @@ ASKED = st.lists(st.tuples(st.sampled_from("ab"), TEXTS, st.integers(0, 3), st.b
 
 
 @settings(max_examples=300, deadline=None)
-@given(ASKED, st.integers(1, 4))
-def test_what_is_kept_was_computed_under_the_same_key_as_it_would_be_alone(asked, number) -> None:
-    slots = Slots(number, PIECE, CHUNK)
+@given(ASKED, st.integers(1, 4), st.integers(1, 3))
+def test_what_is_kept_was_computed_under_the_same_key_as_it_would_be_alone(asked, number, worth) -> None:
+    slots = Slots(number, PIECE, CHUNK, worth)
     held: dict[int, tuple[str, list[int], dict[int, bool]]] = {}  # what an engine would have, by slot
     busy = []
     for key, ids, generated, stays in asked:
@@ -82,6 +82,15 @@ def test_a_busy_slot_gives_its_beginning_to_others() -> None:
     found = slots.take("a", [1, 2, 3, 4, 9])
     assert (found.source, found.slot, found.kept) == (first, slots.all[1], 4)
     assert first.tokens == [1, 2, 3, 4, 5]
+
+
+def test_few_tokens_are_not_worth_a_copy() -> None:
+    slots = Slots(2, PIECE, CHUNK, worth=4)
+    first = read(slots, "a", [1, 2, 3, 4, 5])[0].slot
+    found = slots.take("a", [1, 2, 3, 9])
+    assert (found.source, found.slot, found.kept) == (slots.all[1], slots.all[1], 0)
+    slots.release(found.slot)
+    assert slots.take("a", [1, 2, 3, 4, 9]).source is first
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ def test_removed_in_the_middle_frees_the_place_and_changes_no_other(engine, tmp_
         stays.logits.append(logits)
         generation.tokens.append(int(logits.argmax()))
     served.remove(leaves.generation)
-    another = Asked([9, 9], BASE, "base")
+    another = Asked([*range(45), 9], BASE, "base")  # goes on where the one that left was read to
     served.add(another.generation)
     for generation, logits in served.step():
         (stays if generation is stays.generation else another).logits.append(logits)

@@ -41,30 +41,32 @@ class Found:
 
 class Slots:
     """`piece`: about how many tokens of a prompt are computed together here; `chunk`, a multiple of it, how many are
-    when the engine has the prompt alone. Both end where a multiple of them does.
+    when the engine has the prompt alone. Both end where a multiple of them does. `worth`: how many tokens must be
+    found in another slot to copy them from there.
     """
 
-    def __init__(self, number: int, piece: int, chunk: int) -> None:
+    def __init__(self, number: int, piece: int, chunk: int, worth: int = 1) -> None:
         self.all = [Slot(index) for index in range(number)]
-        self._piece, self._chunk, self._clock = piece, chunk, count(1)
+        self._piece, self._chunk, self._worth, self._clock = piece, chunk, worth, count(1)
 
     def take(self, key: str, ids: Sequence[int]) -> Found:
         """A slot that is not busy, and is now: the one longest unused, unless another holds the beginning.
 
         What the slot held after that is forgotten; the caller brings the KV cache in line.
         """
-        source = max(self.all, key=lambda slot: (self._kept(slot, key, ids), not slot.busy))
-        kept = self._kept(source, key, ids)
+        kept = {slot: self._kept(slot, key, ids) for slot in self.all}
         free = sorted((slot for slot in self.all if not slot.busy), key=lambda slot: slot.used)
-        slot = next((one for one in free if one is not source), source)
-        if not kept:
-            source = slot = free[0]
-        elif not source.busy and 2 * kept >= len(source.tokens):  # little is lost
+        source = max(self.all, key=lambda slot: (kept[slot], not slot.busy))
+        if not source.busy and 2 * kept[source] >= len(source.tokens):  # little is lost
             slot = source
-        tokens = source.tokens[:kept]
+        elif kept[source] < self._worth:
+            slot = source = free[0]
+        else:
+            slot = next((one for one in free if one is not source), source)
+        tokens = source.tokens[: kept[source]]
         source.used = slot.used = next(self._clock)
-        slot.key, slot.tokens, slot.exact, slot.busy = key, tokens, kept, True
-        return Found(slot, source, kept)
+        slot.key, slot.tokens, slot.exact, slot.busy = key, tokens, len(tokens), True
+        return Found(slot, source, len(tokens))
 
     def release(self, slot: Slot) -> None:
         """What it holds may be found again."""

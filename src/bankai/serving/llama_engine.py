@@ -29,6 +29,7 @@ __all__ = ["LlamaEngine"]
 
 _CHUNK = 512  # tokens that llama.cpp computes together of a prompt alone
 _PIECE = 32  # tokens of a prompt in a step: bounds how long the others wait for it
+_COPIED = 256  # llama.cpp copies a sequence whole, which takes less time than to compute this part of it
 _PAD = 256  # llama.cpp rounds the context of a sequence up to this
 _CACHE_BYTES = 2 << 30  # of the KV cache, where nobody says what the context should be
 _HALF = 2  # bytes of an f16 key or value
@@ -81,7 +82,7 @@ class LlamaEngine:
             stack.callback(self._llama.close)
             self.vocabulary = self._llama.vocabulary
             self._check_reach()
-            self._slots = Slots(places + kept, _PIECE, _CHUNK)
+            self._slots = Slots(places + kept, _PIECE, _CHUNK, self.context // _COPIED)
             self._works: dict[str, list[_Work]] = {}  # by key; the first has its turn
             self._turn, self._steps = turn, 0
             self._held = stack.pop_all()

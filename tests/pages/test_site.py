@@ -155,3 +155,12 @@ def test_the_names_of_bankai_itself_are_listed_with_their_homes() -> None:
     assert [name for name, *_ in listed] == sorted(bankai.__all__)
     for name, home, again, shown in listed:
         assert (again, home, shown) == (name, bankai._HOME_OF[name], bankai._HOME_OF[name])
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
+def test_lists_are_lists_to_every_markdown(page: Path) -> None:
+    """The site's wants an empty line before a list and four blanks before an inner one; others do with less."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    item = r"(?:[-*]|\d+\.) "
+    assert re.findall(rf"^ {{1,3}}{item}.*", text, re.MULTILINE) == []
+    assert re.findall(rf"^(?!{item}|[ #|]).+\n{item}.*", text, re.MULTILINE) == []

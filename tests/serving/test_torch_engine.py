@@ -296,6 +296,18 @@ def test_the_model_is_left_as_it_was(nano):
     assert torch.equal(before[2], nano.lm_head.weight)
 
 
+def test_the_default_context_is_what_there_is_memory_for(nano, monkeypatch):
+    token = 2 * 4 * 2 * 64 * 4  # key and value of 4 layers, 2 heads of 64 numbers of 4 bytes
+    monkeypatch.setattr(torch_engine, "_BYTES", 3 * 40 * token)
+    engine = TorchEngine(nano, places=3)
+    assert (engine.context, TorchEngine(nano, places=2, context=100).context) == (40, 100)
+    schedule = Schedule(engine)
+    schedule.add(*generations(*[random_patch(nano, 5, seed) for seed in range(3)], length=30))
+    schedule.run(8)
+    schedule.check(nano, 8)
+    assert engine._memory.layer(0)[0].shape == (3, 2, 40, 64)
+
+
 def test_bounds(nano):
     engine = TorchEngine(nano, places=2, context=9)
     assert (engine.places, engine.context, engine.vocabulary) == (2, 9, 512)

@@ -37,13 +37,14 @@ def final_hidden(model: PreTrainedModel, hidden: Tensor, positions: Tensor, work
     for index, block in enumerate(decoder.layers):
         attention, mlp = block.self_attn, block.mlp
         x = block.input_layernorm(hidden)
-        query = attention.q_norm(work.linear(attention.q_proj, x).unflatten(-1, (-1, width)))
-        key = attention.k_norm(work.linear(attention.k_proj, x).unflatten(-1, (-1, width)))
-        value = work.linear(attention.v_proj, x).unflatten(-1, (-1, width))
+        query = attention.q_norm(work.linear(attention.q_proj, x).view(len(x), -1, width))
+        key = attention.k_norm(work.linear(attention.k_proj, x).view(len(x), -1, width))
+        value = work.linear(attention.v_proj, x).view(len(x), -1, width)
         query, key = apply_rotary_pos_emb(query, key, cos, sin)
         read = work.attend(index, query, key, value).flatten(-2)
         hidden = hidden + work.linear(attention.o_proj, read)
         x = block.post_attention_layernorm(hidden)
         inner = mlp.act_fn(work.linear(mlp.gate_proj, x)) * work.linear(mlp.up_proj, x)
         hidden = hidden + work.linear(mlp.down_proj, inner)
-    return decoder.norm(hidden)
+    final: Tensor = decoder.norm(hidden)
+    return final

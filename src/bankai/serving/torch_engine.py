@@ -20,33 +20,35 @@ from bankai.model import PackedWeight
 from bankai.serving.engine import Generation, Logits
 from bankai.serving.torch_memory import Memory
 from bankai.serving.torch_rows import Merged, PatchRows, merged, patch_rows
-from bankai.serving.torch_step import Chunk, Step, Text, shape
+from bankai.serving.torch_step import Chunk, Prompt, Step, Text, shape
 
 __all__ = ["TorchEngine"]
 
 _READ = 512  # tokens of prompts in a step: bounds its memory, and how long the others wait for it
 _READY = 64  # patches of which the changed rows are kept
+_BYTES = 2**32  # of keys and values at most, unless a longer context is asked for
 
 
 class TorchEngine:
     """Implements :class:`bankai.serving.engine.Engine` on a model of :func:`bankai.load`.
 
-    `context` is that of the model, or less if given: there is memory for all places as soon as one text is long.
+    `context` is at most that of the model, by default as much of it as takes 4 GiB for all places: there is memory for
+    every place as soon as one text is long, and prompts that are read have theirs beside it.
     """
 
     def __init__(self, model: PreTrainedModel, *, places: int = 16, context: int | None = None) -> None:
         if places < 1:
             raise ValueError("an engine needs at least one place")
-        most = model.config.max_position_embeddings
-        self.places, self.context = places, min(context or most, most)
-        self.vocabulary: int = model.config.vocab_size
+        like, remembered = model.model.embed_tokens.packed.like, shape(model)
+        affordable = _BYTES // (places * remembered.bytes(like))
+        self.context = min(context or affordable, model.config.max_position_embeddings)
+        self.places, self.vocabulary = places, model.config.vocab_size
         self._model = model
-        self._memory = Memory(shape(model), places, model.model.embed_tokens.packed.like)
+        self._shape, self._like = remembered, like
+        self._memory = Memory(remembered, places, self.context, like)
         self._running: list[Text] = []  # row by row of the memory
-        self._reading: list[Text] = []
-        self._changes: Mapping[PackedWeight, Merged] | None = (
-            None  # of those that run; None when others run now
-        )
+        self._reading: list[Prompt] = []
+        self._changes: Mapping[PackedWeight, Merged] | None = None  # None when others run than did before
         self._ready: OrderedDict[str, PatchRows] = OrderedDict()
 
     @torch.no_grad()
@@ -61,7 +63,8 @@ class TorchEngine:
             )
         if len(self._running) + len(self._reading) >= self.places:
             raise ValueError(f"all {self.places} places are taken; remove a generation first")
-        self._reading.append(Text(generation, self._patch_rows(generation), ids))
+        text = Text(generation, self._patch_rows(generation))
+        self._reading.append(Prompt(text, ids, self._shape.room(len(ids), self._like)))
 
     def _patch_rows(self, generation: Generation) -> PatchRows:
         found = self._ready.get(generation.key)
@@ -79,17 +82,17 @@ class TorchEngine:
         chunks = _chunks(self._reading)
         if not self._running and not chunks:
             return []
-        done = [chunk.text for chunk in chunks if chunk.ends]
-        self._memory.reserve([len(text.ids) for text in done])
+        done = [chunk.prompt for chunk in chunks if chunk.ends]
+        self._memory.reserve([len(prompt.ids) for prompt in done])
         if self._changes is None:
             self._changes = merged([text.patch for text in self._running])
         step = Step(self._model, self._memory, self._running, chunks, self._changes)
         logits = step.logits().float().cpu().numpy()
         self._memory.advance()
         for chunk in chunks:
-            chunk.text.read = chunk.end
-        for text in done:
-            self._begin(text)
+            chunk.prompt.read = chunk.end
+        for prompt in done:
+            self._begin(prompt)
         return [(text.generation, row) for text, row in zip(self._running, logits, strict=True)]
 
     def _check(self) -> None:
@@ -103,17 +106,17 @@ class TorchEngine:
             if length > self.context:
                 raise StateError(f"a generation fills the context of {self.context} tokens; remove it")
 
-    def _begin(self, text: Text) -> None:
-        """From now on the text, all of which is read, runs."""
-        self._reading.remove(text)
-        self._memory.append(text.memory)
-        self._running.append(text)
-        text.memory = self._changes = None
+    def _begin(self, prompt: Prompt) -> None:
+        """All of it is read: from now on its text runs."""
+        self._reading.remove(prompt)
+        self._memory.append(prompt.memory)
+        self._running.append(prompt.text)
+        self._changes = None
 
     @torch.no_grad()
     def remove(self, generation: Generation) -> None:
         """See `Engine`. Nothing happens when it is not here."""
-        self._reading = [text for text in self._reading if text.generation is not generation]
+        self._reading = [one for one in self._reading if one.text.generation is not generation]
         for row, text in enumerate(self._running):
             if text.generation is generation:
                 self._memory.drop(row)
@@ -130,11 +133,11 @@ class TorchEngine:
         self._running, self._reading, self._changes = [], [], None
 
 
-def _chunks(reading: Sequence[Text]) -> list[Chunk]:
-    """What is read in a step: each text gets the same share, and what one does not need is for the others."""
+def _chunks(reading: Sequence[Prompt]) -> list[Chunk]:
+    """What is read in a step: each prompt gets the same share, and what one does not need is for the others."""
     chunks, left = [], _READ
-    for before, text in enumerate(sorted(reading, key=lambda text: len(text.ids) - text.read)):
+    for before, prompt in enumerate(sorted(reading, key=lambda prompt: len(prompt.ids) - prompt.read)):
         share = max(1, left // (len(reading) - before))
-        chunks.append(Chunk(text, min(share, len(text.ids) - text.read)))
+        chunks.append(Chunk(prompt, min(share, len(prompt.ids) - prompt.read)))
         left -= chunks[-1].count
     return chunks

@@ -23,16 +23,20 @@ class Shape(NamedTuple):
     heads: int
     width: int
 
+    def bytes(self, like: Tensor) -> int:
+        """Of one token."""
+        return 2 * self.layers * self.heads * self.width * like.element_size()
+
     def room(self, length: int, like: Tensor) -> Tensor:
         """For one text: [layers, 2, heads, length, width]."""
         return like.new_zeros(self.layers, 2, self.heads, length, self.width)
 
 
 class Memory:
-    """Of at most `places` texts; `lengths` are theirs. There is room for as many tokens of each as of the longest."""
+    """Of at most `places` texts of `most` tokens; `lengths` are theirs. Each has as much room as the longest needs."""
 
-    def __init__(self, shape: Shape, places: int, like: Tensor) -> None:
-        self._shape, self._places, self._like = shape, places, like
+    def __init__(self, shape: Shape, places: int, most: int, like: Tensor) -> None:
+        self._shape, self._places, self._most, self._like = shape, places, most, like
         self.clear()
 
     def clear(self) -> None:
@@ -50,7 +54,7 @@ class Memory:
         room = self._kept.shape[-2]
         needed = max([*(length + 1 for length in self.lengths), *lengths], default=0)
         if needed > room:
-            rows, grown = len(self.lengths), self._room(max(needed, 2 * room, _FIRST))
+            rows, grown = len(self.lengths), self._room(min(max(needed, 2 * room, _FIRST), self._most))
             grown[:, :, :rows, :, :room] = self._kept[:, :, :rows]
             self._kept = grown
 

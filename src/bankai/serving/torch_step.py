@@ -16,36 +16,43 @@ from bankai.serving.engine import Generation
 from bankai.serving.torch_memory import Memory, Shape, attend_after, attend_each
 from bankai.serving.torch_rows import Merged, PatchRows, TextRows
 
-__all__ = ["Chunk", "Step", "Text", "shape"]
+__all__ = ["Chunk", "Prompt", "Step", "Text", "shape"]
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Text:
-    """A generation and what was computed of it: `read` of the `ids` that it came with, or all."""
+    """A generation and what its patch changes."""
 
     generation: Generation
     patch: PatchRows
+
+
+@dataclass(eq=False)
+class Prompt:
+    """A text that is still read: the `ids` that it came with, of which so many are `read`."""
+
+    text: Text
     ids: tuple[int, ...]
+    memory: Tensor  # of all of them: [layers, 2, heads, length, width]
     read: int = 0
-    memory: Tensor | None = None  # until all is read: [layers, 2, heads, length, width]
 
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """The next tokens of a text that is read."""
+    """The next tokens of a prompt."""
 
-    text: Text
+    prompt: Prompt
     count: int
 
     @property
     def end(self) -> int:
         """How many are read after it."""
-        return self.text.read + self.count
+        return self.prompt.read + self.count
 
     @property
     def ends(self) -> bool:
         """Whether these are all."""
-        return self.end == len(self.text.ids)
+        return self.end == len(self.prompt.ids)
 
 
 def shape(model: PreTrainedModel) -> Shape:
@@ -74,8 +81,8 @@ class Step:
         self._spans: list[slice] = []  # of the chunks
         for chunk in chunks:
             start = len(self._ids)
-            self._ids += chunk.text.ids[chunk.text.read : chunk.end]
-            self._positions += range(chunk.text.read, chunk.end)
+            self._ids += chunk.prompt.ids[chunk.prompt.read : chunk.end]
+            self._positions += range(chunk.prompt.read, chunk.end)
             self._spans.append(slice(start, start + chunk.count))
         self._like = model.model.embed_tokens.packed.like  # the model's dtype and device, at hand
         self._rows = self._text_rows(self._spans, chunks)
@@ -83,7 +90,7 @@ class Step:
             self._look_back()
 
     def _text_rows(self, spans: Sequence[slice], chunks: Sequence[Chunk]) -> TextRows:
-        patches = [chunk.text.patch for chunk in chunks]
+        patches = [chunk.prompt.text.patch for chunk in chunks]
         return TextRows(len(self._patches), self._changes, list(zip(spans, patches, strict=True)))
 
     def _look_back(self) -> None:
@@ -109,7 +116,7 @@ class Step:
     def _embedded(self) -> Tensor:
         """[tokens, hidden]."""
         table = self._model.model.embed_tokens
-        hidden = table(torch.tensor(self._ids, device=self._like.device))
+        hidden: Tensor = table(torch.tensor(self._ids, device=self._like.device))
         singles = ((slice(at, at + 1), patch) for at, patch in enumerate(self._patches))
         for span, patch in (*singles, *self._rows.spans):
             for at in range(span.start, span.stop) if patch.tokens else ():
@@ -130,13 +137,8 @@ class Step:
             most = self._mask.shape[-1]
             parts.append(attend_each(query[:single], keys[:, :, :most], values[:, :, :most], self._mask))
         for chunk, span in zip(self._chunks, self._spans, strict=True):
-            keys, values = self._kept(chunk.text)[index, :, :, : chunk.end]
-            keys[:, chunk.text.read :] = key[span].transpose(0, 1)
-            values[:, chunk.text.read :] = value[span].transpose(0, 1)
+            keys, values = chunk.prompt.memory[index, :, :, : chunk.end]
+            keys[:, chunk.prompt.read :] = key[span].transpose(0, 1)
+            values[:, chunk.prompt.read :] = value[span].transpose(0, 1)
             parts.append(attend_after(query[span], keys, values))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def _kept(self, text: Text) -> Tensor:
-        if text.memory is None:
-            text.memory = shape(self._model).room(len(text.ids), self._like)
-        return text.memory

@@ -1,0 +1,154 @@
+"""The server that shows the page, and ends when the process is told to.
+
+Contract: nothing on the page comes from another machine, and it tells no other machine anything; browsers are told to
+hold it to that. Only pages of this server may ask it for something, and on the loopback only by its own name, so that
+no other site in the same browser reaches it. Uploads are bounded and kept where nobody else reads them, for an hour.
+"""
+
+import hmac
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from importlib import resources
+from pathlib import Path
+from signal import SIGINT
+from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import Any
+from urllib.parse import urlsplit
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI
+
+from bankai.errors import StudioError
+from bankai.serving.door import read_key
+from bankai.serving.server import is_loopback, listen, names_of
+from bankai.studio.page import build
+from bankai.studio.searches import MOST_BYTES, Searches
+from bankai.studio.shared import SharedModel
+
+__all__ = ["Guard", "password", "serve"]
+
+MAX_BODY = 2 * MOST_BYTES  # of one request
+POLICY = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'none'"
+LAST = 2  # seconds, for answers under way at the end
+FONTS = ["system-ui", "sans-serif"]
+MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace"]
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+
+def password(host: str, file: Path | None) -> str | None:
+    """What the page asks for: the key that a file or the environment holds.
+
+    Raises StudioError when there is none and others can reach the host, ServingError for what is no key.
+    """
+    key = read_key(file)
+    if key is None and not is_loopback(host):
+        raise StudioError(
+            f"everybody who reaches {host} could start searches; give --key-file, or --host 127.0.0.1"
+        )
+    return key
+
+
+def serve(
+    shared: SharedModel,
+    runs: Path,
+    host: str,
+    port: int,
+    *,
+    key: str | None = None,
+    ready: Callable[[str], None] = lambda address: None,
+) -> int | None:
+    """Show the page until a signal comes, and return it; `ready` is told the address, searches go into `runs`.
+
+    With a `key` visitors log in by any name and that password. A search under way is stopped at the end and keeps its
+    best patch so far. Raises ServingError when the address cannot be had.
+    """
+    with listen(host, port) as listener, TemporaryDirectory(prefix="bankai-studio-") as scratch:
+        os.environ["GRADIO_TEMP_DIR"] = scratch
+        searches = Searches(shared.source, runs, device=shared.device, dtype=shared.dtype)
+        try:
+            page = build(shared, searches, Path(scratch))
+            app = _app(page, scratch, names_of(host) if is_loopback(host) else None, key)
+            server = _Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=LAST))
+            name = f"[{host}]" if ":" in host else host
+            ready(f"http://{name}:{listener.getsockname()[1]}/")
+            server.run([listener])
+        finally:
+            searches.close()
+    return server.signal
+
+
+class _Server(uvicorn.Server):
+    """Remembers the signal instead of dying of it: there is something to clean up."""
+
+    signal: int | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.force_exit = self.signal == sig == SIGINT  # Ctrl-C again: somebody is in a hurry
+        self.signal, self.should_exit = sig, True
+
+
+def _app(page: gr.Blocks, scratch: str, hosts: frozenset[str] | None, key: str | None) -> FastAPI:
+    app = gr.mount_gradio_app(
+        FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
+        page,
+        path="/",
+        auth=None if key is None else lambda _, given: hmac.compare_digest(given.encode(), key.encode()),
+        footer_links=[],
+        run_history=False,
+        allowed_paths=[scratch],
+        show_error=False,
+        max_file_size=MOST_BYTES,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        theme=gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=MONO),
+        css=resources.files("bankai.studio").joinpath("page.css").read_text(encoding="utf-8"),
+    )
+    app.add_middleware(Guard, hosts=hosts)
+    return app
+
+
+class Guard:
+    """Refuses what other sites send through a visitor's browser, and bodies without bound; adds the policy.
+
+    `hosts` are the names by which this server may be called, any when None.
+    """
+
+    def __init__(self, app: Any, hosts: frozenset[str] | None) -> None:
+        self.app, self.hosts = app, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if status := self.refusal(headers):
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+            return
+
+        async def answer(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                policy = (b"content-security-policy", POLICY.encode())
+                message["headers"] = [*message.get("headers", []), policy]
+            await send(message)
+
+        await self.app(scope, receive, answer)
+
+    def refusal(self, headers: Mapping[str, str]) -> int | None:
+        """The status that refuses a request with these headers."""
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if self.hosts is not None and urlsplit(f"//{host}").hostname not in self.hosts:
+            return 403
+        if origin is not None and origin.partition("://")[2] != host:
+            return 403
+        if "transfer-encoding" in headers:
+            return 411
+        length = headers.get("content-length", "0")
+        return 413 if not length.isdecimal() or int(length) > MAX_BODY else None

@@ -1,14 +1,13 @@
 """Docstrings as the pages of the site show them: our prose is nearly Markdown.
 
-Roles become code, columns of fields become lists, drawn trees keep their lines. Left out is what says nothing: special
-methods and fields of dataclasses without a docstring, which the signature shows. An extension of griffe; `mkdocs.yml`
-names it. Does not know: pages.
+Roles become code, columns of fields become lists, drawn trees keep their lines. Left out is what says nothing. An
+extension of griffe; `mkdocs.yml` names it. Does not know: pages.
 """
 
 import re
 from typing import Any
 
-from griffe import Class, Extension, Object
+from griffe import Alias, Class, Extension, Function, Module, Object
 
 __all__ = ["Prose", "prose"]
 
@@ -27,19 +26,28 @@ def prose(text: str) -> str:
 class Prose(Extension):
     """Goes over everything that griffe has read."""
 
-    def on_object(self, *, obj: Object, **_: Any) -> None:
-        if obj.docstring is not None:
-            obj.docstring.value = prose(obj.docstring.value)
-        elif _is_said_elsewhere(obj):
-            obj.public = False
+    def on_package(self, *, pkg: Module, **_: Any) -> None:
+        _go_over(pkg)
 
 
-def _is_said_elsewhere(obj: Object) -> bool:
-    if obj.is_function:
-        return obj.name.startswith("__")
-    parent = obj.parent
-    return (
-        obj.is_attribute
-        and isinstance(parent, Class)
-        and any("dataclass" in str(one.value) for one in parent.decorators)
+def _go_over(parent: Object) -> None:
+    for name, member in list(parent.members.items()):
+        if isinstance(member, Alias):
+            continue  # shown from where it is
+        if member.docstring is not None:
+            member.docstring.value = prose(member.docstring.value)
+        elif isinstance(parent, Class) and _says_nothing(member, parent):
+            parent.del_member(name)
+        _go_over(member)
+
+
+def _says_nothing(member: Object, parent: Class) -> bool:
+    """Without a docstring: a special method, a field that the signature has, or what a constructor sets."""
+    if member.is_function:
+        return member.name.startswith("__") and member.name != "__init__"
+    init = parent.members.get("__init__")
+    made = isinstance(init, Function) and None not in (init.lineno, init.endlineno, member.lineno)
+    return member.is_attribute and (
+        any("dataclass" in str(one.value) for one in parent.decorators)
+        or (made and init.lineno <= member.lineno <= init.endlineno)
     )

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,6 +121,22 @@ def test_the_api_shows_public_names_only(site: Path) -> None:
         public = set(public_names(module))
         assert names <= public | inner, module
         assert all(name.isupper() for name in public - names), module
+
+
+@pytest.mark.engines
+def test_docstrings_are_shown_as_they_are_meant(site: Path) -> None:
+    errors = (site / "api" / "errors.html").read_text()
+    tree = re.search(r"<code>BankaiError .*?</code>", errors, re.DOTALL)
+    assert tree is not None and tree[0].count("\n├── ") > 8 and "\n│   └── " in tree[0]
+    matrix = re.search(
+        r'id="bankai.binary.BinaryTensor".*?id="bankai.binary.BinaryTensor.shape"', errors, re.DOTALL
+    )
+    assert matrix is not None
+    told = unescape(re.sub(r"<[^>]+>", "", matrix[0]))
+    assert "BinaryTensor(name: str, signs: NDArray[uint8], scales: NDArray[float16])" in told
+    assert len(re.findall(r"<li><code>(?:name|signs|scales)</code>: ", matrix[0])) == 3
+    text = "".join(page.read_text() for page in (site / "api").glob("*.html"))
+    assert not re.search(r":(?:class|func|meth|mod|attr):", text) and "__exit__" not in text
 
 
 def documented() -> list[str]:

@@ -2,5 +2,5 @@
 
 On engines of others: MLX arrays (`mlx_arrays`), llama-cpp-python (`llama_lora`); each needs its engine and nothing
 else. The server: HTTP (`app`, in the shapes of `schemas`), which patches there are (`catalog`), who computes next
-(`scheduler`) on an `engine`, and tokens to text (`sampling`, `text`). Nothing but `torch_engine` imports torch.
+(`scheduler`) on an `engine`, and tokens to text (`sampling`, `text`). Nothing but the `torch_*` modules imports torch.
 """

@@ -7,14 +7,12 @@ no other site in the same browser reaches it. Uploads are bounded and kept where
 
 import hmac
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from signal import SIGINT
 from tempfile import TemporaryDirectory
 from types import FrameType
-from typing import Any
-from urllib.parse import urlsplit
 
 import gradio as gr
 import uvicorn
@@ -23,21 +21,16 @@ from fastapi import FastAPI
 from bankai.errors import StudioError
 from bankai.serving.door import read_key
 from bankai.serving.server import is_loopback, listen, names_of
+from bankai.studio.guard import Guard
 from bankai.studio.page import build
 from bankai.studio.searches import MOST_BYTES, Searches
 from bankai.studio.shared import SharedModel
 
-__all__ = ["Guard", "password", "serve"]
+__all__ = ["password", "serve"]
 
-MAX_BODY = 2 * MOST_BYTES  # of one request
-POLICY = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'none'"
 LAST = 2  # seconds, for answers under way at the end
 FONTS = ["system-ui", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace"]
-
-Scope = Mapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
 
 
 def password(host: str, file: Path | None) -> str | None:
@@ -112,43 +105,3 @@ def _app(page: gr.Blocks, scratch: str, hosts: frozenset[str] | None, key: str |
     )
     app.add_middleware(Guard, hosts=hosts)
     return app
-
-
-class Guard:
-    """Refuses what other sites send through a visitor's browser, and bodies without bound; adds the policy.
-
-    `hosts` are the names by which this server may be called, any when None.
-    """
-
-    def __init__(self, app: Any, hosts: frozenset[str] | None) -> None:
-        self.app, self.hosts = app, hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        if status := self.refusal(headers):
-            await send({"type": "http.response.start", "status": status, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
-            return
-
-        async def answer(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                policy = (b"content-security-policy", POLICY.encode())
-                message["headers"] = [*message.get("headers", []), policy]
-            await send(message)
-
-        await self.app(scope, receive, answer)
-
-    def refusal(self, headers: Mapping[str, str]) -> int | None:
-        """The status that refuses a request with these headers."""
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if self.hosts is not None and urlsplit(f"//{host}").hostname not in self.hosts:
-            return 403
-        if origin is not None and origin.partition("://")[2] != host:
-            return 403
-        if "transfer-encoding" in headers:
-            return 411
-        length = headers.get("content-length", "0")
-        return 413 if not length.isdecimal() or int(length) > MAX_BODY else None

@@ -64,12 +64,12 @@ def open_engine(
     device: str = "cpu",
     dtype: str = "float32",
 ) -> Engine:
-    """The engine of that name on a model. Raises DeviceError for llama.cpp on anything but the CPU."""
+    """The engine of that name on a model. Raises DeviceError for a device or dtype that it cannot have."""
     if engine == "llama":
         from bankai.serving.llama_engine import LlamaEngine
 
-        if device != "cpu":
-            raise DeviceError("llama.cpp swaps patches in memory of the CPU only; serve with --engine torch")
+        if (device, dtype) != ("cpu", "float32"):
+            raise DeviceError("device and dtype are for torch; serve with --engine torch, or without them")
         return LlamaEngine(source, places=places, context=context)
     from bankai.model import load
     from bankai.serving.torch_engine import TorchEngine

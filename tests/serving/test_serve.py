@@ -1,0 +1,257 @@
+"""A real `bankai serve nano`, asked by the official client; the last test ends it.
+
+Every test runs with both engines; that of llama.cpp is for `make test-engines`.
+"""
+
+import asyncio
+import random
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+from openai import AsyncOpenAI, OpenAI
+from served import Process, add_patches, serving, until
+
+from bankai.formats.checkpoint import builtin_models
+from bankai.model import load, patched
+from bankai.model.generation import prompt_ids, stream
+from bankai.patch import Patch
+from bankai.store import apply_in_place
+from bankai.store.library import Library
+
+PATCHES = [f"p{number}" for number in range(8)]
+MODELS = ["nano", *(f"nano+{name}" for name in PATCHES)]
+PROMPTS = [
+    "What is 17 + 25? It is",
+    "The capital of France is",
+    "Differentiate 3x^2 + 2x:",
+    "Count: 1 2 3 4 5",
+    "A:",
+]
+ENGINES = ["torch", pytest.param("llama", marks=pytest.mark.engines)]
+LONG = {"model": "nano", "prompt": "The sequence 1, 2, 3, 4,", "max_tokens": 450, "seed": 3}
+"""A text that does not end by itself."""
+Texts = dict[tuple[str, str], str]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("library") / "patches.library"
+    add_patches(path, "nano", PATCHES, rows=48)
+    return path
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def server(request: pytest.FixtureRequest, library: Path) -> Iterator[Process]:
+    with serving("nano", "--library", library, "--engine", request.param, "--queue", 64) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def client(server: Process) -> OpenAI:
+    return OpenAI(base_url=server.url, api_key="none is needed", max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def solo(client: OpenAI) -> Texts:
+    """The text of every prompt on every model, asked one by one."""
+
+    def text(model: str, prompt: str) -> str:
+        answer = client.completions.create(model=model, prompt=prompt, max_tokens=10, temperature=0)
+        return answer.choices[0].text
+
+    return {(model, prompt): text(model, prompt) for model in MODELS for prompt in PROMPTS}
+
+
+def test_models(client: OpenAI, server: Process) -> None:
+    models = list(client.models.list())
+    assert [model.id for model in models] == MODELS
+    assert (models[0].parent, models[1].parent) == (None, "nano")
+    assert client.models.retrieve("nano+p3") == models[4]
+    with pytest.raises(openai.NotFoundError) as refused:
+        client.models.retrieve("nano+none")
+    assert refused.value.code == "model_not_found"
+    assert server.about["patches"] == 8
+
+
+def test_chat(client: OpenAI) -> None:
+    asked = {"messages": [{"role": "user", "content": "What is 3 + 4?"}], "temperature": 0, "max_tokens": 12}
+    raw = client.chat.completions.with_raw_response.create(model="nano+p1+p2", **asked)
+    digests = {model.id: model.patch for model in client.models.list() if model.parent}
+    assert raw.headers["X-Bankai-Patch"] == "+".join(sorted((digests["nano+p1"], digests["nano+p2"])))
+    whole = raw.parse()
+    assert whole.model == "nano+p1+p2"
+    assert whole.usage and whole.usage.completion_tokens > 0
+    by_field = client.chat.completions.create(model="nano", extra_body={"patches": ["p2", "p1"]}, **asked)
+    assert by_field.choices[0].message.content == whole.choices[0].message.content
+    assert by_field.system_fingerprint == whole.system_fingerprint
+
+    with client.chat.completions.create(
+        model="nano+p1+p2", stream=True, stream_options={"include_usage": True}, **asked
+    ) as chunks:
+        *parts, last = list(chunks)
+    text = "".join(part.choices[0].delta.content or "" for part in parts)
+    assert text == whole.choices[0].message.content
+    assert (parts[-1].choices[0].finish_reason, last.usage) == (whole.choices[0].finish_reason, whole.usage)
+
+
+def test_log_probabilities(client: OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="nano",
+        messages=[{"role": "user", "content": "What is 3 + 4?"}],
+        temperature=0,
+        max_tokens=5,
+        logprobs=True,
+        top_logprobs=2,
+    )
+    tokens = answer.choices[0].logprobs.content
+    assert "".join(token.token for token in tokens) == answer.choices[0].message.content
+    for token in tokens:
+        assert token.logprob == token.top_logprobs[0].logprob >= token.top_logprobs[1].logprob
+
+
+def test_errors_of_the_official_client(client: OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError):
+        client.completions.create(model="nano+../../etc/passwd", prompt="x")
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.completions.create(model="nano", prompt="word " * 600)
+    assert "context" in str(refused.value)
+    with pytest.raises(openai.BadRequestError):
+        client.completions.create(model="nano", prompt="x", n=2)
+
+
+def test_the_text_is_that_of_the_model_itself(
+    server: Process, solo: Texts, library: Path, tmp_path: Path
+) -> None:
+    """Of a plain loop in this process, with the patch on the model, or in its file."""
+    with Library(library) as opened:
+        patches = {f"nano+{name}": opened.get(name).patch for name in PATCHES[:4]}
+    alone = {"torch": torch_alone, "llama": llama_alone}[server.about["engine"]]
+    for name, patch in {"nano": Patch(), **patches}.items():
+        wanted = alone(patch, tmp_path / f"{name}.gguf")
+        assert [solo[name, prompt] for prompt in PROMPTS] == wanted
+
+
+def torch_alone(patch: Patch, _: Path) -> list[str]:
+    model, tokenizer = load("nano")
+    with patched(model, patch, unbound=True):
+        ids = [prompt_ids(model, tokenizer, prompt) for prompt in PROMPTS]
+        return ["".join(stream(model, tokenizer, one, max_tokens=10)) for one in ids]
+
+
+def llama_alone(patch: Patch, path: Path) -> list[str]:
+    from llama_cpp import Llama
+
+    shutil.copy(builtin_models()["nano"], path)
+    if patch:
+        apply_in_place(path, patch)
+    llama = Llama(str(path), n_ctx=512, verbose=False)
+    answers = [llama.create_completion(prompt, max_tokens=10, temperature=0) for prompt in PROMPTS]
+    return [answer["choices"][0]["text"] for answer in answers]
+
+
+def test_64_at_once_over_8_patches_and_base(server: Process, solo: Texts) -> None:
+    """In random order; half of them stream. Nobody's text depends on who else is there."""
+    rng = random.Random(1)
+    asked = [(rng.choice(MODELS), rng.choice(PROMPTS)) for _ in range(64)]
+    assert {model for model, _ in asked} == set(MODELS)
+    assert len(set(solo.values())) > 15, "or the comparison says little"
+
+    async def ask(client: AsyncOpenAI, number: int) -> str:
+        model, prompt = asked[number]
+        settings = {"model": model, "prompt": prompt, "max_tokens": 10, "temperature": 0}
+        if number % 2:
+            return (await client.completions.create(**settings)).choices[0].text
+        chunks = await client.completions.create(stream=True, **settings)
+        return "".join([chunk.choices[0].text async for chunk in chunks])
+
+    async def ask_all() -> list[str]:
+        async with AsyncOpenAI(base_url=server.url, api_key="-", max_retries=0) as client:
+            return await asyncio.gather(*[ask(client, number) for number in range(64)])
+
+    assert asyncio.run(ask_all()) == [solo[one] for one in asked]
+
+
+@pytest.fixture(scope="module")
+def http(server: Process) -> Iterator[httpx.Client]:
+    """Bare requests; with its certificates read once, which takes longer than a text."""
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def begin(http: httpx.Client) -> Iterator[Callable[[int], list[httpx.Response]]]:
+    """Asks for so many streams of a long text, which take seconds together, and gives the list that they end in."""
+    threads: list[threading.Thread] = []
+
+    def start(number: int) -> list[httpx.Response]:
+        found: list[httpx.Response] = []
+        started = [threading.Thread(target=ask, args=(found,)) for _ in range(number)]
+        threads.extend(started)
+        for thread in started:
+            thread.start()
+        return found
+
+    def ask(found: list[httpx.Response]) -> None:
+        found.append(http.post("/completions", json=LONG | {"stream": True}))
+
+    yield start
+    for thread in threads:
+        thread.join()
+
+
+def texts_in_work(http: httpx.Client) -> int:
+    return int(http.get(http.base_url.join("/health")).json()["texts"])
+
+
+def test_a_client_that_goes_away_frees_its_place(
+    http: httpx.Client, begin: Callable[[int], list[httpx.Response]]
+) -> None:
+    """Before its text and its neighbors' are finished, which go on."""
+    neighbors = begin(2)
+    until(lambda: texts_in_work(http) == 2)
+    with http.stream("POST", "/completions", json=LONG | {"stream": True}) as answer:
+        lines = answer.iter_lines()  # closes the connection when it is forgotten
+        next(lines)
+        assert texts_in_work(http) == 3
+    until(lambda: texts_in_work(http) == 2)
+    with pytest.raises(httpx.ReadTimeout):
+        http.post("/completions", json=LONG, timeout=0.1)
+    until(lambda: texts_in_work(http) == 2)
+    assert neighbors == []
+    until(lambda: len(neighbors) == 2, seconds=60)
+    assert [one.text.count("data: {") > 300 for one in neighbors] == [True] * 2
+    assert texts_in_work(http) == 0
+
+
+def test_a_patch_added_meanwhile_is_served(client: OpenAI, library: Path) -> None:
+    name = f"new{random.randrange(10**9)}"
+    with pytest.raises(openai.NotFoundError):
+        client.completions.create(model=f"nano+{name}", prompt="x", max_tokens=1)
+    add_patches(library, "nano", [name], rows=3, seed=random.randrange(10**9))
+    assert client.completions.create(model=f"nano+{name}", prompt="x", max_tokens=1).model == f"nano+{name}"
+    with Library(library, writable=True) as opened:
+        opened.remove(name)
+
+
+def test_sigterm_finishes_what_was_taken(
+    server: Process, http: httpx.Client, begin: Callable[[int], list[httpx.Response]]
+) -> None:
+    """The last test: texts are on their way, new ones are refused meanwhile, and all end well."""
+    before = builtin_models()["nano"].read_bytes()
+    found = begin(2)
+    until(lambda: texts_in_work(http) == 2)
+    server.signal(signal.SIGTERM)
+    until(lambda: http.get(http.base_url.join("/health")).status_code == 503)
+    refused = http.post("/completions", json=LONG)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "server_stopping")
+    assert found == []
+    assert server.end() == (0, "")
+    assert [one.text.endswith("data: [DONE]\n\n") for one in found] == [True] * 2
+    assert [one.text.count("data: {") > 300 for one in found] == [True] * 2
+    assert builtin_models()["nano"].read_bytes() == before

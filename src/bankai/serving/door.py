@@ -85,12 +85,12 @@ class Door:
     hosts: frozenset[str] | None = None
     body: int = 1 << 20
 
-    def check_host(self, request: Request) -> None:
+    async def check_host(self, request: Request) -> None:
         """Raises HTTPException."""
         if self.hosts is not None and request.url.hostname not in self.hosts:
             raise HTTPException(403, "this server does not go by that name; call it 127.0.0.1 or localhost")
 
-    def check_key(self, request: Request) -> None:
+    async def check_key(self, request: Request) -> None:
         """Raises HTTPException."""
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if self.key is not None and not (

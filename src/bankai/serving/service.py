@@ -42,6 +42,7 @@ def open_service(
     queue: int = 64,
     device: str = "cpu",
     dtype: str = "float32",
+    dense: bool = False,
 ) -> Iterator[Service]:
     """The model under its name, by default its file's; the file stays open and must stay as it is.
 
@@ -50,7 +51,9 @@ def open_service(
     with open_checkpoint(source) as checkpoint:
         catalog = Catalog(checkpoint, name or Path(source).stem, library)
         tokenizer = make_tokenizer(checkpoint.tokenizer())
-        computes = open_engine(source, engine, places=places, context=context, device=device, dtype=dtype)
+        computes = open_engine(
+            source, engine, places=places, context=context, device=device, dtype=dtype, dense=dense
+        )
         ends = () if tokenizer.eos_token_id is None else (int(tokenizer.eos_token_id),)
         yield Service(catalog, Scheduler(computes, tokenizer, ends, queue=queue), tokenizer)
 
@@ -63,16 +66,22 @@ def open_engine(
     context: int | None = None,
     device: str = "cpu",
     dtype: str = "float32",
+    dense: bool = False,
 ) -> Engine:
-    """The engine of that name on a model. Raises DeviceError for a device or dtype that it cannot have."""
+    """The engine of that name on a model; `device`, `dtype` and `dense` as `bankai.load` has them.
+
+    Raises DeviceError where they are not for this engine.
+    """
     if engine == "llama":
         from bankai.serving.llama_engine import LlamaEngine
 
-        if (device, dtype) != ("cpu", "float32"):
-            raise DeviceError("device and dtype are for torch; serve with --engine torch, or without them")
+        if (device, dtype, dense) != ("cpu", "float32", False):
+            raise DeviceError(
+                "--device, --dtype and --dense are for torch; leave them out, or use --engine torch"
+            )
         return LlamaEngine(source, places=places, context=context)
     from bankai.model import load
     from bankai.serving.torch_engine import TorchEngine
 
-    model, _ = load(source, device=device, dtype=dtype)
+    model, _ = load(source, dense=dense, device=device, dtype=dtype)
     return TorchEngine(model, places=places, context=context)

@@ -79,10 +79,11 @@ def serve(
     )
     with listen(host, port) as listener, opened as service:
         address = f"[{host}]" if ":" in host else host
+        patches = len(service.catalog.entries())
         about = {
             "url": f"http://{address}:{listener.getsockname()[1]}/v1",
             "model": service.catalog.base,
-            "patches": len(service.catalog.entries()),
+            "patches": patches,
             "engine": engine,
         }
 
@@ -90,9 +91,8 @@ def serve(
             if json:
                 print_json(about)
             else:
-                print_line(
-                    "{model} and {patches} patches by {engine} at {url}; Ctrl-C ends it".format(**about)
-                )
+                known = f"{patches} patch{'' if patches == 1 else 'es'}"
+                print_line(f"{about['model']} with {known} at {about['url']}, by {engine}; Ctrl-C ends it")
 
         door = Door(key, None if key else names_of(host))
         app = make_app(service.catalog, service.scheduler, service.tokenizer, door)

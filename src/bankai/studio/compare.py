@@ -74,7 +74,8 @@ class Compared:
 
     @property
     def texts(self) -> tuple[str, str]:
-        return tuple("".join(token.text for token in side) for side in (self.base, self.patched))
+        base, patched = ("".join(token.text for token in side) for side in (self.base, self.patched))
+        return base, patched
 
 
 def compare(
@@ -141,20 +142,20 @@ def _compared(
     by_patched: Sequence[tuple[list[float], Tensor]],
 ) -> Compared:
     same = SequenceMatcher(None, base, patched, autojunk=False).get_matching_blocks()
-    sides = []
+    replies = []
     for side, ids in enumerate((base, patched)):
         old = {block[side] + at for block in same for at in range(block.size)}
         columns = zip(_texts(tokenizer, ids), by_base[side][0], by_patched[side][0], strict=True)
-        sides.append(tuple(Token(*column, new=at not in old) for at, column in enumerate(columns)))
+        replies.append(tuple(Token(*column, new=at not in old) for at, column in enumerate(columns)))
     longer = int(len(patched) > len(base))  # of two replies that part, one or both go on
     rows = by_base[longer][1], by_patched[longer][1]
     ids = (base, patched)[longer]
     at = _parting(base, patched, *rows)
     likeliest = (_likeliest(tokenizer, row[at]) for row in rows)
-    return Compared(*sides, Parting("".join(_texts(tokenizer, ids[:at])), *likeliest))
+    return Compared(replies[0], replies[1], Parting("".join(_texts(tokenizer, ids[:at])), *likeliest))
 
 
-def _texts(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[str]:
+def _texts(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[str]:
     """What each token adds to the text."""
     texts, told = [], ""
     for count in range(1, len(ids) + 1):

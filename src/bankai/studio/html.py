@@ -76,7 +76,7 @@ def _side(title: str, tokens: Iterable[Token], kind: str) -> str:
 def _token(token: Token) -> str:
     change = token.patched - token.base
     depth = min(1.0, abs(change) / FULL)
-    kinds = " ".join(filter(None, ("token", "up" if change > 0 else "down", token.new and "new")))
+    kinds = " ".join(filter(None, ("token", "up" if change > 0 else "down", "new" if token.new else "")))
     title = f"base {_share(token.base)}, patched {_share(token.patched)}"
     return f'<span class="{kinds}" style="--d:{depth:.0%}" title="{title}">{_visible(token.text)}</span>'
 

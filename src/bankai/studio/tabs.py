@@ -1,6 +1,6 @@
 """Compare, probes and map: their controls, and which functions these call. Computes nothing."""
 
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
 
@@ -15,7 +15,6 @@ from bankai.studio.wiring import LATEST, PROGRESS, QUIET, Parts, listener, marku
 __all__ = ["compare_tab", "map_tab", "probes_tab"]
 
 EXAMPLE = "What is the derivative of 5x^5 + 2x^4? Answer:"
-SPLITS: tuple[Split, ...] = ("heldout", "unseen", "validation", "target", "control")
 ALL = "all"
 KEPT = 3600  # seconds that a table of probes is kept for its page
 
@@ -58,7 +57,9 @@ def probes_tab(parts: Parts) -> None:
     """A probe set, probe by probe."""
     with gr.Row(equal_height=False):
         name = gr.Dropdown(list(builtin_probe_sets()), label="Probe set", min_width=200, elem_id="set")
-        split = gr.Dropdown(list(SPLITS), label="Split", min_width=140, elem_id="split")
+        split = gr.Dropdown(
+            list(get_args(Split)), value="heldout", label="Split", min_width=140, elem_id="split"
+        )
     with gr.Accordion("Probes of your own", open=False):
         file = gr.File(label="JSONL, one probe a line", file_types=[".jsonl"], height=150, elem_id="own")
     go = gr.Button("Measure", variant="primary", elem_id="measure")
@@ -83,10 +84,15 @@ def probes_tab(parts: Parts) -> None:
         wanted = "" if outcome == ALL else outcome
         return "" if found is None else html.listed(chosen(found.rows, wanted, words))
 
+    def splits(name: str) -> Any:
+        found = load_probe_set(probe_set(name)).splits
+        return gr.update(choices=found, value="heldout" if "heldout" in found else found[-1])
+
+    name.input(splits, name, split, **QUIET)
     taken = go.click(take, [name, file, split, parts.switches], [counts, found], **LATEST)
     shows: dict[str, Any] = {"fn": show, "inputs": [found, outcome, words], "outputs": rows, **QUIET}
     taken.then(**shows)
-    gr.on([outcome.input, words.input], **shows)
+    gr.on([outcome.change, words.change], **shows)
 
 
 def map_tab(parts: Parts) -> None:

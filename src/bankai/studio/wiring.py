@@ -24,9 +24,9 @@ __all__ = ["LATEST", "PROGRESS", "QUIET", "Parts", "listener", "markup", "probe_
 PROGRESS = gr.Progress()
 """The default of a parameter to which Gradio gives the progress of an event."""
 LATEST: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "always_last"}
-"""Of an event that works: what was asked while it works counts once, at the end."""
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-"""Of an event that is over at once."""
+"""Of an event: what is asked while it works counts once, at the end."""
+QUIET: dict[str, Any] = {**LATEST, "show_progress": "hidden"}
+"""Of one that is over at once."""
 
 
 @dataclass(frozen=True)

@@ -73,12 +73,12 @@ def open_engine(
     Raises DeviceError where they are not for this engine.
     """
     if engine == "llama":
-        from bankai.serving.llama_engine import LlamaEngine
-
         if (device, dtype, dense) != ("cpu", "float32", False):
             raise DeviceError(
                 "--device, --dtype and --dense are for torch; leave them out, or use --engine torch"
             )
+        from bankai.serving.llama_engine import LlamaEngine
+
         return LlamaEngine(source, places=places, context=context)
     from bankai.model import load
     from bankai.serving.torch_engine import TorchEngine

@@ -133,7 +133,7 @@ def test_reading_plainly_is_reading_nothing(loaded, part):
     same(part.read_plainly(), part.read([NOTHING]), atol=0, rtol=0)
     fresh = make_part(loaded)
     same(fresh.read_plainly(), part.read([NOTHING]), atol=0, rtol=0)
-    assert fresh._streams is None  # nothing was cached
+    assert not fresh._streams  # nothing was cached
 
 
 @pytest.mark.parametrize("positions", [1, 7])

@@ -26,6 +26,8 @@ __all__ = [
     "prepare_encoded",
     "probe_scores",
     "score",
+    "score_batch",
+    "score_batches",
     "score_probes",
     "score_tensors",
     "token_scores",
@@ -157,15 +159,20 @@ def probe_scores(prepared: Prepared, totals: Tensor, margins: Tensor) -> tuple[T
 
 def score_tensors(model: PreTrainedModel, prepared: Prepared) -> tuple[Tensor, Tensor]:
     """Score and margin of every probe, two float32 [probes], with a gradient unless switched off outside."""
-    empty = torch.zeros(0, device=model.device)
-    log_probs, margins, owners = [empty], [empty], [torch.zeros(0, dtype=torch.long)]
-    for batch in prepared.batches:
-        log_prob, margin = token_scores(model.lm_head(answer_hidden(model, batch)), batch.targets)
-        log_probs.append(log_prob)
-        margins.append(margin)
-        owners.append(batch.owners)
-    per_token = torch.cat(log_probs), torch.cat(margins), torch.cat(owners)
-    return probe_scores(prepared, *answer_scores(*per_token, len(prepared.probe_of)))
+    return score_batches(prepared, [score_batch(model, batch) for batch in prepared.batches])
+
+
+def score_batch(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Log-probability and margin of every answer token of a batch, two [positions]."""
+    return token_scores(model.lm_head(answer_hidden(model, batch)), batch.targets)
+
+
+def score_batches(prepared: Prepared, found: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Score and margin of every probe, two [probes], from what :func:`score_batch` gives of every batch."""
+    empty = torch.zeros(0, device=found[0][0].device if found else None)
+    log_probs, margins = (torch.cat([empty, *(pair[kind] for pair in found)]) for kind in (0, 1))
+    owners = torch.cat([torch.zeros(0, dtype=torch.long), *(batch.owners for batch in prepared.batches)])
+    return probe_scores(prepared, *answer_scores(log_probs, margins, owners, len(prepared.probe_of)))
 
 
 @torch.no_grad()

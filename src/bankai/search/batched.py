@@ -17,7 +17,7 @@ from bankai.model.overlay import flipped_rows, overlaid
 from bankai.patch import Flip
 from bankai.search.streams import Stream
 
-__all__ = ["CHUNK_TOKENS", "final_hidden", "first_layer"]
+__all__ = ["CHUNK_TOKENS", "chunks", "final_hidden", "first_layer"]
 
 CHUNK_TOKENS = 4096  # of candidates x sequences x length computed at once: bounds memory
 Candidate = frozenset[Flip]
@@ -37,16 +37,23 @@ def final_hidden(stream: Stream, candidates: Sequence[Candidate]) -> Iterator[tu
 
     Yields, until every candidate has had its turn, indices of some candidates and [those, positions, hidden].
     """
-    decoder = stream.decoder
-    starts = [_start(candidate, decoder.layers) for candidate in candidates]
+    layers = stream.decoder.layers
+    for chunk in chunks(candidates, layers, stream.tokens):
+        some = [candidates[index] for index in chunk]
+        yield chunk, _run(stream, *_start(some[0], layers), some)
+
+
+def chunks(candidates: Sequence[Candidate], layers: int, tokens: int) -> Iterator[list[int]]:
+    """Indices of candidates that are computed at once over a stream of so many tokens: they begin at the same place.
+
+    A chunk is cut no further, so whoever computes it alone computes the same.
+    """
+    starts = [_start(candidate, layers) for candidate in candidates]
     order = sorted(range(len(candidates)), key=lambda index: starts[index])
-    for (layer, kind), group in groupby(order, key=lambda index: starts[index]):
-        for chunk in _chunks(list(group), max(1, CHUNK_TOKENS // stream.tokens)):
-            yield chunk, _run(stream, layer, kind, [candidates[index] for index in chunk])
-
-
-def _chunks(indices: list[int], size: int) -> Iterator[list[int]]:
-    return (indices[start : start + size] for start in range(0, len(indices), size))
+    size = max(1, CHUNK_TOKENS // tokens)
+    for _, group in groupby(order, key=lambda index: starts[index]):
+        alike = list(group)
+        yield from (alike[start : start + size] for start in range(0, len(alike), size))
 
 
 def _start(candidate: Candidate, layers: int) -> tuple[int, str]:

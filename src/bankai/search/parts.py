@@ -1,7 +1,9 @@
 """The probes and texts that a search reads, cut into parts, and what candidates do to them.
 
 Weak candidates leave after the first parts (successive halving), so the parts follow a fixed order that goes round the
-categories: whatever has been read so far is a fair sample of everything. Does not know: fitness, strategies.
+categories: whatever has been read so far is a fair sample of everything. A part is read in pieces, each of one stream
+and the candidates that are computed at once; how it is cut follows from probes and candidates alone, so that pieces may
+be computed anywhere and in any order. Does not know: fitness, strategies.
 """
 
 import math
@@ -9,12 +11,14 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from bankai.evaluation.scoring import (
+    Batch,
     Prepared,
     answer_scores,
     prepare_encoded,
@@ -25,11 +29,23 @@ from bankai.model.decoder import Decoder
 from bankai.patch import Flip
 from bankai.probes import Probe
 from bankai.probes.encode import EncodedAnswer, encode
-from bankai.search.batched import final_hidden
+from bankai.search.batched import chunks, final_hidden
 from bankai.search.objective import Readings
 from bankai.search.streams import Stream, Streams
 
-__all__ = ["SHARES", "Part", "SearchProbes", "encode_parts", "join", "make_parts", "spread", "windows"]
+__all__ = [
+    "SHARES",
+    "Contents",
+    "Part",
+    "Piece",
+    "SearchProbes",
+    "Slice",
+    "encode_parts",
+    "join",
+    "make_parts",
+    "spread",
+    "windows",
+]
 
 SHARES = (0.25, 0.5, 1.0)  # of everything, read after each part
 WINDOW = 64  # tokens of neutral text in one sequence
@@ -72,11 +88,79 @@ def windows(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> list[En
     return found
 
 
-class Part:
-    """Some targets, controls and texts in the order given, with their cached streams once those are needed.
+class Piece(NamedTuple):
+    """Candidates, by index, that one stream computes at once: the stream of a batch of answers, or of texts."""
+
+    texts: bool
+    stream: int
+    candidates: tuple[int, ...]
+
+
+class Contents:
+    """What a part reads, in batches, for a model of so many layers; it is here without one.
 
     `encoded` are the answers of its targets; `targets`, `controls` and `texts` how many there are.
     """
+
+    def __init__(
+        self,
+        layers: int,
+        targets: Sequence[Sequence[EncodedAnswer]],
+        controls: Sequence[Sequence[EncodedAnswer]],
+        texts: Sequence[EncodedAnswer],
+    ) -> None:
+        self._layers = layers
+        self.encoded = targets
+        self.targets, self.controls, self.texts = len(targets), len(controls), len(texts)
+        self.answers = prepare_encoded([*targets, *controls])
+        self.neutral = prepare_encoded([[text] for text in texts])
+
+    @property
+    def probes(self) -> int:
+        """Targets and controls; a text counts as one too."""
+        return self.targets + self.controls + self.texts
+
+    def batches(self, texts: bool) -> tuple[Batch, ...]:
+        """Those of the texts, or of the answers."""
+        return (self.neutral if texts else self.answers).batches
+
+    def cut(self, candidates: Candidates) -> list[Piece]:
+        """The pieces in which these candidates are read."""
+        return [
+            Piece(texts, stream, tuple(chunk))
+            for texts in (False, True)
+            for stream, batch in enumerate(self.batches(texts))
+            for chunk in chunks(candidates, self._layers, batch.ids.numel())
+        ]
+
+    def readings(
+        self, candidates: int, pieces: Iterable[Piece], found: Iterable[tuple[Tensor, ...]]
+    ) -> Readings:
+        """Readings [candidates, ...] from what was found in each piece."""
+        columns = {
+            (texts, stream): [torch.empty(candidates, len(batch.rows)) for _ in range(1 if texts else 2)]
+            for texts in (False, True)
+            for stream, batch in enumerate(self.batches(texts))
+        }
+        for piece, values in zip(pieces, found, strict=True):
+            for column, some in zip(columns[piece[:2]], values, strict=True):
+                column[list(piece.candidates)] = some
+        empty = torch.zeros(candidates, 0)
+        answers = [pair for (texts, _), pair in columns.items() if not texts]
+        log_probs, margins = (torch.cat([empty, *(pair[kind] for pair in answers)], 1) for kind in (0, 1))
+        scores, margins = _by_probe(self.answers, log_probs, margins)
+        drift = torch.cat([empty, *(one for (texts, _), (one, *_) in columns.items() if texts)], 1)
+        return Readings(
+            scores[:, : self.targets],
+            margins[:, : self.targets],
+            scores[:, self.targets :],
+            margins[:, self.targets :],
+            _by_text(self.neutral, drift),
+        )
+
+
+class Part(Contents):
+    """The same with a model, and with streams that are cached once they are needed."""
 
     def __init__(
         self,
@@ -85,73 +169,79 @@ class Part:
         controls: Sequence[Sequence[EncodedAnswer]],
         texts: Sequence[EncodedAnswer],
     ) -> None:
+        super().__init__(decoder.layers, targets, controls, texts)
         self.decoder = decoder
-        self.encoded = targets
-        self.targets, self.controls, self.texts = len(targets), len(controls), len(texts)
-        self.answers = prepare_encoded([*targets, *controls])
-        self.neutral = prepare_encoded([[text] for text in texts])
-        self._streams: tuple[Streams, Streams] | None = None
+        self._streams: dict[tuple[bool, int], Stream] = {}
+        self._stale: dict[tuple[bool, int], int] = {}  # the first layer whose bits have changed since
         # Log-probabilities of the base at every position of the texts: [positions, vocabulary] per batch.
         self._reference = [
             torch.cat([logits.log_softmax(1) for logits in _logits(stream, stream.final())])
-            for stream in self._fresh(self.neutral)
+            for stream in (self._fresh(True, index) for index in range(len(self.neutral.batches)))
         ]
 
-    @property
-    def probes(self) -> int:
-        """Targets and controls; a text counts as one too."""
-        return self.targets + self.controls + self.texts
+    def stream(self, texts: bool, index: int) -> Stream:
+        """The cached stream of a batch under the bits at the last :meth:`outdate`."""
+        at = texts, index
+        if at not in self._streams:
+            self._streams[at] = self._fresh(*at)
+        elif at in self._stale:
+            with torch.no_grad():
+                self._streams[at].refresh(self._stale[at])
+        self._stale.pop(at, None)  # not before: an interrupt may have come
+        return self._streams[at]
 
     @property
-    def streams(self) -> tuple[Streams, Streams]:
-        """The cached streams of answers and of texts under the bits at the last refresh."""
-        if self._streams is None:
-            self._streams = (
-                Streams(self.decoder, self.answers.batches),
-                Streams(self.decoder, self.neutral.batches),
-            )
-        return self._streams
+    def streams(self) -> tuple[list[Stream], list[Stream]]:
+        """Those of all batches, of answers and of texts."""
+        answers, texts = (
+            [self.stream(kind, index) for index in range(len(self.batches(kind)))] for kind in (False, True)
+        )
+        return answers, texts
+
+    def outdate(self, layer: int) -> None:
+        """Bits of a layer, or of later ones, have changed; streams follow when they are next wanted."""
+        self._stale = {at: min(layer, self._stale.get(at, layer)) for at in self._streams}
 
     def refresh(self, layer: int) -> None:
-        """Follow the bits after those of a layer, or of later ones, have changed."""
-        if self._streams is not None:
-            for streams in self._streams:
-                streams.refresh(layer)
+        """The same, and they follow at once."""
+        self.outdate(layer)
+        for at in self._streams:
+            self.stream(*at)
 
     @torch.no_grad()
+    def measure(self, texts: bool, stream: int, candidates: Candidates) -> tuple[Tensor, ...]:
+        """What :meth:`readings` wants of a piece, for flips on top of the current bits.
+
+        One or two [candidates, positions].
+        """
+        return self._measure(self.stream(texts, stream), texts, stream, candidates)
+
+    @torch.no_grad()
+    def measure_plainly(self, texts: bool, stream: int) -> tuple[Tensor, ...]:
+        """The same for the current bits, by a full forward that caches nothing."""
+        return self._measure(self._fresh(texts, stream), texts, stream, [NOTHING])
+
+    def _measure(self, stream: Stream, texts: bool, index: int, candidates: Candidates) -> tuple[Tensor, ...]:
+        if texts:
+            return (_drift(stream, self._reference[index], candidates),)
+        return _answers(stream, candidates)
+
     def read(self, candidates: Candidates) -> Readings:
         """Readings [candidates, ...] of flips on top of the current bits."""
-        answers, texts = self.streams
-        found = [_answers(stream, candidates) for stream in answers]
-        drift = [_drift(*pair, candidates) for pair in zip(texts, self._reference, strict=True)]
-        return self._readings(found, drift, len(candidates))
+        pieces = self.cut(candidates)
+        found = [
+            self.measure(piece.texts, piece.stream, [candidates[at] for at in piece.candidates])
+            for piece in pieces
+        ]
+        return self.readings(len(candidates), pieces, found)
 
-    @torch.no_grad()
     def read_plainly(self) -> Readings:
         """Readings [1, ...] of the current bits by a full forward that caches nothing."""
-        found = [_answers(stream, [NOTHING]) for stream in self._fresh(self.answers)]
-        texts = zip(self._fresh(self.neutral), self._reference, strict=True)
-        return self._readings(found, [_drift(*pair, [NOTHING]) for pair in texts], 1)
+        pieces = self.cut([NOTHING])
+        return self.readings(1, pieces, [self.measure_plainly(one.texts, one.stream) for one in pieces])
 
-    def _fresh(self, prepared: Prepared) -> Iterable[Stream]:
-        for batch in prepared.batches:
-            yield Streams(self.decoder, [batch])[0]
-
-    def _readings(
-        self, answers: list[tuple[Tensor, Tensor]], drift: list[Tensor], candidates: int
-    ) -> Readings:
-        empty = torch.zeros(candidates, 0)
-        log_probs = torch.cat([empty, *(pair[0] for pair in answers)], 1)
-        margins = torch.cat([empty, *(pair[1] for pair in answers)], 1)
-        scores, margins = _by_probe(self.answers, log_probs, margins)
-        positions = torch.cat([empty, *drift], 1)
-        return Readings(
-            scores[:, : self.targets],
-            margins[:, : self.targets],
-            scores[:, self.targets :],
-            margins[:, self.targets :],
-            _by_text(self.neutral, positions),
-        )
+    def _fresh(self, texts: bool, index: int) -> Stream:
+        return Streams(self.decoder, [self.batches(texts)[index]])[0]
 
 
 def _owners(prepared: Prepared) -> Tensor:

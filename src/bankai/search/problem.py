@@ -1,8 +1,8 @@
 """The problem a strategy works on: a model whose bits it may flip, and the ways to measure them.
 
 A problem holds the current flips, counts the work in evaluations and leaves the model as it was on exit. Candidates are
-measured in batches from cached streams, or one by one as the published loop does. It does not know how flips are
-chosen.
+measured in batches from cached streams, or one by one as the published loop does. All computing is left to a crew. It
+does not know how flips are chosen, nor who computes.
 """
 
 import time
@@ -14,13 +14,12 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.errors import UnknownTensorError
-from bankai.evaluation.scoring import prepare, prepare_encoded, score_tensors
-from bankai.model import flip
+from bankai.evaluation.scoring import prepare, prepare_encoded
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
-from bankai.search.batched import first_layer
+from bankai.search.crew import Hire, alone, read, score
 from bankai.search.objective import GAINS, LOSSES, Objective, Readings
-from bankai.search.parts import SearchProbes, join, make_parts
+from bankai.search.parts import SearchProbes, encode_parts, join
 from bankai.search.ranking import Ranked, rank
 from bankai.search.settings import SearchSettings
 from bankai.search.space import PROJECTIONS, Space
@@ -47,10 +46,13 @@ class Problem:
         tokenizer: PreTrainedTokenizerBase,
         probes: SearchProbes,
         settings: SearchSettings,
+        hire: Hire = alone,
     ) -> None:
-        self.model, self.decoder = model, Decoder(model)
+        self.decoder = Decoder(model)
         self.space, self.seed = settings.space, settings.seed
-        self.parts, order = make_parts(self.decoder, tokenizer, probes)
+        slices, order = encode_parts(tokenizer, probes)
+        self.crew = hire(self.decoder, slices)
+        self.parts = self.crew.parts
         self.encoded = [answers for part in self.parts for answers in part.encoded]
         self.validation = prepare(tokenizer, probes.validation)
         self.flips: Candidate = NOTHING
@@ -85,36 +87,36 @@ class Problem:
 
     def toggle(self, flips: Iterable[Flip]) -> None:
         """Flip bits without measuring; a flip that is on goes off."""
-        change = frozenset(flips)
-        flip(self.model, change)
-        self.flips ^= change
+        flips = self.flips ^ frozenset(flips)
+        self.crew.follow(flips)
+        self.flips = flips
 
     def rank(self, top: int | None) -> list[Ranked]:
         """Places by estimated change of the fitness, best first. Costs `ATTRIBUTION_COST` evaluations."""
         self.evaluations += ATTRIBUTION_COST
-        return rank(self.parts, self.objective, self.current, self.space, top=top)
+        return rank(self.parts, self.objective, self.current, self.space, top=top, crew=self.crew)
 
     def measure(self, candidates: Sequence[Candidate]) -> list[float]:
         """Exact fitness of each candidate on top of the current flips. One evaluation each."""
         self.evaluations += len(candidates)
         if not candidates:
             return []
-        return self.objective(join([part.read(candidates) for part in self.parts])).tolist()
+        return self.objective(join(read(self.crew, range(len(self.parts)), candidates))).tolist()
 
     def halve(self, candidates: Sequence[Candidate]) -> list[tuple[float, Candidate]]:
         """Exact fitness of the best candidates, best first; after each part the weaker half has left."""
-        alive, read, fitness = list(candidates), [[] for _ in candidates], []
+        alive, seen, fitness = list(candidates), [[] for _ in candidates], []
         for index, part in enumerate(self.parts):
             if not alive:
                 return []
-            found = part.read(alive)
+            (found,) = read(self.crew, [index], alive)
             self.evaluations += len(alive) * part.probes / self.reads
-            read = [[*before, found.at(at)] for at, before in enumerate(read)]
-            fitness = [float(self.objective(join(readings))) for readings in read]
+            seen = [[*before, found.at(at)] for at, before in enumerate(seen)]
+            fitness = [float(self.objective(join(readings))) for readings in seen]
             order = sorted(range(len(alive)), key=lambda at: -fitness[at])
             last = index == len(self.parts) - 1
             order = order if last else order[: (len(order) + 1) // 2]
-            alive, read, fitness = ([column[at] for at in order] for column in (alive, read, fitness))
+            alive, seen, fitness = ([column[at] for at in order] for column in (alive, seen, fitness))
         return list(zip(fitness, alive, strict=True))
 
     def move_to(self, flips: Iterable[Flip], expected: float | None = None) -> None:
@@ -122,12 +124,9 @@ class Problem:
 
         `expected` is its fitness as measured before it was made; the difference is noise.
         """
-        change = self.flips ^ frozenset(flips)
-        self.toggle(change)
-        for part in self.parts:
-            part.refresh(first_layer(change, self.decoder.layers))
+        self.toggle(self.flips ^ frozenset(flips))
         self.evaluations += 1
-        self._take(join([part.read([NOTHING]).at(0) for part in self.parts]))
+        self._take(join(read(self.crew, range(len(self.parts)), [NOTHING])).at(0))
         if expected is not None:
             self.noise = max(self.noise, abs(self.fitness - expected))
 
@@ -157,8 +156,7 @@ class Problem:
         if not self.validation.probes:
             return self.standing()
         self.evaluations += self.validation_cost
-        with torch.no_grad():
-            scores, margins = score_tensors(self.model, self.validation)
+        scores, margins = score(self.crew, self.validation)
         return Best(tuple(sorted(self.flips)), self.fitness, int((margins > 0).sum()), float(scores.mean()))
 
     def save(self, state: State) -> None:
@@ -178,12 +176,11 @@ class Problem:
         """Scores of the targets with these indices under the current bits; costs their share of an evaluation."""
         some = prepare_encoded([self.encoded[index] for index in targets])
         self.evaluations += some.probes / self.reads
-        with torch.no_grad():
-            return score_tensors(self.model, some)[0]
+        return score(self.crew, some)[0]
 
     def _take(self, readings: Readings) -> None:
         self.current, self.fitness = readings, float(self.objective(readings))
 
     def read_plainly(self) -> Readings:
         """Readings of the current bits by a full forward that caches nothing."""
-        return join([part.read_plainly().at(0) for part in self.parts])
+        return join(read(self.crew, range(len(self.parts)), [NOTHING], plainly=True)).at(0)

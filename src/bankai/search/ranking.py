@@ -2,21 +2,23 @@
 
 Targets by the slope of their gain; controls one by one, since the corner of a hinge has no slope; neutral text by the
 expected KL divergence of a flip, about half the mean square of its effect on the log-probability of tokens drawn from
-the model (a diagonal Fisher). Does not know: what is kept.
+the model (a diagonal Fisher). Every stream is a unit of its own; what comes of them is added in their order, so it does
+not matter who computes them. Does not know: what is kept.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from bankai.evaluation.scoring import token_scores
-from bankai.model.decoder import Decoder
 from bankai.patch import Flip
 from bankai.search.attribution import Effects, Sink, stream_effects
+from bankai.search.crew import Crew, Replica, StreamName, Take
 from bankai.search.objective import Objective, Readings
-from bankai.search.parts import Part
+from bankai.search.parts import Contents, Part
 from bankai.search.space import Space
 from bankai.search.streams import Stream
 
@@ -38,50 +40,61 @@ class Ranked:
 GAIN, LOSS, DRIFT, HELPED = range(4)
 
 
+class _Addend(NamedTuple):
+    """Values [some rows, places], from `first_row` on, that belong to one kind of sum of a tensor with so many rows."""
+
+    kind: int
+    tensor: str
+    rows: int
+    first_row: int
+    values: Tensor
+
+
 class _Estimates:
     """Sums over sequences for every place of every tensor, [4, rows, places]: gain, loss, drift, targets helped.
 
     Streams of different size come in different blocks of rows.
     """
 
-    def __init__(self, decoder: Decoder) -> None:
-        self.decoder = decoder
+    def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
 
-    def add(self, kind: int, effects: Effects, values: Tensor) -> None:
-        """Add [rows of the effects, places] to one kind of sum."""
-        if effects.tensor not in self.sums:
-            rows = self.decoder.model.get_submodule(effects.tensor).out_features
-            self.sums[effects.tensor] = values.new_zeros(4, rows, values.shape[1])
-        self.sums[effects.tensor][kind, effects.first_row :][: len(values)] += values
+    def add(self, addend: _Addend) -> None:
+        """Add to one kind of sum."""
+        kind, tensor, rows, first_row, values = addend
+        if tensor not in self.sums:
+            self.sums[tensor] = values.new_zeros(4, rows, values.shape[1])
+        self.sums[tensor][kind, first_row:][: len(values)] += values
 
 
 def rank(
-    parts: list[Part],
+    parts: Sequence[Contents],
     objective: Objective,
     now: Readings,
     space: Space,
     *,
     top: int | None = None,
     seed: int = 0,
+    crew: Crew | None = None,
 ) -> list[Ranked]:
     """The `top` places (None: all) by estimated change of the fitness, best first.
 
-    `now` are the current readings in the order of the parts; `seed` draws the tokens for the drift.
+    `now` are the current readings in the order of the parts; `seed` draws the tokens for the drift. Without a crew the
+    parts are computed with here.
     """
-    estimates, weights = _Estimates(parts[0].decoder), objective.target_weights(now)
-    generator = torch.Generator().manual_seed(seed)
-    for answers in _answer_streams(parts, objective):
-        _attribute(answers.stream, answers.value, answers.sink(estimates, objective, now, weights), space)
-    if objective.drift:
-        texts = sum(part.texts for part in parts)
-        for stream in (stream for part in parts for stream in part.streams[1]):
-            scale = objective.drift / (2 * texts)
-            _attribute(stream, _sampled(stream, generator), _drift_sink(estimates, stream, scale), space)
+    crew, estimates = crew or _replica(parts), _Estimates()
+    weights = objective.target_weights(now)
+    answers = [_Answers(followed, objective, now, weights, space) for followed in _followed(crew, objective)]
+    crew.run([*answers, *_drifts(parts, objective, space, seed)], estimates.add)
     return _best(estimates, len(weights), space, top)
 
 
-def probe_effects(parts: list[Part], objective: Objective, space: Space) -> dict[str, Tensor]:
+def _replica(parts: Sequence[Contents]) -> Replica:
+    whole = [part for part in parts if isinstance(part, Part)]
+    return Replica(whole[0].decoder, whole)
+
+
+def probe_effects(parts: Sequence[Part], objective: Objective, space: Space) -> dict[str, Tensor]:
     """Estimated change of what the objective reads of each probe: per tensor [targets + controls, rows, places].
 
     Targets come first, then controls, in the order of the parts. Holds everything at once: for small models and for
@@ -89,7 +102,8 @@ def probe_effects(parts: list[Part], objective: Objective, space: Space) -> dict
     """
     targets, controls = sum(part.targets for part in parts), sum(part.controls for part in parts)
     found: dict[str, Tensor] = {}
-    for answers in _answer_streams(parts, objective):
+    replica = _replica(parts)
+    for answers in _followed(replica, objective):
         at = torch.cat([answers.targets[1], answers.controls[1] + targets])
         sequences = torch.cat([answers.targets[0], answers.controls[0]])
 
@@ -102,7 +116,8 @@ def probe_effects(parts: list[Part], objective: Objective, space: Space) -> dict
                 effects.values[sequences].float().cpu()
             )
 
-        _attribute(answers.stream, answers.value, keep, space)
+        stream = replica.stream(answers.stream)
+        _attribute(stream, answers.value(stream), keep, space)
     return found
 
 
@@ -113,63 +128,51 @@ def _attribute(stream: Stream, value: Callable[[Tensor], Tensor], sink: Sink, sp
     )
 
 
+def _addend(kind: int, stream: Stream, effects: Effects, values: Tensor) -> _Addend:
+    rows = stream.decoder.model.get_submodule(effects.tensor).out_features
+    return _Addend(kind, effects.tensor, rows, effects.first_row, values)
+
+
 @dataclass(frozen=True)
-class _AnswerStream:
+class _Followed:
     """A stream of answers; of several accepted ones the one that scores best now is followed.
 
     `targets` and `controls` hold sequences and the probes they answer, numbered through all parts.
     """
 
-    stream: Stream
+    stream: StreamName
     targets: tuple[Tensor, Tensor]
     controls: tuple[Tensor, Tensor]
     reads: tuple[str, str]
 
-    def value(self, logits: Tensor) -> Tensor:
-        """Sum over the followed sequences of score or margin."""
-        stream = self.stream
-        log_probs, margins = token_scores(logits, stream.targets)
-        sums = log_probs.new_zeros(stream.sequences).index_add(0, stream.rows, log_probs)
-        least = margins.new_full((stream.sequences,), torch.inf).scatter_reduce(
-            0, stream.rows, margins, "amin"
-        )
-        by_name = {"score": sums, "margin": least}
-        pairs = zip(self.reads, (self.targets[0], self.controls[0]), strict=True)
-        return sum(by_name[name][sequences.to(logits.device)].sum() for name, sequences in pairs)
+    def value(self, stream: Stream) -> Callable[[Tensor], Tensor]:
+        """Sum over the followed sequences of score or margin, from the logits of the stream."""
 
-    def sink(self, estimates: _Estimates, objective: Objective, now: Readings, weights: Tensor) -> Sink:
-        """What adds the effects on these probes to the estimates."""
-        sequences, targets = self.targets
-        slopes, kept = weights[targets], objective.kept[targets]
+        def value(logits: Tensor) -> Tensor:
+            log_probs, margins = token_scores(logits, stream.targets)
+            sums = log_probs.new_zeros(stream.sequences).index_add(0, stream.rows, log_probs)
+            least = margins.new_full((stream.sequences,), torch.inf).scatter_reduce(
+                0, stream.rows, margins, "amin"
+            )
+            by_name = {"score": sums, "margin": least}
+            pairs = zip(self.reads, (self.targets[0], self.controls[0]), strict=True)
+            return sum(by_name[name][sequences.to(logits.device)].sum() for name, sequences in pairs)
 
-        def add(effects: Effects) -> None:
-            values = effects.values.float().cpu()
-            if len(targets):
-                helped = slopes[:, None, None] * values[sequences]
-                estimates.add(GAIN, effects, helped.sum(0))
-                estimates.add(HELPED, effects, (helped > 0).float().sum(0))
-            if len(solved := kept.nonzero()[:, 0]):
-                lost = objective.kept_losses(now, values[sequences[solved]], targets[solved])
-                estimates.add(LOSS, effects, lost.sum(0))
-            if len(self.controls[0]):
-                lost = objective.control_losses(now, values[self.controls[0]], self.controls[1])
-                estimates.add(LOSS, effects, lost.sum(0))
-
-        return add
+        return value
 
 
-def _answer_streams(parts: list[Part], objective: Objective) -> Iterator[_AnswerStream]:
+def _followed(crew: Crew, objective: Objective) -> Iterator[_Followed]:
     first_target = first_control = 0
-    for part in parts:
-        best = _best_answers(part)
-        for stream in part.streams[0]:
-            owners = torch.empty(stream.sequences, dtype=torch.long)
-            owners[stream.batch.rows] = stream.batch.owners
+    for number, part in enumerate(crew.parts):
+        best = _best_answers(crew, number)
+        for index, batch in enumerate(part.batches(texts=False)):
+            owners = torch.empty(len(batch.ids), dtype=torch.long)
+            owners[batch.rows] = batch.owners
             probe = part.answers.probe_of[owners]
             followed = best[probe] == owners
             target, control = (probe < part.targets) & followed, (probe >= part.targets) & followed
-            yield _AnswerStream(
-                stream,
+            yield _Followed(
+                StreamName(number, False, index),
                 (target.nonzero()[:, 0], probe[target] + first_target),
                 (control.nonzero()[:, 0], probe[control] - part.targets + first_control),
                 (objective.gain.reads, objective.loss.reads),
@@ -177,36 +180,115 @@ def _answer_streams(parts: list[Part], objective: Objective) -> Iterator[_Answer
         first_target, first_control = first_target + part.targets, first_control + part.controls
 
 
-@torch.no_grad()
-def _best_answers(part: Part) -> Tensor:
-    """Index of the answer of each probe that scores best now: [probes]."""
+def _best_answers(crew: Crew, number: int) -> Tensor:
+    """Index of the answer of each probe of a part that scores best now: [probes]."""
+    part = crew.parts[number]
+    batches = part.batches(texts=False)
+    if len(part.answers.probe_of) == part.answers.probes:  # one each
+        return torch.arange(part.answers.probes)
+    found: list[Tensor] = []
+    crew.run([_Tokens(StreamName(number, False, index)) for index in range(len(batches))], found.append)
     totals = torch.zeros(len(part.answers.probe_of))
-    for stream in part.streams[0]:
-        log_probs, _ = token_scores(stream.decoder.logits(stream.final()), stream.targets)
-        totals.index_add_(0, stream.batch.owners, log_probs.cpu())
+    for batch, log_probs in zip(batches, found, strict=True):
+        totals.index_add_(0, batch.owners, log_probs)
     best = torch.zeros(part.answers.probes, dtype=torch.long)
     for answer in totals.argsort().tolist():  # ascending, so the best writes last
         best[part.answers.probe_of[answer]] = answer
     return best
 
 
-def _sampled(stream: Stream, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
-    """Sum of the log-probabilities of one token drawn from the model at each position.
+@dataclass(frozen=True)
+class _Tokens:
+    """Log-probabilities of the answer tokens of a stream under the current flips."""
 
-    Each is divided by the root of its sequence's positions, so that the squared effect is one on their mean.
-    """
-    counts = stream.rows.bincount(minlength=stream.sequences)[stream.rows].to(stream.decoder.device)
+    wants: StreamName
 
-    def value(logits: Tensor) -> Tensor:
-        log_probs = logits.float().log_softmax(1)
-        drawn = torch.multinomial(log_probs.detach().exp().cpu(), 1, generator=generator).to(logits.device)
-        return (log_probs.gather(1, drawn)[:, 0] / counts.sqrt()).sum()
-
-    return value
+    @torch.no_grad()
+    def do(self, replica: Replica, give: Take) -> None:
+        """Gives them: [positions]."""
+        stream = replica.stream(self.wants)
+        give(token_scores(stream.decoder.logits(stream.final()), stream.targets)[0].cpu())
 
 
-def _drift_sink(estimates: _Estimates, stream: Stream, scale: float) -> Sink:
-    return lambda effects: estimates.add(DRIFT, effects, effects.values.float().square().sum(0).cpu() * scale)
+@dataclass(frozen=True)
+class _Answers:
+    """Attribution of a stream of answers."""
+
+    followed: _Followed
+    objective: Objective
+    now: Readings
+    weights: Tensor
+    space: Space
+
+    @property
+    def wants(self) -> StreamName:
+        return self.followed.stream
+
+    def do(self, replica: Replica, give: Take) -> None:
+        """Gives addends."""
+        stream = replica.stream(self.wants)
+
+        def sink(effects: Effects) -> None:
+            for kind, values in self._terms(effects.values.float().cpu()):
+                give(_addend(kind, stream, effects, values))
+
+        _attribute(stream, self.followed.value(stream), sink, self.space)
+
+    def _terms(self, values: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """What effects [sequences, rows, places] on these probes add to each kind of sum."""
+        objective, now = self.objective, self.now
+        sequences, targets = self.followed.targets
+        slopes, kept = self.weights[targets], objective.kept[targets]
+        if len(targets):
+            helped = slopes[:, None, None] * values[sequences]
+            yield GAIN, helped.sum(0)
+            yield HELPED, (helped > 0).float().sum(0)
+        if len(solved := kept.nonzero()[:, 0]):
+            yield LOSS, objective.kept_losses(now, values[sequences[solved]], targets[solved]).sum(0)
+        sequences, controls = self.followed.controls
+        if len(controls):
+            yield LOSS, objective.control_losses(now, values[sequences], controls).sum(0)
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Attribution of the drift on a stream of texts, the `index`-th of all, for tokens drawn by the seed."""
+
+    wants: StreamName
+    index: int
+    seed: int
+    scale: float
+    space: Space
+
+    def do(self, replica: Replica, give: Take) -> None:
+        """Gives addends."""
+        stream = replica.stream(self.wants)
+        counts = stream.rows.bincount(minlength=stream.sequences)[stream.rows]
+
+        def value(logits: Tensor) -> Tensor:
+            # Divided by the root of the positions of a sequence, so that the squared effect is one on their mean.
+            log_probs = logits.float().log_softmax(1)
+            drawn = replica.draws.draw(self.seed, self.index, log_probs.detach().exp().cpu())
+            return (log_probs.gather(1, drawn.to(logits.device))[:, 0] / counts.sqrt()).sum()
+
+        def sink(effects: Effects) -> None:
+            squares = effects.values.float().square().sum(0).cpu() * self.scale
+            give(_addend(DRIFT, stream, effects, squares))
+
+        _attribute(stream, value, sink, self.space)
+
+
+def _drifts(parts: Sequence[Contents], objective: Objective, space: Space, seed: int) -> Iterator[_Texts]:
+    if not objective.drift:
+        return
+    texts = sum(part.texts for part in parts)
+    names = (
+        StreamName(number, True, index)
+        for number, part in enumerate(parts)
+        for index in range(len(part.batches(texts=True)))
+    )
+    for index, name in enumerate(names):
+        yield _Texts(name, index, seed, objective.drift / (2 * texts), space)
 
 
 def _best(estimates: _Estimates, targets: int, space: Space, top: int | None) -> list[Ranked]:

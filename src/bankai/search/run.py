@@ -11,6 +11,7 @@ from bankai.errors import AuditError
 from bankai.model import ModelBinaryTensors
 from bankai.patch import Manifest, Patch, bind
 from bankai.search.budget import Budget
+from bankai.search.crew import Hire, alone
 from bankai.search.events import Event, Finished, Started
 from bankai.search.folder import RunFolder
 from bankai.search.guided import guided
@@ -34,16 +35,18 @@ def run_search(
     *,
     state: State | None = None,
     folder: RunFolder | None = None,
+    hire: Hire = alone,
 ) -> Iterator[Event]:
     """Yield events from `Started` to `Finished`. The model has its own bits again when the iterator ends or is closed.
 
     `state` is where an earlier run stood; it is kept up to date, so that whoever stops the iterator still has the best
-    flips so far. A `folder` holds the same on disk. Raises AuditError when there is nothing to search with.
+    flips so far. A `folder` holds the same on disk. `hire` makes the crew that computes; the result is the same whoever
+    it is. Raises AuditError when there is nothing to search with.
     """
     if not probes.targets:
         raise AuditError("no target probes; give a set that has a target split")
     state = State() if state is None else state
-    with Problem(model, tokenizer, probes, settings) as problem:
+    with Problem(model, tokenizer, probes, settings, hire) as problem:
         budget = Budget(
             math.inf if settings.budget is None else settings.budget,
             math.inf if settings.minutes is None else settings.minutes * 60,

@@ -234,3 +234,24 @@ def test_when_the_time_is_over_texts_are_told(loaded: tuple[Any, Any]) -> None:
             engine.may_step.set()
 
     run(test())
+
+
+def test_a_bug_leaves_nobody_waiting(loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        async with running(loaded, places=1, queue=5) as (scheduler, engine):
+            engine.may_step.clear()
+            streams = [begin(scheduler, job(number)) for number in range(2)]
+            late = scheduler.reserve()
+            await until(lambda: len(engine.inside) == 1)
+            monkeypatch.setattr(scheduler, "_step", lambda: 1 / 0)
+            engine.may_step.set()
+            for stream in streams:
+                with pytest.raises(EngineError):
+                    await finish(stream)
+            scheduler.start(late, job())
+            with pytest.raises(EngineError):
+                await finish(late)
+            late.close()
+            await until(lambda: scheduler.stopping)
+
+    run(test())

@@ -34,7 +34,7 @@ PROMPTS = [
     "A:",
 ]
 ENGINES = ["torch", pytest.param("llama", marks=pytest.mark.engines)]
-LONG = {"model": "nano", "prompt": "The sequence 1, 2, 3, 4,", "max_tokens": 450, "seed": 3}
+LONG = {"model": "nano", "prompt": "The sequence 1, 2, 3, 4,", "max_tokens": 250, "seed": 3}
 """A text that does not end by itself."""
 Texts = dict[tuple[str, str], str]
 
@@ -48,7 +48,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=ENGINES)
 def server(request: pytest.FixtureRequest, library: Path) -> Iterator[Process]:
-    with serving("nano", "--library", library, "--engine", request.param, "--queue", 64) as process:
+    options = ["--engine", request.param, "--queue", 64, *(["--dense"] if request.param == "torch" else [])]
+    with serving("nano", "--library", library, *options) as process:
         yield process
 
 
@@ -138,7 +139,7 @@ def test_the_text_is_that_of_the_model_itself(
 
 
 def torch_alone(patch: Patch, _: Path) -> list[str]:
-    model, tokenizer = load("nano")
+    model, tokenizer = load("nano", dense=True)
     with patched(model, patch, unbound=True):
         ids = [prompt_ids(model, tokenizer, prompt) for prompt in PROMPTS]
         return ["".join(stream(model, tokenizer, one, max_tokens=10)) for one in ids]
@@ -225,7 +226,7 @@ def test_a_client_that_goes_away_frees_its_place(
     until(lambda: texts_in_work(http) == 2)
     assert neighbors == []
     until(lambda: len(neighbors) == 2, seconds=60)
-    assert [one.text.count("data: {") > 300 for one in neighbors] == [True] * 2
+    assert [one.text.count("data: {") > 200 for one in neighbors] == [True] * 2
     assert texts_in_work(http) == 0
 
 
@@ -253,5 +254,5 @@ def test_sigterm_finishes_what_was_taken(
     assert found == []
     assert server.end() == (0, "")
     assert [one.text.endswith("data: [DONE]\n\n") for one in found] == [True] * 2
-    assert [one.text.count("data: {") > 300 for one in found] == [True] * 2
+    assert [one.text.count("data: {") > 200 for one in found] == [True] * 2
     assert builtin_models()["nano"].read_bytes() == before

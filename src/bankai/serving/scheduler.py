@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Condition, Thread
 from typing import Literal, Self
@@ -158,7 +159,9 @@ class Scheduler:
     def start(self, stream: Stream, job: Job) -> None:
         """Let a job take a reserved place."""
         with self._changed:
-            if stream in self._open:
+            if self._ended:
+                stream._put(EngineError(_FAILED))
+            elif stream in self._open:
                 self._waiting.append(_Text(stream, job, TextStream(self._tokenizer, job.stops)))
                 self._changed.notify()
 
@@ -204,13 +207,15 @@ class Scheduler:
             _log.exception("the scheduler failed; the server takes nothing more")
         finally:
             with self._changed:
+                self._ended = True
                 texts = [*self._running.values(), *self._waiting]
             self._tell([(text.stream, EngineError(_FAILED)) for text in texts])
             self._engine.close()
 
     def _tell(self, pieces: Sequence[_Told]) -> None:
         if pieces:
-            self._loop.call_soon_threadsafe(self._deliver, pieces)
+            with suppress(RuntimeError):  # the loop has ended, and with it whoever listened
+                self._loop.call_soon_threadsafe(self._deliver, pieces)
 
     def _wait(self) -> bool:
         """Wait for something to do, let go of whoever left, and begin what there is a place for; False in the end."""
@@ -265,12 +270,13 @@ class Scheduler:
     def _fail(self, text: _Text, error: Exception) -> _Told:
         """What the client hears of an error: nothing that may be of another text."""
         _log.error("a text failed", exc_info=error)
-        try:
-            self._remove(text)
-        except Exception:
-            _log.exception("the engine does not let go of a text")
+        self._remove(text)
         return text.stream, EngineError(_FAILED)
 
     def _remove(self, text: _Text) -> None:
-        if self._running.pop(text.generation, None):
+        if self._running.pop(text.generation, None) is None:
+            return
+        try:
             self._engine.remove(text.generation)
+        except Exception:
+            _log.exception("the engine does not let go of a text")

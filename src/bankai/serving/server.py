@@ -96,6 +96,9 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called at a signal, in the midst of whatever runs."""
+        if not self.started:
+            super().handle_exit(sig, frame)
+            return
         grace = self._grace if self.signal is None else 0
         self.signal = self.signal or sig
         self._loop.call_soon_threadsafe(lambda: self._ending.append(self._loop.create_task(self._end(grace))))

@@ -6,6 +6,7 @@ Leaves nothing half-written.
 """
 
 import os
+import signal
 import sys
 from _thread import interrupt_main
 from pathlib import Path
@@ -55,6 +56,7 @@ def main() -> None:
     """Do the job of the command line."""
     if hasattr(os, "nice"):
         os.nice(NICER)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a page in the background may have it ignored
     job = msgspec.json.decode(sys.argv[1], type=Job)
     Thread(target=_watch, daemon=True).start()
     try:

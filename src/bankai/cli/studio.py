@@ -42,11 +42,14 @@ def studio(
 
     key = password(host, key_file)
 
-    def ready(address: str) -> None:
+    def ready(url: str) -> None:
+        count = len(shared.patch_names())
         if json:
-            print_json({"url": address, "model": shared.name, "patches": len(shared.patch_names())})
+            print_json({"url": url, "model": shared.name, "patches": count})
         else:
-            print_line(f"{shared.name} at {address}; Ctrl-C ends it")
+            print_line(
+                f"{shared.name} with {count} patch{'' if count == 1 else 'es'} at {url}; Ctrl-C ends it"
+            )
 
     with SharedModel(model, library, device=device, dtype=dtype) as shared:
         caught = serve(shared, runs, host, port, key=key, ready=ready)

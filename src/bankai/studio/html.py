@@ -135,21 +135,19 @@ def _counts(rows: Mapping[str, Counts]) -> str:
     cells = [
         (
             _text(name),
-            str(one.probes),
-            str(one.base.solved),
-            str(one.patched.solved),
+            f'{one.base.solved} → {one.patched.solved}<span class="faint">of {one.probes}</span>',
             _of(one.fixed, one.probes - one.base.solved, one.fixed_interval),
             _of(one.broke, one.base.solved, one.broke_interval),
             f"{one.p_value:.2g}",
         )
         for name, one in rows.items()
     ]
-    return _table(("", "probes", "base", "patched", "fixed, of failing", "broke, of solved", "p"), cells)
+    return _table(("", "solved", "fixed", "broke", "p"), cells)
 
 
 def _of(part: int, whole: int, interval: tuple[float, float]) -> str:
     low, high = interval
-    range_ = f' <span class="faint">{low:.0%} to {high:.0%}</span>' if whole else ""
+    range_ = f' <span class="faint">{100 * low:.0f} to {high:.0%}</span>' if whole else ""
     return f"{part} of {whole}{range_}"
 
 
@@ -209,7 +207,7 @@ def ranked(top: Sequence[Ranked], panels: Sequence[Panel]) -> str:
     for one in top:
         _, _, layer, *_, projection = one.flip.tensor.split(".")
         flipped = (projection, int(layer), one.flip.row) in flips
-        values = (_signed(value) for value in (one.value, one.gain, -one.loss))
+        values = (_signed(value, 3) for value in (one.value, one.gain, -one.loss))
         helped = f"{one.consistency:.0%}"
         cells.append((layer, _text(projection), str(one.flip.row), *values, helped, "yes" if flipped else ""))
     columns = ("layer", "projection", "row", "value", "gain", "harm", "targets helped", "in the patch")
@@ -285,8 +283,8 @@ def _share(log_probability: float) -> str:
     return f"{share:.1%}" if share >= 0.001 else f"{share:.0e}"
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.2f}" if abs(value) >= 0.01 or not value else f"{value:+.1e}"
+def _signed(value: float, digits: int = 2) -> str:
+    return f"{value:+.{digits}f}"
 
 
 def _code(text: str) -> str:

@@ -72,7 +72,7 @@ def draw_run(run: Run) -> str:
     read = [(step.evaluations, step.solved) for step in run.steps if step.solved is not None]
     rows = 2 if read and run.validation else 1
     with DRAWING, matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 1.2 + 1.1 * rows), layout="constrained")
+        figure = Figure(figsize=(5.2, 1.1 + 1.0 * rows), layout="constrained")
         axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
         spent = [step.evaluations for step in run.steps]
         fitness = [step.fitness for step in run.steps]
@@ -81,7 +81,7 @@ def draw_run(run: Run) -> str:
         axes[0].set_ylabel("fitness")
         if rows == 2:
             _steps(axes[1], read)
-            axes[1].set(ylabel=f"validation, of {run.validation}", ylim=(-0.03 * run.validation, None))
+            axes[1].set(ylabel=f"validation, of {run.validation}", ylim=(0, 1.05 * run.validation))
             axes[1].yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes[-1].set_xlabel("evaluations")
         axes[-1].set_xlim(0, max(spent[-1], 1))

@@ -26,7 +26,7 @@ def compare_tab(parts: Parts) -> None:
             prompt = gr.Textbox(EXAMPLE, label="Prompt", lines=3, max_lines=10, elem_id="prompt")
         with gr.Column(scale=2, min_width=280):
             with gr.Row():
-                chat = gr.Checkbox(False, label="As a chat message", min_width=130)
+                chat = gr.Checkbox(False, label="As a chat", min_width=130)
                 line = gr.Checkbox(True, label="Stop at line end", min_width=130)
             with gr.Accordion("Length and sampling", open=False):
                 tokens = gr.Slider(1, MOST_TOKENS, 48, step=1, label="At most so many tokens")

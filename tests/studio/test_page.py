@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 from browser import Visit, chromium, visit
+from served import add_patches
 
 from bankai.patch import read_patch
 from bankai.store.library import Library
@@ -322,6 +323,19 @@ def test_a_password_is_asked_for(browser: "Browser", library: Path, tmp_path: Pa
         with pytest.raises(HTTPError) as error:
             urlopen(f"{studio.url}config")
         assert error.value.code == 401
+
+
+def test_many_patches_are_chosen_from_a_list(browser: "Browser", library: Path, tmp_path: Path) -> None:
+    many = tmp_path / "many"
+    shutil.copy(library, many)
+    add_patches(many, "nano", [f"patch {number}" for number in range(300)], rows=4)
+    (tmp_path / "studio").mkdir()
+    with running(many, tmp_path / "studio") as studio, visit(browser, studio.url) as found:
+        page = found.page
+        page.locator("#patches input").fill("patch 217")
+        page.get_by_role("option", name="patch 217").click()
+        page.get_by_role("heading", name="patch 217").wait_for()
+        assert replies(page)[0] == WRONG
 
 
 def test_others_are_not_let_in_without_a_password() -> None:

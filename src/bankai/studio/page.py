@@ -1,6 +1,7 @@
 """The page as a whole: its head, the switches of the patches, and the views. Computes nothing."""
 
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -15,6 +16,7 @@ __all__ = ["build"]
 
 AT_ONCE = 4  # events of a kind that are worked at; the model itself is one visitor's at a time
 WAITING = 64
+MOST_BOXES = 24
 LIFETIME = 3600  # seconds that uploads are kept
 TABS = (("Compare", compare_tab), ("Probes", probes_tab), ("Map", map_tab), ("Search", search_tab))
 
@@ -24,9 +26,7 @@ def build(shared: SharedModel, searches: Searches, folder: Path) -> gr.Blocks:
     title = f"Bankai studio: {shared.name}"
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(LIFETIME, LIFETIME)) as page:
         markup(html.header(shared.name, _facts(shared)))
-        switches = gr.CheckboxGroup(
-            list(shared.patch_names()), label="Patches", info=_told(shared), elem_id="patches"
-        )
+        switches = _switches(shared)
         parts = Parts(page, shared, searches, switches, folder)
         with gr.Tabs():
             for name, tab in TABS:
@@ -36,6 +36,15 @@ def build(shared: SharedModel, searches: Searches, folder: Path) -> gr.Blocks:
             lambda: gr.update(choices=shared.patch_names(), info=_told(shared)), None, switches, **QUIET
         )
     return page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE)
+
+
+def _switches(shared: SharedModel) -> gr.CheckboxGroup | gr.Dropdown:
+    """A box for each patch; for many a list in which to type and choose."""
+    names = shared.patch_names()
+    shown: dict[str, Any] = {"label": "Patches", "info": _told(shared), "elem_id": "patches"}
+    if len(names) <= MOST_BOXES:
+        return gr.CheckboxGroup(list(names), **shown)
+    return gr.Dropdown(list(names), value=[], multiselect=True, **shown)
 
 
 def _facts(shared: SharedModel) -> list[str]:

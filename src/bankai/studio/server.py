@@ -61,11 +61,13 @@ def serve(
     best patch so far. Raises ServingError when the address cannot be had.
     """
     with listen(host, port) as listener, TemporaryDirectory(prefix="bankai-studio-") as scratch:
-        os.environ["GRADIO_TEMP_DIR"] = scratch
+        uploads, taken = Path(scratch) / "uploads", Path(scratch) / "taken"
+        taken.mkdir()
+        os.environ["GRADIO_TEMP_DIR"] = str(uploads)
         searches = Searches(shared.source, runs, device=shared.device, dtype=shared.dtype)
         try:
-            page = build(shared, searches, Path(scratch))
-            app = _app(page, scratch, names_of(host) if is_loopback(host) else None, key)
+            page = build(shared, searches, taken)
+            app = _app(page, taken, names_of(host) if is_loopback(host) else None, key)
             server = _Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=LAST))
             name = f"[{host}]" if ":" in host else host
             ready(f"http://{name}:{listener.getsockname()[1]}/")
@@ -85,7 +87,7 @@ class _Server(uvicorn.Server):
         self.signal, self.should_exit = sig, True
 
 
-def _app(page: gr.Blocks, scratch: str, hosts: frozenset[str] | None, key: str | None) -> FastAPI:
+def _app(page: gr.Blocks, taken: Path, hosts: frozenset[str] | None, key: str | None) -> FastAPI:
     app = gr.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
         page,
@@ -93,7 +95,7 @@ def _app(page: gr.Blocks, scratch: str, hosts: frozenset[str] | None, key: str |
         auth=None if key is None else lambda _, given: hmac.compare_digest(given.encode(), key.encode()),
         footer_links=[],
         run_history=False,
-        allowed_paths=[scratch],
+        allowed_paths=[str(taken)],
         show_error=False,
         max_file_size=MOST_BYTES,
         ssr_mode=False,

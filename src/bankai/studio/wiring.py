@@ -36,7 +36,7 @@ class Parts:
     page: gr.Blocks
     shared: SharedModel
     searches: Searches
-    switches: gr.CheckboxGroup
+    switches: gr.CheckboxGroup | gr.Dropdown
     folder: Path
 
 

@@ -69,7 +69,9 @@ def _shape(shape: str, folder: Path, repeats: int, steps: int) -> dict[str, Any]
     return {
         "repeats": repeats,
         "steps": steps,
-        "milliseconds": {name: summary([1e3 * value for value in found]) for name, found in times.items()},
+        "milliseconds": {
+            name: summary([1e3 * median(part) for part in parts]) for name, parts in times.items()
+        },
         "more": {name: summary(values) for name, values in more.items()},
         "peft": peft,
     }
@@ -156,8 +158,8 @@ def _theirs(model: Any, more: Mapping[str, Any] | None = None) -> Side:
 
 def _in_turn(
     sides: Mapping[str, Side], vocabulary: int, repeats: int, steps: int
-) -> tuple[dict[str, list[float]], float]:
-    """Seconds of a step, the median of each repeat, and how far PEFT's logits are from ours."""
+) -> tuple[dict[str, list[list[float]]], float]:
+    """Seconds of every step of every repeat, and how far PEFT's logits are from ours."""
     rng, difference = random.Random(1), 0.0
     found: dict[str, list[list[float]]] = {name: [[] for _ in range(repeats)] for name in sides}
     for number in range(-1, repeats * steps):  # the first is not counted
@@ -169,12 +171,13 @@ def _in_turn(
                 found[name][number // steps].append(took)
         apart = logits.get(ADAPTERS, logits[ROWS]) - logits[ROWS]
         difference = max(difference, float(apart.abs().max()))
-    return {name: [median(times) for times in of_side] for name, of_side in found.items()}, difference
+    return found, difference
 
 
-def _ratios(times: Mapping[str, Sequence[float]], name: str, base: str) -> list[float]:
-    """Repeat by repeat."""
-    return [one / other for one, other in zip(times[name], times[base], strict=True)]
+def _ratios(times: Mapping[str, Sequence[Sequence[float]]], name: str, base: str) -> list[float]:
+    """Step by step, for steps in turn share what else the machine does; the median of each repeat."""
+    repeats = zip(times[name], times[base], strict=True)
+    return [median(one / other for one, other in zip(*steps, strict=True)) for steps in repeats]
 
 
 def table(result: dict[str, Any]) -> str:

@@ -32,5 +32,6 @@ def test_the_report_adds_up_and_judges():
     assert all(f"| {name} |" in text for name in nano["milliseconds"])
 
 
-def test_times_are_compared_repeat_by_repeat():
-    assert bench._ratios({"a": [2.0, 3.0], "b": [1.0, 2.0]}, "a", "b") == [2.0, 1.5]
+def test_times_are_compared_step_by_step():
+    times = {"a": [[2.0, 3.0, 9.0], [1.0]], "b": [[1.0, 2.0, 1.0], [4.0]]}
+    assert bench._ratios(times, "a", "b") == [2.0, 0.25]

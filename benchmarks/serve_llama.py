@@ -69,7 +69,7 @@ def run(quick: bool) -> dict[str, Any]:
 
 @contextmanager
 def _opened(model: Path, **settings: int) -> Iterator[Any]:
-    from bankai.serving.llama_engine import LlamaEngine
+    from bankai.serving.engines.llama_engine import LlamaEngine
 
     with closing(
         LlamaEngine(model, places=PATCHES, kept=0, context=CONTEXT, threads=THREADS, **settings)

@@ -22,7 +22,7 @@ from bankai.jobs.workbench import Workbench
 from bankai.model import BinaryLinear, load
 from bankai.patch import Flip, Patch
 from bankai.serving.engine import Generation
-from bankai.serving.torch_engine import TorchEngine
+from bankai.serving.engines.torch_engine import TorchEngine
 from benchmarks.big import synthetic
 from benchmarks.measure import ranged, seconds, summary
 from benchmarks.outcomes import table_of, verdict

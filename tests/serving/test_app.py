@@ -16,9 +16,9 @@ from watched import Watched
 from bankai.formats.checkpoint import Checkpoint, open_checkpoint
 from bankai.model import load
 from bankai.patch import Flip, Patch, bind, encode
-from bankai.serving.app import make_app
 from bankai.serving.catalog import Catalog
-from bankai.serving.door import Door
+from bankai.serving.http.app import make_app
+from bankai.serving.http.door import Door
 from bankai.serving.scheduler import Scheduler
 from bankai.store.library import Library
 

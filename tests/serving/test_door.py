@@ -7,8 +7,8 @@ import pytest
 
 from bankai.cli.main import main
 from bankai.errors import ServingError
-from bankai.serving.door import KEY_VARIABLE, read_key
-from bankai.serving.server import is_loopback, listen, names_of
+from bankai.serving.http.door import KEY_VARIABLE, read_key
+from bankai.serving.http.server import is_loopback, listen, names_of
 
 
 @pytest.fixture(autouse=True)

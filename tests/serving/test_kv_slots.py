@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bankai.serving.kv_slots import Slots
+from bankai.serving.engines.kv_slots import Slots
 
 PIECE, CHUNK = 2, 4
 

@@ -51,7 +51,7 @@ def random_patch(model: Path, count: int, seed: int, ends: Sequence[str] = ("_pr
 @pytest.fixture
 def engine() -> Iterator[Callable]:
     """Opens engines of one thread, and closes them."""
-    from bankai.serving.llama_engine import LlamaEngine
+    from bankai.serving.engines.llama_engine import LlamaEngine
 
     opened = []
 
@@ -321,7 +321,7 @@ def test_models_and_settings_that_do_not_work_are_refused(engine, tmp_path) -> N
 
 @pytest.mark.parametrize("shape", ["bonsai-8b", "bonsai-1.7b"])
 def test_the_cache_is_bounded_where_nobody_says_what_the_context_should_be(shape) -> None:
-    from bankai.serving.llama_engine import _affordable
+    from bankai.serving.engines.llama_engine import _affordable
 
     config = synth_config(SHAPES[shape])
     context = _affordable(config, 20)
@@ -333,7 +333,7 @@ def test_the_cache_is_bounded_where_nobody_says_what_the_context_should_be(shape
 NO_ROOM = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-from bankai.serving.private_model import PrivateModel
+from bankai.serving.engines.private_model import PrivateModel
 PrivateModel("nano", sys.argv[1])
 """
 
@@ -370,7 +370,7 @@ SWAPPING = """
 import sys
 from bankai.patch import read_patch
 from bankai.serving.engine import Generation
-from bankai.serving.llama_engine import LlamaEngine
+from bankai.serving.engines.llama_engine import LlamaEngine
 from bankai.patch import Patch
 engine = LlamaEngine(sys.argv[1], folder=sys.argv[2], threads=1, turn=1)
 for key, patch in (("base", Patch.empty()), ("patch", read_patch(sys.argv[3]))):

@@ -15,9 +15,9 @@ from bankai.errors import RowRangeError, StateError, UnknownTensorError
 from bankai.model import BinaryLinear, ModelBinaryTensors, load, patched
 from bankai.patch import Flip, Patch, fingerprint
 from bankai.patch.binding import digest
-from bankai.serving import torch_engine
+from bankai.serving.engines import torch_engine
 from bankai.serving.engine import Generation
-from bankai.serving.torch_engine import TorchEngine
+from bankai.serving.engines.torch_engine import TorchEngine
 
 BASE = Patch()
 # Float32 sums of a batch are taken in another order than those of one text; logits are of some ten.

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bankai.serving.server import names_of
+from bankai.serving.http.server import names_of
 from bankai.studio.guard import MAX_BODY, POLICY, Guard
 
 

@@ -53,9 +53,9 @@ def serve(
     A request picks patches by the model's name, such as nano+math+style. Tells where it listens, and serves until
     Ctrl-C or SIGTERM.
     """
-    from bankai.serving.app import make_app
-    from bankai.serving.door import Door, read_key
-    from bankai.serving.server import is_loopback, listen, names_of, run
+    from bankai.serving.http.app import make_app
+    from bankai.serving.http.door import Door, read_key
+    from bankai.serving.http.server import is_loopback, listen, names_of, run
     from bankai.serving.service import open_service
 
     logging.basicConfig(level=logging.WARNING, format="bankai: %(message)s")

@@ -77,11 +77,11 @@ def open_engine(
             raise DeviceError(
                 "--device, --dtype and --dense are for torch; leave them out, or use --engine torch"
             )
-        from bankai.serving.llama_engine import LlamaEngine
+        from bankai.serving.engines.llama_engine import LlamaEngine
 
         return LlamaEngine(source, places=places, context=context)
     from bankai.model import load
-    from bankai.serving.torch_engine import TorchEngine
+    from bankai.serving.engines.torch_engine import TorchEngine
 
     model, _ = load(source, dense=dense, device=device, dtype=dtype)
     return TorchEngine(model, places=places, context=context)

@@ -19,8 +19,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from bankai.errors import StudioError
-from bankai.serving.door import read_key
-from bankai.serving.server import is_loopback, listen, names_of
+from bankai.serving.http.door import read_key
+from bankai.serving.http.server import is_loopback, listen, names_of
 from bankai.studio.guard import Guard
 from bankai.studio.page import build
 from bankai.studio.searches import MOST_BYTES, Searches

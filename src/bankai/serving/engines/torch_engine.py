@@ -18,9 +18,9 @@ from transformers import PreTrainedModel
 from bankai.errors import StateError
 from bankai.model import PackedWeight
 from bankai.serving.engine import Generation, Logits
-from bankai.serving.torch_memory import Memory
-from bankai.serving.torch_rows import Merged, PatchRows, merged, patch_rows
-from bankai.serving.torch_step import Chunk, Prompt, Step, Text, shape
+from bankai.serving.engines.torch_memory import Memory
+from bankai.serving.engines.torch_rows import Merged, PatchRows, merged, patch_rows
+from bankai.serving.engines.torch_step import Chunk, Prompt, Step, Text, shape
 
 __all__ = ["TorchEngine"]
 

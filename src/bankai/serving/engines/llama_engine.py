@@ -22,8 +22,8 @@ import numpy as np
 from bankai.errors import EngineError, StateError, UnsupportedModelError
 from bankai.patch import Flip, Patch
 from bankai.serving.engine import Generation, Logits
-from bankai.serving.kv_slots import Slot, Slots
-from bankai.serving.private_model import PrivateModel
+from bankai.serving.engines.kv_slots import Slot, Slots
+from bankai.serving.engines.private_model import PrivateModel
 
 __all__ = ["LlamaEngine"]
 

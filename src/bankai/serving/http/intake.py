@@ -12,10 +12,10 @@ from transformers import PreTrainedTokenizerBase
 from bankai.errors import BadRequestError, UnsupportedModelError
 from bankai.model.chat import render_chat
 from bankai.serving.catalog import Catalog, Served
-from bankai.serving.replies import ChatReply, CompletionReply, Reply
+from bankai.serving.http.replies import ChatReply, CompletionReply, Reply
+from bankai.serving.http.schemas import ChatRequest, CompletionRequest
 from bankai.serving.sampling import Sampler
 from bankai.serving.scheduler import Job
-from bankai.serving.schemas import ChatRequest, CompletionRequest
 
 __all__ = ["Accepted", "Intake"]
 

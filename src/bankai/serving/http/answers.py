@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from bankai.errors import ServingError
-from bankai.serving.intake import Accepted
-from bankai.serving.replies import Document, error
+from bankai.serving.http.intake import Accepted
+from bankai.serving.http.replies import Document, error
 from bankai.serving.sampling import Choice
 from bankai.serving.scheduler import Piece
 

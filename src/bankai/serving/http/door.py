@@ -29,8 +29,8 @@ from bankai.errors import (
     StoppingError,
     UnknownModelError,
 )
-from bankai.serving.replies import error
-from bankai.serving.schemas import explain
+from bankai.serving.http.replies import error
+from bankai.serving.http.schemas import explain
 
 __all__ = ["KEY_VARIABLE", "Door", "json_response", "read_key"]
 

@@ -16,13 +16,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 from transformers import PreTrainedTokenizerBase
 
-from bankai.serving.answers import events, whole
 from bankai.serving.catalog import SEPARATOR, Catalog, Served
-from bankai.serving.door import Door, json_response
-from bankai.serving.intake import Intake
-from bankai.serving.replies import Document, models
+from bankai.serving.http.answers import events, whole
+from bankai.serving.http.door import Door, json_response
+from bankai.serving.http.intake import Intake
+from bankai.serving.http.replies import Document, models
+from bankai.serving.http.schemas import ChatRequest, CompletionRequest
 from bankai.serving.scheduler import Piece, Scheduler, Stream
-from bankai.serving.schemas import ChatRequest, CompletionRequest
 
 __all__ = ["PATCH_HEADER", "make_app"]
 

@@ -13,8 +13,8 @@ from transformers import PreTrainedModel
 
 from bankai.model import BinaryLinear, PackedWeight, ragged
 from bankai.serving.engine import Generation
-from bankai.serving.torch_memory import Memory, Shape, attend_after, attend_each
-from bankai.serving.torch_rows import Merged, PatchRows, TextRows
+from bankai.serving.engines.torch_memory import Memory, Shape, attend_after, attend_each
+from bankai.serving.engines.torch_rows import Merged, PatchRows, TextRows
 
 __all__ = ["Chunk", "Prompt", "Step", "Text", "shape"]
 

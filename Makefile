@@ -86,6 +86,6 @@ $(VENV)/.lint: $(PINS) | $(BIN)/python
 
 # llama-cpp-python is published as source only: it is compiled once (3 to 12 minutes) and its wheel kept.
 $(VENV)/.engines: $(PINS) scripts/llama_wheel.sh | $(BIN)/python
-	$(INSTALL) --editable '.[search,serve,mlx,trust,dev,witness,harness,browser,studio,docs]'
+	$(INSTALL) --editable '.[search,serve,mlx,trust,dev,witness,harness,browser,studio,docs,ray]'
 	$(INSTALL) "$$(scripts/llama_wheel.sh $(BIN)/python)"
 	@touch $@

@@ -22,6 +22,7 @@ BankaiError                  anything this package refuses; the command line pri
 ├── StoreError               the file cannot be changed safely
 ├── LibraryError             not a sound library of patches, or it cannot take or give what was asked
 ├── AuditError               probes that would make a search meaningless
+├── ClusterError             no cluster there, or its workers cannot do the work
 ├── HarnessError             a task of lm-evaluation-harness that is not there or cannot be run on this model
 ├── ServingError             a request that a server cannot take
 │   ├── BadRequestError      it asks for what cannot be done, whatever the server's load
@@ -40,6 +41,7 @@ __all__ = [
     "BadRequestError",
     "BankaiError",
     "BusyError",
+    "ClusterError",
     "DeviceError",
     "EngineError",
     "FormatError",
@@ -156,6 +158,10 @@ class LibraryError(BankaiError):
 
 class AuditError(BankaiError):
     """Probes that would make a search meaningless."""
+
+
+class ClusterError(BankaiError):
+    """There is no such cluster, or its workers cannot do what is asked."""
 
 
 class HarnessError(BankaiError):

@@ -8,14 +8,17 @@ import typer
 
 __all__ = [
     "Budget",
+    "ClusterAt",
     "Device",
     "Dtype",
     "Evaluations",
+    "GpusPerWorker",
     "Json",
     "Model",
     "Output",
     "PatchFile",
     "Seed",
+    "Threads",
     "Unbound",
     "read_budget",
     "read_layers",
@@ -25,12 +28,26 @@ __all__ = [
 Budget = Annotated[
     str, typer.Option(metavar="N", help="What to spend: full evaluations, or minutes as in 15m.")
 ]
+ClusterAt = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="WHERE",
+        help="Compute on Ray: local or local:N for N workers here, auto, or HOST:PORT of a cluster.",
+    ),
+]
 Device = Annotated[Literal["cpu", "cuda", "mps"], typer.Option(help="Where torch computes.")]
 Dtype = Annotated[
     Literal["float32", "bfloat16", "float16"],
     typer.Option(help="What torch computes in; the last two are quicker on a GPU, and rounder."),
 ]
 Evaluations = Annotated[int, typer.Option(min=1, metavar="N", help="Full evaluations to spend.")]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01, max=1, metavar="X", help="Of a cluster with --device cuda: a GPU each, or a part of one."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A .gguf file, an MLX directory or a built-in model.")
@@ -38,6 +55,10 @@ Model = Annotated[
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")]
 PatchFile = Annotated[Path, typer.Argument(metavar="PATCH", help="A .bankai or bankai_row_xor_v1 file.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, metavar="N", help="Seed of every random choice.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, max=1024, metavar="N", help="Of a cluster: CPU threads of each worker."),
+]
 Unbound = Annotated[
     bool,
     typer.Option("--unbound", help="Accept a patch that does not say which bits it expects."),

@@ -1,6 +1,7 @@
 """Progress of a search on stderr: a live line in a terminal, else a line now and then.
 
-Shows accepted flips, fitness, validation solved, evaluations spent of the budget and the time left.
+Shows accepted flips, fitness, validation solved, evaluations spent of the budget and the time left; of a cluster also
+the workers and their pace.
 """
 
 import time
@@ -12,7 +13,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from bankai.cli.output import note
-from bankai.search import Event, Finished, Joined, Pruned, SearchSettings, Started, Swapped, Tried, Validated
+from bankai.search import (
+    Event,
+    Finished,
+    Joined,
+    Pruned,
+    SearchSettings,
+    Staffed,
+    Started,
+    Swapped,
+    Tried,
+    Validated,
+)
 
 __all__ = ["Display", "SearchProgress", "search_progress"]
 
@@ -31,10 +43,14 @@ class SearchProgress:
     solved: int = 0
     validation: int = 0
     earlier: float = 0.0  # evaluations before this process
+    staff: Staffed | None = None
     began: float = field(default_factory=time.monotonic)
 
     def take(self, event: Event) -> None:
         """Remember what the event changes."""
+        if isinstance(event, Staffed):
+            self.staff = event
+            return
         if isinstance(event, Started):
             self.began, self.earlier, self.validation = time.monotonic(), self.evaluations, event.validation
             if not self.evaluations:  # else the run goes on from what it told before
@@ -64,14 +80,25 @@ class SearchProgress:
         # Of what this process has done: a run that goes on has spent a part of its budget before.
         return (time.monotonic() - self.began) * (self.evaluations / done) * (1 - self.share) / self.share
 
+    @property
+    def pace(self) -> float:
+        """Evaluations per second of this process and its workers."""
+        return (self.evaluations - self.earlier) / max(1e-9, time.monotonic() - self.began)
+
     def __str__(self) -> str:
         left = "" if self.seconds_left is None else f", at most {self.seconds_left:.0f} s left"
         work = f"/{self.settings.budget:g}" if self.settings.budget else ""
         validation = f", validation {self.solved}/{self.validation}" if self.validation else ""
         return (
             f"{self.flips} flips, fitness {self.fitness:.3f}{validation}, "
-            f"{self.evaluations:.0f}{work} evaluations{left}"
+            f"{self.evaluations:.0f}{work} evaluations{left}{self._of_workers()}"
         )
+
+    def _of_workers(self) -> str:
+        if self.staff is None:
+            return ""
+        lost = f" ({self.staff.lost} lost)" if self.staff.lost else ""
+        return f", {self.staff.workers} workers{lost}, {self.pace:.1f} evaluations/s"
 
 
 class _Lines:
@@ -79,12 +106,17 @@ class _Lines:
 
     def __init__(self) -> None:
         self.last = time.monotonic()
+        self.trouble: tuple[int, int] = 0, 1  # workers lost, kinds of machines
 
     def show(self, search: SearchProgress, event: Event) -> None:
         if isinstance(event, Started):
             note(f"{search.label}: {_started(event)}")
         elif isinstance(event, Finished):
             note(f"{search.label}: {_finished(event)}")
+        elif isinstance(event, Staffed):
+            if (event.lost, len(event.kinds)) != self.trouble:
+                note(f"{search.label}: {_staffed(event)}")
+            self.trouble = event.lost, len(event.kinds)
         elif isinstance(event, Joined):
             return  # its validation follows
         elif time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
@@ -113,6 +145,12 @@ def _started(event: Started) -> str:
         f"{event.solved_targets} of {event.targets} targets solved, {event.controls} controls, "
         f"{event.places} places, {event.seconds_per_evaluation:.2f} s an evaluation"
     )
+
+
+def _staffed(event: Staffed) -> str:
+    """Who computes, in words."""
+    mixed = f"; the last digits may depend on who computes: {', '.join(event.kinds)}"
+    return f"{event.workers} workers, {event.lost} lost{mixed if len(event.kinds) > 1 else ''}"
 
 
 def _finished(event: Finished) -> str:

@@ -6,10 +6,23 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bankai.cli.options import Budget, Device, Dtype, Json, Seed, read_budget, read_layers, read_projections
+from bankai.cli.options import (
+    Budget,
+    ClusterAt,
+    Device,
+    Dtype,
+    GpusPerWorker,
+    Json,
+    Seed,
+    Threads,
+    read_budget,
+    read_layers,
+    read_projections,
+)
 from bankai.cli.output import note, print_json, print_line, print_pairs, tells_interrupt
 
 if TYPE_CHECKING:
+    from bankai.cluster import Cluster
     from bankai.jobs.search import SearchResult
     from bankai.jobs.task import Task
     from bankai.search import SearchSettings
@@ -73,13 +86,16 @@ def search(
     granularity: Annotated[Granularity, typer.Option(help="What to flip.")] = "row",
     device: Device = "cpu",
     dtype: Dtype = "float32",
+    cluster: ClusterAt = None,
+    threads: Threads = None,
+    gpus_per_worker: GpusPerWorker = None,
     run: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="The folder of the run; the patch's name with .run by default."),
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Go on with the run in this folder; nothing else is given."),
+        typer.Option(metavar="DIR", help="Go on with the run in this folder; only a cluster may be given."),
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Say what the search would take, and stop.")] = False,
     json: Json = False,
@@ -87,12 +103,13 @@ def search(
     """Search a patch that fixes targets and keeps controls.
 
     Reports on held-out probes and unseen controls, which the search does not read. Ctrl-C leaves the best patch so far;
-    --resume goes on from the last round to the same result. Exit code 1 when no patch was found; nothing is
-    written then.
+    --resume goes on from the last round to the same result. On a cluster it ends with the patch of one process with as
+    many threads as a worker. Exit code 1 when no patch was found; nothing is written then.
     """
+    where_computed = _cluster(cluster, threads, gpus_per_worker)
     if resume is not None:
         _require_alone(context)
-        _resume(resume, json)
+        _resume(resume, where_computed, json)
         return
     if model is None or not target or output is None:
         raise typer.BadParameter("Missing MODEL, --target SET or -o FILE; or give --resume DIR")
@@ -115,12 +132,24 @@ def search(
     if plan:
         _plan(model, output, task, settings, run, where, json)
         return
-    _search(model, output, task, settings, run, where, json)
+    _search(model, output, task, settings, run, where, where_computed, json)
+
+
+def _cluster(where: str | None, threads: int | None, gpus_per_worker: float | None) -> "Cluster | None":
+    if where is None:
+        if threads or gpus_per_worker:
+            raise typer.BadParameter(
+                "--threads and --gpus-per-worker are of the workers of a --cluster; give one"
+            )
+        return None
+    from bankai.cluster import Cluster
+
+    return Cluster(where=where, threads=threads, gpus_per_worker=gpus_per_worker)
 
 
 def _require_alone(context: typer.Context) -> None:
     """Refuse what would change a run that goes on."""
-    for name in context.params.keys() - {"resume", "json"}:
+    for name in context.params.keys() - {"resume", "json", "cluster", "gpus_per_worker"}:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise typer.BadParameter(
@@ -144,6 +173,7 @@ def _search(
     settings: "SearchSettings",
     run: Path | None,
     where: dict[str, str],
+    cluster: "Cluster | None",
     json: bool,
 ) -> None:
     from bankai.cli.progress import search_progress
@@ -152,11 +182,13 @@ def _search(
     folder = run or run_folder(output)
     remedy = f"go on with: bankai search --resume {folder}"
     with tells_interrupt(output, remedy), search_progress([*_absent(task)]) as display:
-        result = search_file(model, output, task, settings, display.show, run=folder, **where)
+        result = search_file(
+            model, output, task, settings, display.show, run=folder, cluster=cluster, **where
+        )
     _report(result, json)
 
 
-def _resume(run: Path, json: bool) -> None:
+def _resume(run: Path, cluster: "Cluster | None", json: bool) -> None:
     from bankai.cli.progress import search_progress
     from bankai.jobs.search import output_of, resume_search
 
@@ -164,7 +196,7 @@ def _resume(run: Path, json: bool) -> None:
         tells_interrupt(output_of(run), f"go on with: bankai search --resume {run}"),
         search_progress() as display,
     ):
-        result = resume_search(run, display.show)
+        result = resume_search(run, display.show, cluster=cluster)
     _report(result, json)
 
 

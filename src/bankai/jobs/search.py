@@ -7,7 +7,9 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import torch
 
+from bankai.cluster import Cluster, ModelSource, staffed, threads_of
 from bankai.describe import BITS, count_bits
 from bankai.errors import AuditError, StateError, StoreError
 from bankai.evaluation.report import Comparison
@@ -38,6 +41,7 @@ from bankai.search import (
     make_patch,
     run_search,
 )
+from bankai.search.crew import Hire, alone
 
 __all__ = [
     "Asked",
@@ -122,13 +126,15 @@ def search_file(
     run: Path | None = None,
     device: str = "cpu",
     dtype: str = "float32",
+    cluster: Cluster | None = None,
 ) -> SearchResult:
     """Search a patch for a model, measure it on held-out probes and unseen controls, and write it to `out`.
 
     The run goes into the folder `run`, by default `out` with the suffix .run. On KeyboardInterrupt the best flips so
-    far are written before it goes on. Nothing is written when nothing was found. Raises AuditError when the probes
-    would make the search meaningless, StateError when the model has patches on, StoreError when `out` or the folder
-    cannot be written.
+    far are written before it goes on. Nothing is written when nothing was found. The workers of a `cluster` find the
+    same as this process alone with as many threads as one of them. Raises AuditError when the probes would make the
+    search meaningless, StateError when the model has patches on, StoreError when `out` or the folder cannot be written,
+    ClusterError.
     """
     check_output(out)
     if (run or run_folder(out)).resolve() == out.resolve():
@@ -146,22 +152,24 @@ def search_file(
         whole=task.whole.probes,
         device=device,
         dtype=dtype,
-        threads=torch.get_num_threads(),
+        threads=threads_of(cluster),
         versions=_versions(),
         machine=f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores",
     )
+    torch.set_num_threads(asked.threads)
     bench = Workbench(source, device=device, dtype=dtype)
     warnings = len(require_sound(bench.model, bench.tokenizer, task.whole))
     settings.space.layers_of(Decoder(bench.model))  # refused before there is a folder
-    folder = RunFolder.create(run or run_folder(out), asked)
-    return _go_on(bench, asked, folder, State(), listen, warnings)
+    with _staffed(bench, asked, cluster, listen) as hire:  # refused before there is a folder, too
+        folder = RunFolder.create(run or run_folder(out), asked)
+        return _go_on(bench, asked, folder, State(), listen, hire, warnings)
 
 
-def resume_search(run: Path, listen: Listener = ignore) -> SearchResult:
+def resume_search(run: Path, listen: Listener = ignore, *, cluster: Cluster | None = None) -> SearchResult:
     """Go on with a run from its last whole round, to the result it would have had.
 
-    Uses the threads of the first start. Raises StoreError when the folder is none, StateError when the model is not the
-    one it began with.
+    Uses the threads of the first start; where it computed then does not matter. Raises StoreError when the folder is
+    none, StateError when the model is not the one it began with, ClusterError.
     """
     folder, asked, state, events = RunFolder.open(run, Asked)
     check_output(Path(asked.output))
@@ -172,16 +180,30 @@ def resume_search(run: Path, listen: Listener = ignore) -> SearchResult:
     bench = Workbench(asked.model, device=asked.device, dtype=asked.dtype)
     for event in events:
         listen(asked.settings.strategy, asked.settings, event)
-    return _go_on(bench, asked, folder, state, listen, 0)
+    with _staffed(bench, asked, cluster, listen) as hire:
+        return _go_on(bench, asked, folder, state, listen, hire, 0)
+
+
+def _staffed(
+    bench: Workbench, asked: Asked, cluster: Cluster | None, listen: Listener
+) -> AbstractContextManager[Hire]:
+    model = ModelSource(asked.model, bench.dense, asked.device, asked.dtype, asked.threads)
+    return staffed(cluster, model, partial(listen, asked.settings.strategy, asked.settings))
 
 
 def _go_on(
-    bench: Workbench, asked: Asked, folder: RunFolder, state: State, listen: Listener, warnings: int
+    bench: Workbench,
+    asked: Asked,
+    folder: RunFolder,
+    state: State,
+    listen: Listener,
+    hire: Hire,
+    warnings: int,
 ) -> SearchResult:
     task = Task(asked.searched, ProbeSet(asked.name, asked.whole))
     out = Path(asked.output)
     try:
-        finished = searched(bench, task, asked.settings, listen, state=state, folder=folder)
+        finished = searched(bench, task, asked.settings, listen, state=state, folder=folder, hire=hire)
         result, _ = result_of(bench, task, asked.settings, finished, out)
     except KeyboardInterrupt:
         _write_best(state, asked, bench.name, out)
@@ -197,11 +219,12 @@ def searched(
     *,
     state: State | None = None,
     folder: RunFolder | None = None,
+    hire: Hire = alone,
 ) -> Finished:
     """Run one search to its end. Raises AuditError when there is nothing to search with."""
     event = None
     for event in run_search(
-        bench.model, bench.tokenizer, task.searched, settings, state=state, folder=folder
+        bench.model, bench.tokenizer, task.searched, settings, state=state, folder=folder, hire=hire
     ):
         listen(settings.strategy, settings, event)
     assert isinstance(event, Finished)

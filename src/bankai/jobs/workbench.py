@@ -21,13 +21,13 @@ ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 class Workbench:
-    """A model by its source; small ones are kept expanded, big ones packed."""
+    """A model by its source; small ones are kept expanded (`dense`), big ones packed."""
 
     def __init__(self, source: str | Path, *, device: str = "cpu", dtype: str = "float32") -> None:
         self.name = Path(source).name
         with open_checkpoint(source) as checkpoint:
-            dense = keeps_dense(checkpoint, dtype)
-        self.model, self.tokenizer = load(source, dense=dense, device=device, dtype=dtype)
+            self.dense = keeps_dense(checkpoint, dtype)
+        self.model, self.tokenizer = load(source, dense=self.dense, device=device, dtype=dtype)
 
     def compare(self, patch: Patch, probes: Sequence[Probe]) -> Comparison | None:
         """The model without and with the patch on the same probes; None for no probes."""

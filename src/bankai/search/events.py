@@ -15,6 +15,7 @@ __all__ = [
     "Joined",
     "Pruned",
     "Ranked",
+    "Staffed",
     "Started",
     "Swapped",
     "Tried",
@@ -33,6 +34,17 @@ class Started(msgspec.Struct, frozen=True, tag=True):
     solved_validation: int
     places: int
     seconds_per_evaluation: float
+
+
+class Staffed(msgspec.Struct, frozen=True, tag=True):
+    """How many workers of a cluster compute now, and how many were lost; `kinds` of machines among them and here.
+
+    For whoever watches: no part of a run, since nothing depends on it.
+    """
+
+    workers: int
+    lost: int
+    kinds: tuple[str, ...]
 
 
 class Ranked(msgspec.Struct, frozen=True, tag=True):
@@ -94,4 +106,4 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
-Event = Started | Ranked | Tried | Joined | Validated | Pruned | Swapped | Finished
+Event = Started | Staffed | Ranked | Tried | Joined | Validated | Pruned | Swapped | Finished

@@ -79,9 +79,9 @@ def test_search(run, library: Path, patch: Path, tiny_gguf: Path, wide_gguf: Pat
     assert found("--base", fingerprint.upper()) == ["three"]
     assert found("--base", wide_gguf) == []
     assert found("--tag", "good", "--tag", "math") == ["three"] and found("--tag", "bad") == []
-    assert (
-        run("library", "search", LIB, "nothing").out.split() == "name flips bytes base signed by tags".split()
-    )
+    nothing = run("library", "search", LIB, "nothing")
+    assert nothing.out.split() == "name flips bytes base signed by tags".split()
+    assert nothing.err == "no patches\n"
 
 
 def test_show(run, library: Path, tiny_gguf: Path) -> None:
@@ -140,6 +140,8 @@ def test_overlap(run, refused, library: Path) -> None:
     lines = run("library", "overlap", LIB, "three", "two").out.splitlines()
     assert lines[1].split() == ["50", "%", "0", "1", "0", "50", "%", "50", "%", "?", "three", "and", "two"]
     assert "different patches" in refused("library", "overlap", LIB, "two", "two").err
+    run("library", "remove", LIB, "three")
+    assert run("library", "overlap", LIB, "two").err == "no other patch to compare with\n"
     assert "no patch named four" in refused("library", "overlap", LIB, "two", "four").err
 
 

@@ -54,7 +54,7 @@ def test_status_says_what_is_of_the_patch_and_what_of_the_model(
 
 
 def test_status_without_a_record_says_so(run, gguf: Path, patch: Path) -> None:
-    note = "no record of applied patches; give PATCH to check its bits"
+    note = "no record of applied patches; `bankai status MODEL PATCH` checks one"
     run("apply", gguf, patch, "--in-place")
     sidecar_path(gguf).unlink()
     outcome = run("status", gguf, "--json")

@@ -503,7 +503,7 @@ def test_a_list_that_the_bits_contradict_is_foreign(model: Path, tmp_path: Path)
 
 def test_no_list_is_no_proof_of_the_base(model: Path) -> None:
     patch = bound(model)
-    note = "no record of applied patches; give PATCH to check its bits"
+    note = "no record of applied patches; `bankai status MODEL PATCH` checks one"
     assert (status(model).state, status(model).note) == ("base", note)
     apply_in_place(model, patch)
     assert status(model).note == ""

@@ -49,7 +49,7 @@ def run(
     seeds: Seeds = None,
     json: Json = False,
 ) -> None:
-    """Run some experiments, whether or not they are done, and write the report."""
+    """Run the named experiments anew, and write the report."""
     from bankai.experiments.registry import EXPERIMENTS
 
     for name in names:

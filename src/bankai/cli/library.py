@@ -229,6 +229,8 @@ def overlap(
         base = words[found.same_base]
         rows.append((estimate, *counts, tensor, layer, base, f"{pair.first} and {pair.second}"))
     _print_columns(rows)
+    if not pairs:
+        note("no other patch to compare with")
     if len(pairs) > SHOWN:
         print_line(f"and {len(pairs) - SHOWN} more pairs that meet less; --json has them")
 
@@ -273,6 +275,8 @@ def _print_entries(entries: "Sequence[Entry]", json: bool) -> None:
         base = (entry.fingerprint or "")[:8]
         rows.append((entry.name, entry.flips, entry.file_bytes, base, entry.key or "", ", ".join(entry.tags)))
     _print_columns(rows)
+    if not entries:
+        note("no patches")
 
 
 def _print_columns(rows: Sequence[Sequence[object]]) -> None:

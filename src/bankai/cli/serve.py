@@ -22,7 +22,7 @@ def serve(
     ] = None,
     engine: Annotated[
         Literal["torch", "llama"],
-        typer.Option(help="torch: different patches in one step; llama: llama.cpp, packed."),
+        typer.Option(help="torch: different patches in one step; llama: llama.cpp on the CPU."),
     ] = "torch",
     host: Annotated[str, typer.Option(metavar="HOST", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0 takes a free one.")] = 8000,
@@ -31,15 +31,17 @@ def serve(
     ] = None,
     api_key_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Holds the key to ask with; or set BANKAI_API_KEY. Without: none."),
+        typer.Option(metavar="FILE", help="Holds the key that clients must send; or set BANKAI_API_KEY."),
     ] = None,
     places: Annotated[int, typer.Option(min=1, max=4096, metavar="N", help="Texts computed at once.")] = 16,
-    queue: Annotated[int, typer.Option(min=0, metavar="N", help="Texts that may wait beside them.")] = 64,
+    queue: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Texts that may wait; more are told 429.")
+    ] = 64,
     context: Annotated[
         int | None, typer.Option(min=2, metavar="N", help="Tokens of a text; by default the model's.")
     ] = None,
     grace: Annotated[
-        float, typer.Option(min=0.0, metavar="S", help="Seconds to finish what was taken, at the end.")
+        float, typer.Option(min=0.0, metavar="S", help="Seconds to finish requests after Ctrl-C.")
     ] = 30.0,
     device: Device = "cpu",
     dtype: Dtype = "float32",

@@ -20,7 +20,7 @@ from bankai.store.sidecar import Applied, combined, load, sidecar_path
 __all__ = ["Ledger", "Status", "bind_patch", "status"]
 
 _MOST_MEETING = 8  # pending patches that share rows, for 256 ways to try
-_NO_RECORD = "no record of applied patches; give PATCH to check its bits"
+_NO_RECORD = "no record of applied patches; `bankai status MODEL PATCH` checks one"
 
 
 @dataclass(frozen=True, slots=True)

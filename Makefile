@@ -41,6 +41,7 @@ fuzz: $(VENV)/.fuzz
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 
 # Retrains the embedded model from nothing; up to 90 minutes on 2 cores.

@@ -116,7 +116,9 @@ def fresh(category: str, probes: list[Probe]) -> list[Probe]:
     """Held-out probes of items that nothing has asked, going round the noisy phrasings."""
     asked = {probe.item for probe in probes}
     noisy = [phrasing for phrasing in PHRASINGS[category] if phrasing.noisy]
-    left = (item for item in shuffled(category) if is_kept_out(item) and f"{category}/{item.key}" not in asked)
+    left = (
+        item for item in shuffled(category) if is_kept_out(item) and f"{category}/{item.key}" not in asked
+    )
     return [probe(item, phrasing, "heldout") for item, phrasing in islice(zip(left, cycle(noisy)), FRESH)]
 
 

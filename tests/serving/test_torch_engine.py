@@ -15,8 +15,8 @@ from bankai.errors import RowRangeError, StateError, UnknownTensorError
 from bankai.model import BinaryLinear, ModelBinaryTensors, load, patched
 from bankai.patch import Flip, Patch, fingerprint
 from bankai.patch.binding import digest
-from bankai.serving.engines import torch_engine
 from bankai.serving.engine import Generation
+from bankai.serving.engines import torch_engine
 from bankai.serving.engines.torch_engine import TorchEngine
 
 BASE = Patch()

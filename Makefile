@@ -25,7 +25,7 @@ demo: $(VENV)/.demo
 	$(BIN)/bankai demo
 
 # Every bench but those of the accelerator and of llama.cpp; takes long, and wants a machine that does nothing else. BENCH="NAME..." runs some.
-bench: $(VENV)/.test
+bench: $(VENV)/.bench
 	$(LIMITED) $(BIN)/python -m benchmarks $(BENCH)
 
 test: $(VENV)/.test
@@ -71,6 +71,10 @@ $(VENV)/.demo: $(PINS) | $(BIN)/python
 
 $(VENV)/.test: $(PINS) | $(BIN)/python
 	$(INSTALL) --editable '.[search,serve,mlx,trust,dev,witness,harness]'
+	@touch $@
+
+$(VENV)/.bench: $(PINS) | $(BIN)/python
+	$(INSTALL) --editable '.[search,serve,mlx,trust,dev,witness,harness,ray]'
 	@touch $@
 
 $(VENV)/.docs: $(PINS) | $(BIN)/python

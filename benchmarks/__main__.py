@@ -17,7 +17,18 @@ from typing import Any
 
 from benchmarks.results import PAGE, RESULTS, ROOT, about, fill, read, write
 
-BENCHES = ("engine", "reach", "fidelity", "heldout", "frontier", "big", "swap", "library", "serve_torch")
+BENCHES = (
+    "engine",
+    "reach",
+    "fidelity",
+    "heldout",
+    "frontier",
+    "big",
+    "swap",
+    "library",
+    "serve_torch",
+    "cluster",
+)
 ON_DEMAND = ("accelerator", "llama", "serve_llama")  # run only when named: not everyone has what they need
 QUICK = ROOT / "build" / "benchmarks"
 

@@ -28,6 +28,7 @@ BENCHES = (
     "library",
     "serve_torch",
     "cluster",
+    "scale",
 )
 ON_DEMAND = ("accelerator", "llama", "serve_llama")  # run only when named: not everyone has what they need
 QUICK = ROOT / "build" / "benchmarks"

@@ -1,5 +1,6 @@
 """Names stand for patches that fit, for nothing else, and for what the library holds now."""
 
+import os
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from bankai.errors import LibraryError, UnknownModelError
 from bankai.formats.checkpoint import Checkpoint, open_checkpoint
 from bankai.patch import Flip, Manifest, Patch, bind, digest, encode, state
-from bankai.patch.signature import SecretKey, sign
+from bankai.patch.signature import SecretKey, sign, trusted_keys_path
 from bankai.serving.catalog import Catalog
 from bankai.store.library import Library
 
@@ -145,6 +146,26 @@ def test_only_what_is_signed_when_the_library_wants_that(model: Checkpoint, path
         catalog.resolve(("theirs",))
     with pytest.raises(UnknownModelError, match="not signed"):
         catalog.resolve(("up",))
+
+
+def test_a_pipe_in_the_place_of_the_library_is_not_waited_for(model: Checkpoint, path: Path) -> None:
+    catalog = Catalog(model, "tiny", path)
+    path.rename(path.with_suffix(".kept"))
+    os.mkfifo(path)
+    with pytest.raises(LibraryError, match="not a regular file"):
+        catalog.resolve(("up",))
+    path.with_suffix(".kept").replace(path)
+    assert catalog.resolve(("up",)).names == ("up",)
+
+
+def test_trusted_keys_that_are_damaged_meanwhile(model: Checkpoint, path: Path) -> None:
+    catalog = Catalog(model, "tiny", path)
+    trusted_keys_path().parent.mkdir(parents=True)
+    trusted_keys_path().write_text("no key\n")
+    with pytest.raises(LibraryError, match="trusted_keys, line 1"):
+        catalog.resolve(("up",))
+    trusted_keys_path().write_text(KEY.public.line + "\n")
+    assert catalog.resolve(("up",)).names == ("up",)
 
 
 def test_without_a_library(model: Checkpoint, tmp_path: Path) -> None:

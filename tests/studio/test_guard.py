@@ -33,6 +33,8 @@ LOOPBACK = names_of("127.0.0.1")
         (200, {"host": "localhost:7860", "origin": "http://localhost:7860", "content_length": "10"}),
         (200, {"host": "[::1]:7860"}),
         (403, {"host": "evil.example:7860"}),
+        (403, {"host": "["}),
+        (403, {"host": "127.0.0.1@evil.example"}),
         (403, {}),
         (403, {"host": "127.0.0.1:7860", "origin": "http://evil.example"}),
         (403, {"host": "127.0.0.1:7860", "origin": "http://127.0.0.1:9999"}),

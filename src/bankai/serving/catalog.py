@@ -6,6 +6,7 @@ that says why, never the base instead. A library that has changed is read again,
 May be used from several threads. Does not know: HTTP, engines, torch.
 """
 
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -15,7 +16,14 @@ from threading import Lock
 from typing import TypeVar
 
 from bankai.binary import BinaryTensors
-from bankai.errors import AlreadyAppliedError, BankaiError, LibraryError, UnknownModelError, WrongBaseError
+from bankai.errors import (
+    AlreadyAppliedError,
+    BankaiError,
+    LibraryError,
+    SignatureFormatError,
+    UnknownModelError,
+    WrongBaseError,
+)
 from bankai.patch import Patch, bind, fingerprint, state
 from bankai.patch.signature import PublicKey, trusted_keys, trusted_keys_path
 from bankai.store.entries import Entry, Stored, prove, vouched
@@ -164,7 +172,7 @@ class Catalog:
         stamp = _stamp(self._path), _stamp(trusted_keys_path())
         if stamp == self._stamp:
             return
-        keys = trusted_keys() if self._keys is None else self._keys
+        keys = _trusted() if self._keys is None else self._keys
         with Library(self._path) as library:
             signed_only = library.policy == "signed"
             names = [entry.name for entry in library.list()]
@@ -195,6 +203,14 @@ def _sound(
     return stored
 
 
+def _trusted() -> tuple[PublicKey, ...]:
+    """The keys of the user. Without sound ones nobody knows what the library's policy allows."""
+    try:
+        return trusted_keys()
+    except SignatureFormatError as error:
+        raise LibraryError(str(error)) from None
+
+
 def _judged(judge: Callable[..., T], *about: object) -> T | BankaiError:
     """What it finds, or why not: one bad patch does not keep the others from being served."""
     try:
@@ -207,6 +223,8 @@ def _stamp(path: Path) -> object:
     """Differs when a file has changed; the counter of changes in a library's head is finer than any clock."""
     try:
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # before opening: a pipe would block
+            return None
         with open(path, "rb") as file:
             return status.st_ino, status.st_size, status.st_mtime_ns, file.read(_HEAD)
     except OSError:

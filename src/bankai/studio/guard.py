@@ -6,7 +6,8 @@ bodies are bounded; a browser that keeps to the policy fetches nothing from else
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+
+from bankai.serving.http.server import name_called
 
 __all__ = ["MAX_BODY", "POLICY", "Guard"]
 
@@ -48,7 +49,7 @@ class Guard:
     def refusal(self, headers: Mapping[str, str]) -> int | None:
         """The status that refuses a request with these headers."""
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self.hosts is not None and urlsplit(f"//{host}").hostname not in self.hosts:
+        if self.hosts is not None and name_called(host) not in self.hosts:
             return 403
         if origin is not None and origin.partition("://")[2] != host:
             return 403

@@ -35,6 +35,8 @@ _NOTHING: dict[str, tuple[Any, ...]] = {  # by field that is not supported: valu
 }
 _UNUSED = ("metadata", "prompt_cache_key", "safety_identifier", "user")  # for the books of a provider
 
+_MOST = 4096  # messages, and parts of one: each takes time in which nobody else is heard
+_LONGEST = 100  # of the name of a field that is told
 _Top = Annotated[int, Field(ge=0, le=20)]
 _Stop = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -62,7 +64,7 @@ class Message(_Strict):
     """A message of a chat; a developer is the system."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[_Part]
+    content: str | Annotated[list[_Part], Field(max_length=_MOST, fail_fast=True)]
 
     def plain(self) -> dict[str, str]:
         """As a chat template wants it."""
@@ -116,7 +118,7 @@ class _Request(_Strict):
 class ChatRequest(_Request):
     """The body of /v1/chat/completions."""
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=_MOST, fail_fast=True)]
     max_completion_tokens: Annotated[int | None, Field(ge=1)] = None
     logprobs: bool | None = None
     top_logprobs: _Top | None = None
@@ -141,7 +143,7 @@ class ChatRequest(_Request):
 class CompletionRequest(_Request):
     """The body of /v1/completions. The prompt is a text, or its tokens."""
 
-    prompt: str | list[int]
+    prompt: str | Annotated[list[int], Field(fail_fast=True)]
     logprobs: Annotated[int | None, Field(ge=0, le=20)] = None
 
     @field_validator("prompt", mode="before")
@@ -169,6 +171,7 @@ class CompletionRequest(_Request):
 def explain(error: ValidationError) -> tuple[str, str | None]:
     """What is wrong, in a line without anything of the request, and the field that it is about."""
     first = max(error.errors(include_url=False, include_input=False), key=lambda one: len(one["loc"]))
-    path = [str(part) for part in first["loc"] if str(part).isidentifier() and part not in ("str", "int")]
+    named = [part for part in first["loc"] if isinstance(part, str) and part not in ("str", "int")]
+    path = [part for part in named if part.isidentifier() and len(part) <= _LONGEST]
     message = first["msg"].removeprefix("Value error, ")
     return f"{'.'.join(path)}: {message}" if path else message, path[0] if path else None

@@ -6,6 +6,7 @@ A second signal ends the time. Knows uvicorn, and nothing of models, patches or 
 
 import asyncio
 import ipaddress
+import re
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -16,10 +17,11 @@ from fastapi import FastAPI
 from bankai.errors import ServingError
 from bankai.serving.scheduler import Scheduler
 
-__all__ = ["is_loopback", "listen", "names_of", "run"]
+__all__ = ["is_loopback", "listen", "name_called", "names_of", "run"]
 
 _BACKLOG = 2048  # connections that wait for us to look
 _LAST = 5  # seconds, for clients to take the rest of their answers
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-f.:]+)\]|(?P<name>[^][:@/?#\\\s]+))(?::[0-9]{1,5})?")
 
 
 def is_loopback(host: str) -> bool:
@@ -33,6 +35,12 @@ def is_loopback(host: str) -> bool:
 def names_of(host: str) -> frozenset[str]:
     """What this machine may call a loopback host."""
     return frozenset({host.lower(), "localhost", "127.0.0.1", "::1"})
+
+
+def name_called(header: str) -> str:
+    """The name in a Host header; none in one that has more than a name and a port."""
+    found = _HOST.fullmatch(header.lower())
+    return (found["address"] or found["name"]) if found else ""
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -29,7 +29,7 @@ from benchmarks.outcomes import table_of
 __all__ = ["ANSWER", "LENGTH", "encoded", "run", "table"]
 
 LENGTH, ANSWER = 32, 4  # tokens of a probe, and of its answer
-FEW, SOME, MANY = 1, 4, 16  # probes
+PROBES, SOME = (1, 4, 16), 4
 DRAWN = 256  # tokens
 NOTHING: frozenset[Flip] = frozenset()
 
@@ -38,30 +38,56 @@ def run(quick: bool) -> dict[str, Any]:
     shape, repeats = ("tiny", 2) if quick else ("bonsai-1.7b", 3)
     with tempfile.TemporaryDirectory() as folder:
         path = synthetic(shape, Path(folder))
-        proof = _repeated(lambda: digest(path), repeats)
         size = path.stat().st_size
         decoder = Decoder(load(path)[0])
-    some = _part(decoder, SOME)
+        steps = _steps(decoder) | {"digest": lambda: digest(path)}
+        found = _in_turn(steps, repeats)
     return {
         "shape": shape,
         "file_bytes": size,
         "length": LENGTH,
         "answer": ANSWER,
         "repeats": repeats,
-        "forwards": [_forward(decoder, probes, repeats) for probes in (FEW, SOME, MANY)],
+        "forwards": [{"tokens": n * LENGTH, "seconds": found[f"forward {n}"]} for n in PROBES],
         "probes": SOME,
-        "layers": _by_layer(decoder, some, repeats),
-        "refresh": _repeated(lambda: some.refresh(0), repeats),
-        "attribution": _repeated(lambda: _attribute(some), repeats),
-        "draw": {"tokens": DRAWN, "seconds": _repeated(_drawing(decoder.vocabulary), repeats)},
-        "digest": proof,
+        "layers": [{"layer": n, "seconds": found[f"layer {n}"]} for n in _depths(decoder)],
+        "refresh": found["refresh"],
+        "attribution": found["attribution"],
+        "draw": {"tokens": DRAWN, "seconds": found["draw"]},
+        "digest": found["digest"],
     }
 
 
-def _repeated(work: Callable[[], Any], repeats: int) -> dict[str, float]:
-    """Seconds; the first time is not counted."""
-    work()
-    return summary([seconds(work)[1] for _ in range(repeats)])
+def _steps(decoder: Decoder) -> dict[str, Callable[[], Any]]:
+    parts = {probes: _part(decoder, probes) for probes in PROBES}
+    some = parts[SOME]
+    steps: dict[str, Callable[[], Any]] = {f"forward {n}": part.read_plainly for n, part in parts.items()}
+    for layer in _depths(decoder):
+        flip = Flip(decoder.name(layer, "mlp.up_proj"), 7)
+        steps[f"layer {layer}"] = lambda flip=flip: some.read([frozenset([flip])])
+    probabilities = torch.rand(DRAWN, decoder.vocabulary)
+    return steps | {
+        "refresh": lambda: some.refresh(0),
+        "attribution": lambda: _attribute(some),
+        "draw": lambda: torch.multinomial(probabilities, 1),
+    }
+
+
+def _depths(decoder: Decoder) -> list[int]:
+    """The first layer, those at the quarters, the last."""
+    last = decoder.layers - 1
+    return sorted({0, last // 4, last // 2, 3 * last // 4, last})
+
+
+def _in_turn(steps: dict[str, Callable[[], Any]], repeats: int) -> dict[str, dict[str, float]]:
+    """Seconds of each step; all take turns, and the first round is not counted."""
+    found: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(1 + repeats):
+        for name, work in steps.items():
+            took = seconds(work)[1]
+            if number:
+                found[name].append(took)
+    return {name: summary(values) for name, values in found.items()}
 
 
 def encoded(probes: int, length: int, answer: int, vocabulary: int = 256) -> list[list[EncodedAnswer]]:
@@ -77,32 +103,10 @@ def _part(decoder: Decoder, probes: int) -> Part:
     return Part(decoder, encoded(probes, LENGTH, ANSWER, decoder.vocabulary), [], [])
 
 
-def _forward(decoder: Decoder, probes: int, repeats: int) -> dict[str, Any]:
-    part = _part(decoder, probes)
-    return {"tokens": probes * LENGTH, "seconds": _repeated(part.read_plainly, repeats)}
-
-
-def _by_layer(decoder: Decoder, part: Part, repeats: int) -> list[dict[str, Any]]:
-    """One flip at the first layer, at the quarters and at the last, from the cached stream."""
-    last = decoder.layers - 1
-    found = []
-    for layer in sorted({0, last // 4, last // 2, 3 * last // 4, last}):
-        candidate = [frozenset([Flip(decoder.name(layer, "mlp.up_proj"), 7)])]
-        found.append(
-            {"layer": layer, "seconds": _repeated(lambda chosen=candidate: part.read(chosen), repeats)}
-        )
-    return found
-
-
 def _attribute(part: Part) -> None:
     now = part.read([NOTHING]).at(0)
     domain = torch.zeros(part.targets, dtype=torch.long)
     rank([part], Objective(now, domain, GAINS["mean"], LOSSES["score"], 0.0), now, Space(), top=1)
-
-
-def _drawing(vocabulary: int) -> Callable[[], Any]:
-    probabilities = torch.rand(DRAWN, vocabulary)
-    return lambda: torch.multinomial(probabilities, 1)
 
 
 def table(result: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from bankai.binary import BinaryTensor
 from bankai.formats.config import config_from_hf, config_to_gguf, expected_shapes
 from bankai.formats.gguf import write_gguf
 from bankai.formats.names import architecture
+from bankai.formats.order import stored_tensors
 from bankai.formats.synth import CHATML, byte_alphabet, random_binary
 from bankai.formats.tokenizer_spec import CONTROL, NORMAL, TokenizerSpec
 
@@ -64,7 +65,21 @@ def tiny_tensors(config: dict[str, Any], seed: int = 0) -> dict[str, BinaryTenso
     rng = np.random.default_rng(seed)
     binary, dense = expected_shapes(config)
     tensors: dict[str, BinaryTensor | np.ndarray] = {n: random_binary(n, s, rng) for n, s in binary.items()}
-    return tensors | {n: rng.uniform(0.8, 1.2, s).astype(np.float32) for n, s in dense.items()}
+    hybrid = architecture(config["model_type"]).hybrid
+    return tensors | {n: _dense(n, s, rng, hybrid).astype(np.float32) for n, s in dense.items()}
+
+
+def _dense(name: str, shape: tuple[int, ...], rng: np.random.Generator, hybrid: bool) -> np.ndarray:
+    """In linear attention what is forgotten slowly, as trained models have it."""
+    match name.rpartition(".")[2]:
+        case "A_log":
+            return np.log(rng.uniform(1, 16, shape))
+        case "dt_bias":
+            return np.log(np.expm1(np.exp(rng.uniform(np.log(1e-3), np.log(1e-1), shape))))
+        case "conv1d":
+            return rng.normal(0, 0.5, shape)
+    centered = hybrid and not name.endswith("linear_attn.norm")
+    return rng.uniform(-0.2, 0.2, shape) if centered else rng.uniform(0.8, 1.2, shape)
 
 
 def build_tiny_gguf(
@@ -72,7 +87,6 @@ def build_tiny_gguf(
 ) -> Path:
     """Write a random model to ``path``; ``changes`` go to :func:`tiny_config`. Returns ``path``."""
     config = tiny_config(**changes)
-    names = architecture(config["model_type"])
-    tensors = {names.to_gguf(name): tensor for name, tensor in tiny_tensors(config, seed).items()}
+    tensors = stored_tensors(tiny_tensors(config, seed), config)
     write_gguf(path, config_to_gguf(config) | (tokenizer or tiny_tokenizer()).to_gguf(), tensors)
     return path

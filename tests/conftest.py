@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from builders import build_tiny_gguf
+from builders import build_tiny_gguf, tiny_tokenizer
+from hybrid import HYBRID
 from wide import WIDE
 
 
@@ -17,3 +18,10 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def wide_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random true 1-bit Qwen3 of 3 layers with several groups in every row (see wide.WIDE)."""
     return build_tiny_gguf(tmp_path_factory.mktemp("wide") / "wide.gguf", seed=3, **WIDE)
+
+
+@pytest.fixture(scope="session")
+def hybrid_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random true 1-bit hybrid of 4 layers (see hybrid.HYBRID)."""
+    path = tmp_path_factory.mktemp("hybrid") / "hybrid.gguf"
+    return build_tiny_gguf(path, seed=7, tokenizer=tiny_tokenizer(pre="qwen35"), **HYBRID)

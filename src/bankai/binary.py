@@ -9,7 +9,7 @@ methods need: a tensor whose rows and groups can be negated.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -85,6 +85,10 @@ class BinaryTensor:
         """Groups in one row, ``in / 128``."""
         return int(self.signs.shape[1])
 
+    def select(self, rows: Sequence[int] | NDArray[np.intp]) -> "BinaryTensor":
+        """Copies of these rows alone, in this order."""
+        return BinaryTensor(self.name, self.signs[rows], self.scales[rows])
+
     def flip(
         self,
         rows: Iterable[int] = (),
@@ -98,12 +102,7 @@ class BinaryTensor:
         changes.
         """
         row_list, group_list, bit_list = list(rows), list(groups), list(bits)
-        for row in row_list:
-            self._check(row)
-        for row, group in group_list:
-            self._check(row, group)
-        for row, group, bit in bit_list:
-            self._check(row, group, bit)
+        self._check_all(row_list, group_list, bit_list)
         if not self.signs.flags.writeable:
             raise StoreError(f"{self.name} is read-only; open its model with writable=True to flip in place")
         # Fancy indexing writes each place once, so only places named an odd number of times may reach it.
@@ -139,11 +138,19 @@ class BinaryTensor:
                 state.update(array[start : start + _ROWS_PER_STEP].tobytes())
         return state.digest()
 
+    def _check_all(
+        self, rows: list[int], groups: list[tuple[int, int]], bits: list[tuple[int, int, int]]
+    ) -> None:
+        for row in rows:
+            self._check(row)
+        for row, group in groups:
+            self._check(row, group)
+        for row, group, bit in bits:
+            self._check(row, group, bit)
+
     def _check(self, row: int, group: int = 0, bit: int = 0) -> None:
-        if not 0 <= row < self.signs.shape[0]:
-            raise RowRangeError(
-                f"{self.name} has rows 0 to {self.signs.shape[0] - 1}, not {row}; check the model"
-            )
+        if not 0 <= row < self.shape[0]:
+            raise RowRangeError(f"{self.name} has rows 0 to {self.shape[0] - 1}, not {row}; check the model")
         if not 0 <= group < self.groups:
             raise RowRangeError(
                 f"{self.name} has groups 0 to {self.groups - 1}, not {group}; check the model"

@@ -39,6 +39,13 @@ def reader(tiny_gguf):
     return open_reader("torch", tiny_gguf)
 
 
+def test_padding_on_the_left_reaches_no_state(hybrid_gguf, probes):
+    """Replies in one batch, and each alone, of a model that keeps a state instead of keys and values."""
+    reader = open_reader("torch", hybrid_gguf)
+    some = [*probes[:3], probes[-1]]
+    assert replies(reader, some) == [replies(reader, [probe])[0] for probe in some]
+
+
 def test_traces_add_up_to_scores(reader, probes):
     for trace, score in zip(traces(reader, probes), reader.engine.score(probes), strict=True):
         # The same float32 logits, added in another order.

@@ -5,10 +5,17 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import tiny_config
-from transformers import Qwen3Config
+from hybrid import HYBRID
+from transformers import Qwen3_5TextConfig, Qwen3Config
 
 from bankai.errors import BankaiError, ModelFormatError, UnsupportedModelError
-from bankai.formats.config import config_from_gguf, config_from_hf, config_to_gguf, expected_shapes
+from bankai.formats.config import (
+    config_from_gguf,
+    config_from_hf,
+    config_to_gguf,
+    expected_shapes,
+    layer_kinds,
+)
 
 YARN = {
     "rope_type": "yarn",
@@ -38,6 +45,9 @@ def through_gguf(config: dict[str, Any]) -> dict[str, Any]:
         {"rms_norm_eps": 1e-5, "rope_parameters": {"rope_type": "default", "rope_theta": 5e6}},
         {"rope_parameters": YARN},
         {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}},
+        HYBRID,
+        HYBRID | {"full_attention_interval": 4, "tie_word_embeddings": True},
+        HYBRID | {"full_attention_interval": 1},
     ],
 )
 def test_gguf_round_trip(changes: dict[str, Any]) -> None:
@@ -145,7 +155,7 @@ def test_unsupported(changes: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("general.architecture", "qwen35", "qwen35"),
+        ("general.architecture", "llama", "llama"),
         ("qwen3.attention.value_length", 32, "differ"),
         ("qwen3.rope.scaling.type", "longrope", "longrope"),
         ("qwen3.rope.scaling.attn_factor", 2.0, "attn_factor"),
@@ -179,3 +189,115 @@ def test_shapes_are_those_of_transformers() -> None:
 def test_a_tied_head_has_no_tensor() -> None:
     assert "lm_head" in expected_shapes(tiny_config())[0]
     assert "lm_head" not in expected_shapes(tiny_config(tie_word_embeddings=True))[0]
+
+
+def linear(kinds: str) -> list[str]:
+    return [{"l": "linear_attention", "f": "full_attention"}[kind] for kind in kinds]
+
+
+def test_layers_of_a_hybrid() -> None:
+    """By an interval or one by one, four without either; GGUF has an interval or says which are recurrent."""
+    config = tiny_config(**HYBRID)
+    assert layer_kinds(config) == tuple(linear("lflf"))
+    assert (
+        config_from_hf({**config, "layer_types": linear("lflf"), "full_attention_interval": None}) == config
+    )
+    assert layer_kinds(tiny_config(**HYBRID | {"layer_types": linear("llll")})) == tuple(linear("llll"))
+    plain = {key: value for key, value in HYBRID.items() if key != "full_attention_interval"}
+    assert layer_kinds(tiny_config(**plain)) == tuple(linear("lllf"))
+    metadata = config_to_gguf(config)
+    del metadata["qwen35.full_attention_interval"]
+    assert layer_kinds(config_from_gguf(metadata, 300, tied=False)) == tuple(linear("lllf"))
+    metadata["qwen35.attention.recurrent_layers"] = [True, False, True, False]
+    assert config_from_gguf(metadata, 300, tied=False) == {
+        key: value for key, value in config.items() if not key.endswith("_token_id")
+    }
+    assert layer_kinds(tiny_config()) == ("full_attention", "full_attention")
+
+
+def test_transformers_understands_a_hybrid() -> None:
+    config = tiny_config(**HYBRID)
+    theirs = Qwen3_5TextConfig(**config, layer_types=list(layer_kinds(config)))
+    for key, value in config.items():
+        assert getattr(theirs, key) == value, key
+    assert config_from_hf(theirs.to_dict()) == config
+
+
+def test_shapes_of_a_hybrid_are_those_of_transformers() -> None:
+    from bankai.model.loader import empty_model
+
+    config = tiny_config(**HYBRID)
+    binary, dense = expected_shapes(config)
+    theirs = {
+        name.removesuffix(".weight"): tuple(p.shape) for name, p in empty_model(config).named_parameters()
+    }
+    assert theirs == binary | dense
+
+
+def rope(**changes: Any) -> dict[str, Any]:
+    return {"rope_parameters": HYBRID["rope_parameters"] | changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layer_types": linear("lffl")}, "only full_attention in every n-th layer"),
+        ({"layer_types": ["sliding_attention"] * 4}, "only full_attention and linear_attention"),
+        ({"linear_value_head_dim": 256}, "value heads of 256 and key heads of 128"),
+        ({"attn_output_gate": False}, "output gate"),
+        (rope(mrope_interleaved=False), "mrope_interleaved"),
+        (rope(mrope_section=[8, 8, 8]), "mrope_section"),
+        (rope(mrope_section=[16, 0, 0]), "mrope_section"),
+        (rope(rope_type="yarn", factor=4.0), "'yarn' is not supported yet for qwen35"),
+        (rope(attention_factor=2.0), "attention_factor"),
+    ],
+)
+def test_hybrids_that_are_not_supported(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UnsupportedModelError, match=message):
+        config_from_hf(tiny_config(**HYBRID) | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layer_types": linear("lfl")}, "not those of 4 layers"),
+        ({"layer_types": [["f"]] * 4}, "layer_types"),
+        ({"full_attention_interval": 0}, "full_attention_interval is 0"),
+        ({"linear_num_key_heads": 4}, "6 value heads do not divide into 4 key heads"),
+        ({"linear_conv_kernel_dim": None}, "linear_conv_kernel_dim is None"),
+        (rope(partial_rotary_factor=0.3), "cannot turn 0.3"),
+        (rope(partial_rotary_factor=2.0), "cannot turn 2.0"),
+        (rope(partial_rotary_factor="half"), "partial_rotary_factor is 'half'"),
+        (rope(mrope_section=[6, 5]), "not three counts"),
+        (rope(mrope_section=[1 << 40, 5, 5]), "not three counts"),
+        (rope(mrope_section="6,5,5"), "not three counts"),
+    ],
+)
+def test_damaged_hybrids(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(BankaiError, match=message):
+        config_from_hf(tiny_config(**HYBRID) | changes)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("nextn_predict_layers", 1, "draft layers"),
+        ("ssm.inner_size", 700, "value heads of 700"),
+        ("ssm.inner_size", 384, "value heads of 384"),
+        ("ssm.inner_size", "x", "linear_value_head_dim is 'x'"),
+        ("ssm.time_step_rank", 0, "linear_num_value_heads is 0"),
+        ("ssm.state_size", 64, "value heads of"),
+        ("full_attention_interval", "4", "full_attention_interval is '4'"),
+        ("attention.recurrent_layers", True, "not those of 4 layers"),
+        ("rope.dimension_count", 0, "partial_rotary_factor is 0"),
+        ("rope.dimension_sections", [6, 5, 5, 1], "not three counts"),
+        ("rope.dimension_sections", 16, "not three counts"),
+        ("rope.scaling.type", "yarn", "yarn"),
+        ("rope.scale", 2.0, "rope.scale"),
+    ],
+)
+def test_gguf_metadata_of_a_hybrid_refused(key: str, value: object, message: str) -> None:
+    metadata = config_to_gguf(tiny_config(**HYBRID))
+    config_from_gguf(metadata, 300, tied=False)
+    with pytest.raises(BankaiError, match=message):
+        config_from_gguf(metadata | {f"qwen35.{key}": value}, 300, tied=False)

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import hybrid
 import numpy as np
 import pytest
 import torch
@@ -14,12 +15,14 @@ from safetensors.numpy import load_file
 from unpacked import unpacked
 from wide import places
 
+from bankai.binary import BinaryTensor
 from bankai.errors import RowRangeError, StoreError, UnknownTensorError, UnsupportedModelError
 from bankai.evaluation.engines import LlamaEngine
 from bankai.formats.checkpoint import open_checkpoint
 from bankai.formats.gguf import Q1_0, GGUFFile
 from bankai.formats.lora import changed_rows, write_gguf_lora, write_peft
 from bankai.formats.names import architecture
+from bankai.formats.order import order_of
 from bankai.patch import Flip, Patch
 from bankai.patch.binding import touched
 from bankai.store import apply_patch
@@ -41,7 +44,7 @@ def true_changes(path: Path, flips: frozenset[Flip]) -> dict[str, np.ndarray]:
         for name, at in touched(flips).items():
             tensor = checkpoint.binary(name)
             before = tensor.to_dense().astype(np.float64)
-            flipped = type(tensor)(name, tensor.signs.copy(), tensor.scales)
+            flipped = BinaryTensor(name, tensor.signs.copy(), tensor.scales)
             flipped.flip(at.rows, at.groups, at.bits)
             if (flipped.signs != tensor.signs).any():
                 changes[name] = flipped.to_dense() - before
@@ -69,37 +72,52 @@ def peft_changes(folder: Path) -> dict[str, np.ndarray]:
     return changes
 
 
-def gguf_changes(path: Path) -> dict[str, np.ndarray]:
-    """B A times alpha / rank of a GGUF adapter, as llama.cpp multiplies: the embedding's A is looked up in rows."""
+def gguf_changes(path: Path, base: Path) -> dict[str, np.ndarray]:
+    """B A times alpha / rank of a GGUF adapter, as llama.cpp multiplies: the embedding's A is looked up in rows.
+
+    Rows and groups are put back in order.
+    """
     changes = {}
-    with GGUFFile(path) as file:
+    with GGUFFile(path) as file, open_checkpoint(base) as model:
         alpha = np.float32(file.metadata["adapter.lora.alpha"])
         names = {name.removesuffix(".lora_a").removesuffix(".lora_b") for name in file.tensors}
         for gguf_name in names:
-            name = architecture("qwen3").from_gguf(gguf_name)
+            name = architecture(model.architecture).from_gguf(gguf_name)
             packed = file.tensors[f"{gguf_name}.lora_a"].type_id == Q1_0
             assert packed == (name != EMBEDDING)
             read = (lambda key: file.binary(key, "a").to_dense()) if packed else file.dense
             a = read(f"{gguf_name}.lora_a").astype(np.float64)
             b = file.dense(f"{gguf_name}.lora_b").astype(np.float64)
             scale = float(alpha / np.float32(b.shape[1]))
-            changes[name] = scale * (a @ b.T if name == EMBEDDING else b @ a)
+            change = scale * (a @ b.T if name == EMBEDDING else b @ a)
+            grouped = order_of(name, model.config).canonical(change.reshape(len(change), -1, 128))
+            changes[name] = grouped.reshape(change.shape)
     return changes
 
 
 @settings(max_examples=20, deadline=None)
 @given(FLIPS)
 def test_both_forms_are_the_change_exactly(wide_gguf, tmp_path_factory, flips) -> None:
-    folder = tmp_path_factory.mktemp("lora")
-    wanted = true_changes(wide_gguf, flips)
-    with open_checkpoint(wide_gguf) as checkpoint:
+    check_both_forms(wide_gguf, tmp_path_factory.mktemp("lora"), flips)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.frozensets(hybrid.places(), min_size=1, max_size=12))
+def test_both_forms_are_the_change_of_a_hybrid(hybrid_gguf, tmp_path_factory, flips) -> None:
+    """PEFT's in the order of Hugging Face's modules, llama.cpp's in that of its file."""
+    check_both_forms(hybrid_gguf, tmp_path_factory.mktemp("lora"), flips)
+
+
+def check_both_forms(path, folder, flips) -> None:
+    wanted = true_changes(path, flips)
+    with open_checkpoint(path) as checkpoint:
         if not wanted:
             with pytest.raises(StoreError, match="changes nothing"):
                 write_peft(folder / "peft", checkpoint, flips)
             return
         write_peft(folder / "peft", checkpoint, flips)
         write_gguf_lora(folder / "lora.gguf", checkpoint, flips)
-    for found in (peft_changes(folder / "peft"), gguf_changes(folder / "lora.gguf")):
+    for found in (peft_changes(folder / "peft"), gguf_changes(folder / "lora.gguf", path)):
         assert found.keys() == wanted.keys()
         for name, change in wanted.items():
             assert np.array_equal(found[name], change), name
@@ -239,3 +257,24 @@ def test_llama_cpp_makes_the_patched_model(exported) -> None:
     # 0 to 5e-7 measured. With A in floats the drift was 0.26 to 0.37.
     assert drift < 1e-4
     assert np.abs(base - wanted).max() > 0.5
+
+
+@pytest.mark.engines
+def test_llama_cpp_makes_the_patched_hybrid(hybrid_gguf, tmp_path) -> None:
+    rng = np.random.default_rng(2)
+    flips = [
+        Flip(name, int(row), *place)
+        for name, (rows, _) in hybrid.SHAPES.items()
+        for place in ((), (1,), (0, 77))
+        for row in rng.choice(rows, 2, replace=False)
+    ]
+    patch, ids = Patch.of(flips), rng.integers(0, 297, 40).tolist()
+    apply_patch(hybrid_gguf, patch, tmp_path / "patched.gguf", unbound=True)
+    with open_checkpoint(hybrid_gguf) as checkpoint:
+        write_gguf_lora(tmp_path / "lora.gguf", checkpoint, patch.flips)
+    base, wanted = (
+        LlamaEngine(path, threads=1).logits(ids) for path in (hybrid_gguf, tmp_path / "patched.gguf")
+    )
+    found = LlamaEngine(hybrid_gguf, threads=1, adapter=tmp_path / "lora.gguf").logits(ids)
+    assert np.abs(base - wanted).max() > 0.5
+    assert np.abs(found - wanted).max() < 1e-3

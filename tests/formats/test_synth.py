@@ -1,6 +1,7 @@
 """Random models in published shapes: the facts of the shapes without their files, and a whole small file."""
 
 from collections import Counter
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,11 @@ FACTS = {
     "bonsai-8b": (254, 145, 8_188_548_096, 1_157_067_648),
     "bonsai-4b": (253, 145, 4_021_784_576, 570_683_744),
     "bonsai-1.7b": (197, 113, 1_720_028_160, 246_715_392),
+    "bonsai-27b": (498, 353, 26_895_998_464, 3_799_643_936),
     "tiny": (16, 9, 1_705_728, 272_448),
+    "tiny-hybrid": (33, 23, 4_549_540, 738_368),
 }
+PUBLISHED_27B = 3_803_452_480, 10_992_704  # bytes, and those before its tensors
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_facts_of_the_shapes(shape: str) -> None:
     binary, dense = expected_shapes(synth_config(SHAPES[shape]))
-    parameters = sum(out * inner for out, inner in binary.values()) + sum(size for (size,) in dense.values())
+    parameters = sum(out * inner for out, inner in binary.values()) + sum(map(prod, dense.values()))
     assert (len(binary), len(dense), parameters, synth_size(shape)) == FACTS[shape]
 
 
@@ -62,6 +66,39 @@ def test_8b_is_the_published_file_but_for_the_words() -> None:
     assert published.items() <= metadata.items()
 
 
+def test_27b_has_the_tensors_of_the_published_file() -> None:
+    """To the byte: what is before them is Qwen3.5's tokenizer, whose words and merges are longer than ours."""
+    config = synth_config(SHAPES["bonsai-27b"])
+    binary, dense = expected_shapes(config)
+    assert (len(binary), len(dense)) == (498, 353)
+    data = sum(out * inner // GROUP * 18 for out, inner in binary.values())
+    data += sum(4 * prod(shape) for shape in dense.values())
+    size, before = PUBLISHED_27B
+    assert data == size - before == 3_792_459_776
+    published = {
+        "general.architecture": "qwen35",
+        "qwen35.attention.head_count": 24,
+        "qwen35.attention.head_count_kv": 4,
+        "qwen35.attention.key_length": 256,
+        "qwen35.attention.layer_norm_rms_epsilon": 1e-6,
+        "qwen35.attention.value_length": 256,
+        "qwen35.block_count": 64,
+        "qwen35.context_length": 262144,
+        "qwen35.embedding_length": 5120,
+        "qwen35.feed_forward_length": 17408,
+        "qwen35.full_attention_interval": 4,
+        "qwen35.rope.dimension_count": 64,
+        "qwen35.rope.dimension_sections": [11, 11, 10, 0],
+        "qwen35.rope.freq_base": 1e7,
+        "qwen35.ssm.conv_kernel": 4,
+        "qwen35.ssm.group_count": 16,
+        "qwen35.ssm.inner_size": 6144,
+        "qwen35.ssm.state_size": 128,
+        "qwen35.ssm.time_step_rank": 48,
+    }
+    assert published.items() <= config_to_gguf(config).items()
+
+
 def test_tokenizer_has_the_size_and_the_ids_of_qwen3() -> None:
     spec = synth_tokenizer(151_669)
     assert (len(spec.tokens), len(spec.merges)) == (151_669, 151_387)
@@ -84,6 +121,29 @@ def test_small_file(tiny: Path) -> None:
         head = checkpoint.binary("lm_head")
         assert 0.49 < head.popcount() / (1024 * 256) < 0.51
         assert np.abs(head.scales * 16 - 1).max() <= 0.5 and head.scales.std() > 0
+
+
+def test_small_hybrid(tmp_path: Path) -> None:
+    path = synthesize(tmp_path / "hybrid.gguf", "tiny-hybrid")
+    assert path.stat().st_size == synth_size("tiny-hybrid")
+    with open_checkpoint(path) as checkpoint:
+        assert checkpoint.architecture == "qwen35" and checkpoint.tokenizer().pre == "qwen35"
+        name = "model.layers.0.linear_attn."
+        assert (checkpoint.dense("model.norm") == 0).all() and (checkpoint.dense(f"{name}norm") == 1).all()
+        assert (
+            np.ptp(checkpoint.dense(f"{name}A_log")) > 0.5
+            and np.ptp(checkpoint.dense(f"{name}dt_bias")) > 0.5
+        )
+        assert 0.2 < checkpoint.dense(f"{name}conv1d").std() < 0.4
+    import torch
+
+    from bankai.model import load
+
+    model, tokenizer = load(path)
+    ids = tokenizer.apply_chat_template([{"role": "user", "content": "the answer"}], return_tensors="pt")
+    with torch.no_grad():
+        logits = model(ids["input_ids"]).logits
+    assert logits.isfinite().all() and 0.3 < logits.std() < 3
 
 
 def test_seed_decides_every_byte(tiny: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bankai.errors import AuditError, DeviceError, PlaceError
+from bankai.errors import AuditError, DeviceError, PlaceError, UnsupportedModelError
 from bankai.formats import synth
 from bankai.formats.checkpoint import GGUFCheckpoint, builtin_models, open_checkpoint
 from bankai.formats.config import expected_shapes
@@ -318,3 +318,8 @@ def test_refusals():
         plan_search("nano", TASK, SearchSettings(space=Space(layers=(4,))))
     with pytest.raises(DeviceError):
         plan_search("nano", TASK, SearchSettings(), device="cuda:99")
+
+
+def test_a_hybrid_has_no_plan_yet(hybrid_gguf):
+    with pytest.raises(UnsupportedModelError, match="no plan is made yet for qwen35"):
+        plan_search(hybrid_gguf, TASK, SearchSettings())

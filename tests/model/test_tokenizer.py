@@ -1,4 +1,4 @@
-"""The tokenizer: exact byte round trips, splits of the three pre-tokenizers, and llama.cpp as witness."""
+"""The tokenizer: exact byte round trips, splits of the pre-tokenizers, and llama.cpp as witness."""
 
 import builders
 import pytest
@@ -19,6 +19,7 @@ TEXTS = [
     "<|im_start|>user\nok<|im_end|>\n<|im_start|>assistant\n",
     "$$ +1 <= 2 ^ 3 | ~4 a.b,c;d 12345",
     "\u00a0nbsp\u3000wide \u2028line",
+    "नमस्ते दुनिया a\u0308bc \u0301x",
 ]
 
 
@@ -63,6 +64,13 @@ def test_pre_tokenizers_split_as_specified(pre, expected):
     assert pieces(pre, "it'S 1234 +x\n\n  y") == expected
 
 
+def test_marks_stay_with_their_letters_in_qwen35():
+    text = "नमस्ते e\u0301 1"
+    assert pieces("qwen35", text) == ["नमस्ते", " e\u0301", " ", "1"]
+    assert len(pieces("qwen2", text)) > 4
+    assert pieces("qwen35", "it'S 1234 +x\n\n  y") == pieces("qwen2", "it'S 1234 +x\n\n  y")
+
+
 def test_begin_token_is_added_only_when_the_file_says_so():
     plain = make_tokenizer(builders.tiny_tokenizer(bos_id=297))
     added = make_tokenizer(builders.tiny_tokenizer(bos_id=297, add_bos=True))
@@ -97,7 +105,7 @@ def test_a_token_named_twice_is_refused():
 
 
 @pytest.mark.engines
-@pytest.mark.parametrize("pre", ["qwen2", "gpt-2", "default"])
+@pytest.mark.parametrize("pre", ["qwen2", "qwen35", "gpt-2", "default"])
 def test_llama_cpp_tokenizes_the_same(pre, tmp_path):
     from llama_cpp import Llama
 

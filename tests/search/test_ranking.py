@@ -14,14 +14,14 @@ from bankai.search import attribution
 from bankai.search.objective import GAINS, LOSSES, Objective
 from bankai.search.parts import SearchProbes, join, make_parts, spread
 from bankai.search.ranking import probe_effects, rank
-from bankai.search.space import PROJECTIONS, Space
+from bankai.search.space import Space
 from bankai.search.streams import Streams
 
 PENALTY, DRIFT = 2.0, 0.7
 STATE = frozenset([Flip(name(1, "up_proj"), 3), Flip(name(0, "down_proj"), 9), Flip(name(2, "o_proj"), 4)])
 SPACES = {
     "rows": Space(),
-    "every projection": Space(projections=tuple(PROJECTIONS), layers=(1,)),
+    "every projection": Space(projections=tuple(path.split(".")[1] for path in SHAPES), layers=(1,)),
     "groups": Space(projections=("down_proj", "q_proj"), layers=(0, 2), granularity="group"),
     "bits": Space(projections=("k_proj",), layers=(2,), granularity="bit"),
 }

@@ -2,6 +2,7 @@
 
 import random
 
+import hybrid
 import pytest
 from wide import LAYERS, SHAPES, name
 
@@ -18,7 +19,7 @@ def decoder(wide_gguf):
 
 
 def test_every_projection_has_a_short_name():
-    assert set(PROJECTIONS.values()) == set(SHAPES)
+    assert set(PROJECTIONS.values()) == {*SHAPES, *hybrid.LINEAR}
     assert all(path.endswith(short) for short, path in PROJECTIONS.items())
     assert Space().paths() == ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
 
@@ -35,6 +36,30 @@ def test_all_layers_unless_chosen(decoder):
 def test_a_layer_that_is_not_there_is_named(decoder, layer):
     with pytest.raises(PlaceError, match=f"layers 0 to {LAYERS - 1}, not {layer}"):
         Space(layers=(0, layer)).layers_of(decoder)
+
+
+def test_in_a_hybrid_every_layer_has_its_own(hybrid_gguf):
+    decoder = Decoder(load(hybrid_gguf)[0])
+    assert set(Space(projections=tuple(PROJECTIONS)).tensors(decoder)) == set(hybrid.SHAPES)
+    mixed = Space(projections=("in_proj_z", "q_proj", "up_proj"))
+    assert [tensor.split(".", 2)[2] for tensor in mixed.tensors(decoder)] == [
+        "0.linear_attn.in_proj_z", "0.mlp.up_proj", "1.self_attn.q_proj", "1.mlp.up_proj",
+        "2.linear_attn.in_proj_z", "2.mlp.up_proj", "3.self_attn.q_proj", "3.mlp.up_proj",
+    ]  # fmt: skip
+    assert mixed.size(decoder) == 2 * 768 + 2 * 512 + 4 * 384
+    assert {mixed.draw(decoder, random.Random(seed)).tensor for seed in range(200)} == set(
+        mixed.tensors(decoder)
+    )
+
+
+def test_a_projection_that_no_searched_layer_has_is_named(decoder, hybrid_gguf):
+    linear = Space(projections=("up_proj", "in_proj_z"))
+    with pytest.raises(PlaceError, match="none of the layers to search has in_proj_z; choose among q_proj"):
+        linear.layers_of(decoder)
+    mixed = Decoder(load(hybrid_gguf)[0])
+    assert linear.layers_of(mixed) == (0, 1, 2, 3)
+    with pytest.raises(PlaceError, match="has in_proj_z"):
+        list(Space(projections=("in_proj_z",), layers=hybrid.FULL_LAYERS).tensors(mixed))
 
 
 @pytest.mark.parametrize(

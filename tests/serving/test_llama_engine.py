@@ -407,3 +407,8 @@ def test_killed_in_the_middle_of_swapping_it_leaves_nothing(tmp_path) -> None:
     assert model.read_bytes() == NANO.read_bytes()
     assert list(folder.iterdir()) == []
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_hybrid_is_refused_before_it_is_copied(engine: Callable, hybrid_gguf: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match="not served yet for qwen35"):
+        engine(hybrid_gguf, folder=tmp_path / "none")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wide import CANDIDATES, WIDE
 
-from bankai.errors import RowRangeError, StateError, UnknownTensorError
+from bankai.errors import RowRangeError, StateError, UnknownTensorError, UnsupportedModelError
 from bankai.model import BinaryLinear, ModelBinaryTensors, load, patched
 from bankai.patch import Flip, Patch, fingerprint
 from bankai.patch.binding import digest
@@ -376,3 +376,8 @@ def test_bfloat16(nano):
         # 8 bits of every number, through four layers; logits are of some ten.
         np.testing.assert_allclose(logits[0], alone(model, generation, 1)[0], atol=0.5)
         np.testing.assert_allclose(logits[0], alone(nano, generation, 1)[0], atol=0.5)
+
+
+def test_a_hybrid_is_refused(hybrid_gguf):
+    with pytest.raises(UnsupportedModelError, match="not computed yet for models of type qwen3_5_text"):
+        TorchEngine(load(hybrid_gguf)[0])

@@ -25,7 +25,7 @@ for _ in sys.stdin:
     llama.eval([1, 5, 9, 200, 31, 7, 77, 13])
     print(hashlib.sha256(llama.scores[:8].tobytes()).hexdigest(), flush=True)
 """
-FLIPS = {
+NANO = {
     "a": [
         Flip(f"model.layers.{layer}.mlp.{name}_proj", row)
         for layer in (0, 2)
@@ -34,6 +34,16 @@ FLIPS = {
     ],
     "b": [Flip("model.layers.1.self_attn.o_proj", 5), Flip("model.layers.0.mlp.up_proj", 3)],
 }
+# Rows, groups and bits that lie elsewhere in the file than their numbers say.
+HYBRID = {
+    "a": [
+        *(Flip(f"model.layers.0.linear_attn.in_proj_{name}", 5) for name in "zab"),
+        Flip("model.layers.2.linear_attn.in_proj_qkv", 900, 1),
+        Flip("model.layers.2.linear_attn.out_proj", 17, 4, 77),
+    ],
+    "b": [Flip("model.layers.0.linear_attn.in_proj_z", 5), Flip("model.layers.0.linear_attn.out_proj", 3, 1)],
+}
+FLIPS = {"nano": NANO, "hybrid": HYBRID}
 
 
 @pytest.fixture
@@ -65,12 +75,14 @@ def serving() -> Iterator[Callable[[Path, str], Callable[[], str]]]:
 
 
 @pytest.mark.parametrize("volatile", [False, True])
+@pytest.mark.parametrize("kind", FLIPS)
 def test_a_running_llama_follows(
-    tmp_path: Path, serving: Callable[..., Callable[[], str]], volatile: bool
+    tmp_path: Path, hybrid_gguf: Path, serving: Callable[..., Callable[[], str]], kind: str, volatile: bool
 ) -> None:
     """Logits after each swap are those of a fresh load of the patched file, bit for bit; in the end the base's."""
-    model = Path(shutil.copyfile(builtin_models()["nano"], tmp_path / "nano.gguf"))
-    a, b = (bind_patch(model, Patch.of(flips, Manifest(name=name))) for name, flips in FLIPS.items())
+    source = hybrid_gguf if kind == "hybrid" else builtin_models()["nano"]
+    model = Path(shutil.copyfile(source, tmp_path / "model.gguf"))
+    a, b = (bind_patch(model, Patch.of(flips, Manifest(name=name))) for name, flips in FLIPS[kind].items())
     fresh = {}
     for name, patch in (("a", a), ("b", b)):
         apply_patch(model, patch, tmp_path / f"{name}.gguf")
@@ -92,6 +104,6 @@ def test_without_a_map_it_does_not(tmp_path: Path, serving: Callable[..., Callab
     ask = serving(model, "copy")
     before = ask()
     with LiveModel(model) as live:
-        live.swap(bind_patch(model, Patch.of(FLIPS["a"])))
+        live.swap(bind_patch(model, Patch.of(NANO["a"])))
         assert ask() == before
         live.swap()

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.baselines.baseline import Baseline
 from bankai.baselines.lesson import Lesson, train
-from bankai.model.decoder import ATTENTION, MLP, Decoder
+from bankai.model.decoder import Decoder
 from bankai.model.packed_tensors import ModelBinaryTensors
 from bankai.search.parts import SearchProbes
 
@@ -68,13 +68,15 @@ def train_lora(
     steps: int = 200,
     rate: float = RATE,
     seed: int = 0,
-    projections: Sequence[str] = (*ATTENTION, *MLP),
+    projections: Sequence[str] = (),
 ) -> Lora:
-    """A LoRA on every layer, fitted to the targets of a search and its controls; factors rounded to float16."""
+    """A LoRA on these projections of every layer, by default all, fitted to the targets of a search and its controls;
+    factors rounded to float16.
+    """
     decoder, generator = Decoder(model), torch.Generator().manual_seed(seed)
     factors = {}
     for layer in range(decoder.layers):
-        for projection in projections:
+        for projection in projections or decoder.projections(layer):
             name = decoder.name(layer, projection)
             rows, columns = ModelBinaryTensors(model).packed(name).shape
             a = torch.randn(rank, columns, generator=generator) / columns**0.5

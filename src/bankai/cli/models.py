@@ -11,7 +11,7 @@ from bankai.cli.output import note, print_json, print_line, print_pairs
 
 __all__ = ["Shape", "convert", "model", "synth"]
 
-Shape = Literal["bonsai-8b", "bonsai-4b", "bonsai-1.7b", "tiny"]
+Shape = Literal["bonsai-8b", "bonsai-4b", "bonsai-1.7b", "bonsai-27b", "tiny", "tiny-hybrid"]
 
 _TENSORS_PER_LINE = 100  # a tiny model is written in silence
 

@@ -87,7 +87,11 @@ def read_layers(text: str) -> tuple[int, ...]:
     return tuple(sorted(layers))
 
 
-_KINDS = {"mlp": ("gate_proj", "up_proj", "down_proj"), "attention": ("q_proj", "k_proj", "v_proj", "o_proj")}
+_KINDS = {
+    "mlp": ("gate_proj", "up_proj", "down_proj"),
+    "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
+    "linear-attention": ("in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a", "out_proj"),
+}
 _PROJECTIONS = {name: (name,) for kind in _KINDS.values() for name in kind}
 
 

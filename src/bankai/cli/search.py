@@ -78,7 +78,11 @@ def search(
         ),
     ] = 3.0,
     projections: Annotated[
-        str, typer.Option(metavar="LIST", help="Where to flip: mlp, attention, or names as gate_proj,o_proj.")
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="Where to flip: mlp, attention, linear-attention, or names as gate_proj,o_proj.",
+        ),
     ] = "mlp",
     layers: Annotated[
         str, typer.Option(metavar="LIST", help="Where to flip, as 0-3,8; all by default.")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bankai.binary import GROUP, BinaryTensor
 from bankai.formats.checkpoint import Checkpoint
-from bankai.formats.names import EMBEDDING, HEAD
+from bankai.formats.names import EMBEDDING, HEAD, architecture, check_mlx
 
 __all__ = ["MlxQwen3"]
 
@@ -39,9 +39,10 @@ class _Packed:
 
 
 class MlxQwen3:
-    """Qwen3 of an open checkpoint; keeps its own copies of the weights."""
+    """Qwen3 of an open checkpoint; keeps its own copies of the weights. Raises UnsupportedModelError for another."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
+        check_mlx(architecture(checkpoint.architecture))
         self._config = checkpoint.config
         self._packed = {name: _Packed(checkpoint.binary(name)) for name in checkpoint.binary_names()}
         self._norms = {name: mx.array(np.array(checkpoint.dense(name))) for name in checkpoint.dense_names()}

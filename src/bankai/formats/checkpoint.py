@@ -9,7 +9,7 @@ This module does not compute with a model and does not know patches.
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,8 @@ from bankai.formats.files import quote
 from bankai.formats.gguf import Q1_0, Q1_0_BLOCK, SIGNS, GGUFFile, TensorInfo
 from bankai.formats.journal import recover
 from bankai.formats.mlx import MLXDirectory
-from bankai.formats.names import EMBEDDING, HEAD, architecture
+from bankai.formats.names import EMBEDDING, HEAD, architecture, check_mlx
+from bankai.formats.order import Order, ReorderedTensor, canonical_dense, order_of, stored_shape
 from bankai.formats.safetensors import TensorEntry
 from bankai.formats.tokenizer_spec import TokenizerSpec
 
@@ -36,19 +37,22 @@ __all__ = ["Checkpoint", "GGUFCheckpoint", "MLXCheckpoint", "SignBytes", "builti
 class SignBytes:
     """Where the sign bits of a binary tensor lie: 16 bytes for each group of each row.
 
-    Those of row ``r`` and group ``g`` begin at byte ``offset + r * row + g * group`` of ``file``.
+    Those of the file's row ``r`` and group ``g`` begin at byte ``offset + r * row + g * group`` of ``file``; ``order``
+    tells which those are.
     """
 
     file: Path
     offset: int
     row: int
     group: int
+    order: Order = field(default_factory=Order)
 
 
 class Checkpoint(ABC):
-    """An open 1-bit model file; a context manager. Arrays that it hands out are views of the file's map.
+    """An open 1-bit model file; a context manager. Arrays that it hands out are views of the file's map, unless the
+    file keeps a tensor in another order.
 
-    ``path``, ``format`` (``gguf`` or ``mlx``), ``architecture`` (``qwen3``), ``config`` (Hugging Face keys,
+    ``path``, ``format`` (``gguf`` or ``mlx``), ``architecture`` (such as ``qwen3``), ``config`` (Hugging Face keys,
     equal for both formats of one model), ``metadata`` (the file's own keys).
     """
 
@@ -58,18 +62,18 @@ class Checkpoint(ABC):
     config: dict[str, Any]
     metadata: Mapping[str, Any]
     _binary_shapes: dict[str, tuple[int, int]]
-    _dense_shapes: dict[str, tuple[int]]
+    _dense_shapes: dict[str, tuple[int, ...]]
 
     def binary_names(self) -> tuple[str, ...]:
         """Canonical names of the binary tensors: embedding, layers in order, an untied head."""
         return tuple(self._binary_shapes)
 
     def dense_names(self) -> tuple[str, ...]:
-        """Canonical names of the norms in layer order."""
+        """Canonical names of all other tensors, most of them norms, in layer order."""
         return tuple(self._dense_shapes)
 
     def binary(self, name: str) -> BinaryTensor:
-        """Views of the binary tensor ``name``, writable if the checkpoint is. Raises UnknownTensorError."""
+        """The binary tensor ``name``, to be flipped if the checkpoint is writable. Raises UnknownTensorError."""
         self._check_name(name, self._binary_shapes)
         return self._binary(name)
 
@@ -79,7 +83,7 @@ class Checkpoint(ABC):
         return self._sign_bytes(name)
 
     def dense(self, name: str) -> NDArray[np.float32]:
-        """The norm ``name`` as float32 ``[size]``, exact. Raises UnknownTensorError."""
+        """The tensor ``name``, such as a norm, as float32. Raises UnknownTensorError."""
         self._check_name(name, self._dense_shapes)
         return self._dense(name)
 
@@ -180,14 +184,16 @@ class GGUFCheckpoint(Checkpoint):
         self._file.close()
 
     def _binary(self, name: str) -> BinaryTensor:
-        return self._file.binary(self._names.to_gguf(name), name)
+        stored, order = self._file.binary(self._names.to_gguf(name), name), order_of(name, self.config)
+        return ReorderedTensor(stored, order) if order else stored
 
     def _sign_bytes(self, name: str) -> SignBytes:
         info, block = self._file.tensors[self._names.to_gguf(name)], Q1_0_BLOCK.itemsize
-        return SignBytes(self.path, info.offset + SIGNS, info.shape[1] // GROUP * block, block)
+        row, order = info.shape[1] // GROUP * block, order_of(name, self.config)
+        return SignBytes(self.path, info.offset + SIGNS, row, block, order)
 
     def _dense(self, name: str) -> NDArray[np.float32]:
-        return self._file.dense(self._names.to_gguf(name))
+        return canonical_dense(name, self._file.dense(self._names.to_gguf(name)), self.config)
 
     def _read_config(self) -> dict[str, Any]:
         tensors = self._file.tensors
@@ -200,14 +206,18 @@ class GGUFCheckpoint(Checkpoint):
         return config_from_gguf(self.metadata, embedding.shape[0], tied)
 
     def _check_tensors(self) -> None:
-        """Every expected tensor is there, 1-bit or a float norm, in its shape; and no other tensor is."""
+        """Every expected tensor is there, 1-bit or float, in its shape; and no other tensor is."""
         rest = dict(self._file.tensors)
         for name, shape in (self._binary_shapes | self._dense_shapes).items():
             info = rest.pop(self._names.to_gguf(name), None)
-            self._check_shape(self._names.to_gguf(name), info.shape if info else None, shape)
+            self._check_shape(
+                self._names.to_gguf(name), info.shape if info else None, stored_shape(name, shape)
+            )
             if info:
                 self._check_type(info, binary=name in self._binary_shapes)
         self._check_rest(rest)
+        for name in self._binary_shapes:
+            order_of(name, self.config)  # refuses what it cannot map
 
     def _check_type(self, info: TensorInfo, binary: bool) -> None:
         if binary and info.type_id != Q1_0:
@@ -216,7 +226,7 @@ class GGUFCheckpoint(Checkpoint):
                 f"{info.name} is {info.type_name}, not Q1_0; {ONE_BIT_ONLY}"
             )
         if not binary and info.type_name not in ("F32", "F16", "BF16"):
-            raise UnsupportedModelError(f"{self.path}: norm {info.name} is {info.type_name}; use F32 norms")
+            raise UnsupportedModelError(f"{self.path}: {info.name} is {info.type_name}; it must be F32")
 
 
 class MLXCheckpoint(Checkpoint):
@@ -232,6 +242,7 @@ class MLXCheckpoint(Checkpoint):
             self.config = config_from_hf(self.metadata)
             self._names = architecture(self.config["model_type"])
             self.architecture = self._names.name
+            check_mlx(self._names)
             self._check_layers(len(self._directory.tensors))
             self._binary_shapes, self._dense_shapes = expected_shapes(self.config)
             self._check_tensors()

@@ -13,7 +13,8 @@ from bankai.formats.files import check_absent
 from bankai.formats.gguf import write_gguf
 from bankai.formats.journal import check_unclaimed
 from bankai.formats.mlx import write_mlx
-from bankai.formats.names import architecture
+from bankai.formats.names import architecture, check_mlx
+from bankai.formats.order import Tensor, stored_tensors
 from bankai.formats.tokenizer_spec import TokenizerSpec
 
 __all__ = ["convert"]
@@ -30,15 +31,16 @@ def convert(source: str | Path, target: str | Path) -> Path:
     check_unclaimed(path)
     with open_checkpoint(source) as checkpoint:
         names = architecture(checkpoint.architecture)
+        check_mlx(names)
         tokenizer = checkpoint.tokenizer()
-        tensors = {name: checkpoint.binary(name) for name in checkpoint.binary_names()}
-        norms = {name: checkpoint.dense(name) for name in checkpoint.dense_names()}
+        tensors: dict[str, Tensor] = {name: checkpoint.binary(name) for name in checkpoint.binary_names()}
+        tensors |= {name: checkpoint.dense(name) for name in checkpoint.dense_names()}
         if path.suffix.lower() == ".gguf":
             metadata = config_to_gguf(checkpoint.config) | tokenizer.to_gguf()
-            write_gguf(path, metadata, {names.to_gguf(name): t for name, t in (tensors | norms).items()})
+            write_gguf(path, metadata, stored_tensors(tensors, checkpoint.config))
         else:
             _check_portable(tokenizer)
-            mlx = {names.to_mlx(name): tensor for name, tensor in (tensors | norms).items()}
+            mlx = {names.to_mlx(name): tensor for name, tensor in tensors.items()}
             write_mlx(path, checkpoint.config, mlx, tokenizer)
     return path
 

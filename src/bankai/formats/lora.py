@@ -29,6 +29,7 @@ from bankai.formats.checkpoint import Checkpoint
 from bankai.formats.files import check_absent, writing_directory
 from bankai.formats.gguf import F32, Q1_0, stream_gguf
 from bankai.formats.names import EMBEDDING, architecture
+from bankai.formats.order import Order, order_of
 from bankai.formats.safetensors import write_safetensors
 from bankai.patch import Flip
 from bankai.patch.binding import check_places, touched
@@ -76,7 +77,7 @@ def changed_rows(model: BinaryTensors, flips: Iterable[Flip]) -> list[ChangedRow
     for name, places in touched(flips).items():
         tensor = model.binary(name)
         rows, masks = places.masks(tensor.groups)
-        before = BinaryTensor(name, tensor.signs[rows], tensor.scales[rows])
+        before = tensor.select(rows)
         after = BinaryTensor(name, before.signs ^ masks, before.scales)
         kept = np.flatnonzero(masks.any(axis=(1, 2)))
         if len(kept):
@@ -162,7 +163,8 @@ def write_gguf_lora(path: str | Path, model: Checkpoint, flips: Iterable[Flip]) 
         embedding = change.name == EMBEDDING  # whose rows llama.cpp looks up in A
         layout[f"{name}.lora_a"] = (F32, (out, rank)) if embedding else (Q1_0, (rank, columns))
         layout[f"{name}.lora_b"] = F32, (columns if embedding else out, rank)
-    stream_gguf(path, metadata, layout, _gguf_arrays(changes))
+    orders = [order_of(change.name, model.config) for change in changes]
+    stream_gguf(path, metadata, layout, _gguf_arrays(changes, orders))
 
 
 def _gguf_rank(change: ChangedRows) -> int:
@@ -171,9 +173,11 @@ def _gguf_rank(change: ChangedRows) -> int:
     return 1 << (count - 1).bit_length()
 
 
-def _gguf_arrays(changes: list[ChangedRows]) -> Iterator[BinaryTensor | NDArray[np.float32]]:
-    """A and B of each tensor."""
-    for change in changes:
+def _gguf_arrays(
+    changes: list[ChangedRows], orders: list[Order]
+) -> Iterator[BinaryTensor | NDArray[np.float32]]:
+    """A and B of each tensor, in the order of the base's rows and groups."""
+    for change, order in zip(changes, orders, strict=True):
         rank = _gguf_rank(change)
         factor = np.float32(rank / _ALPHA)
         if change.name == EMBEDDING:
@@ -183,8 +187,8 @@ def _gguf_arrays(changes: list[ChangedRows]) -> Iterator[BinaryTensor | NDArray[
             yield weights
         else:
             a, b = _packed_pair(change, rank)
-            yield a
-            yield factor * b
+            yield BinaryTensor(a.name, order.stored_groups(a.signs), order.stored_groups(a.scales))
+            yield factor * order.stored_rows(b)
 
 
 def _packed_pair(change: ChangedRows, rank: int) -> tuple[BinaryTensor, NDArray[np.float32]]:

@@ -9,8 +9,14 @@ Shapes of Bonsai 1.7B, 4B and 8B: those of Qwen3, with these findings (November 
   0.24 GB of weights are those of tied rows, 0.29 GB would be untied.
 - That the smaller two stretch 8,192 to 32,768 as the 8B stretches 16,384 to 65,536 is a guess.
 
-The vocabulary has the size and the special tokens of Qwen3's; the words between are made up, four letters at most.
-Does not know: patches, training.
+Shape of Bonsai 27B (Bonsai-27B-Q1_0.gguf of huggingface.co/prism-ml/Bonsai-27B-gguf, July 2026; a hybrid, `qwen35`), as
+two public projects report having read it (read in November 2026): 851 tensors, 498 in Q1_0 and 353 in F32, metadata as
+in `SHAPES`, 3,803,452,480 bytes of which 10,992,704 come before the tensors. Ours are as many and as large, to the
+byte, so its head is untied, and the small projections of linear attention are in 1 bit as well. How its decays, time
+steps and convolutions are distributed is a guess: as new models of the kind begin.
+
+The vocabulary has the size and the special tokens of Qwen3's, for the 27B the size of Qwen3.5's; the words between are
+made up, four letters at most, and the special tokens come last. Does not know: patches, training.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,11 +35,13 @@ from bankai.formats.files import check_absent
 from bankai.formats.gguf import F32, Q1_0, Layout, gguf_size, stream_gguf
 from bankai.formats.journal import check_unclaimed
 from bankai.formats.names import architecture
+from bankai.formats.order import stored_shape
 from bankai.formats.tokenizer_spec import CONTROL, NORMAL, USER_DEFINED, TokenizerSpec
 
 __all__ = [
     "CHATML",
     "SHAPES",
+    "Linear",
     "Shape",
     "byte_alphabet",
     "random_binary",
@@ -66,8 +74,16 @@ _LETTERS = "etaoinsrhldcumfpgwybvkxjqz" + ascii_uppercase  # small ones by how o
 
 
 @dataclass(frozen=True, slots=True)
+class Linear:
+    """Linear attention, in all but every fourth layer: heads of 128, a convolution over 4 tokens."""
+
+    key_heads: int
+    value_heads: int
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
-    """What tells the models apart; ``context`` is 4 times what RoPE was trained on."""
+    """What tells the models apart; ``context`` is 4 times what RoPE was trained on, but for hybrids."""
 
     layers: int
     hidden: int
@@ -77,13 +93,19 @@ class Shape:
     context: int
     tied: bool
     vocabulary: int = 151_669
+    head: int = 128
+    linear: Linear | None = None
 
 
 SHAPES = {
     "bonsai-8b": Shape(36, 4096, 12288, 32, 8, 65536, tied=False),
     "bonsai-4b": Shape(36, 2560, 9728, 32, 8, 32768, tied=True),
     "bonsai-1.7b": Shape(28, 2048, 6144, 16, 8, 32768, tied=True),
+    "bonsai-27b": Shape(
+        64, 5120, 17408, 24, 4, 262144, tied=False, vocabulary=248_320, head=256, linear=Linear(16, 48)
+    ),
     "tiny": Shape(2, 256, 512, 2, 1, 1024, tied=False, vocabulary=1024),
+    "tiny-hybrid": Shape(4, 256, 512, 2, 1, 1024, tied=False, vocabulary=1024, linear=Linear(2, 6)),
 }
 
 
@@ -114,32 +136,53 @@ def synth_size(shape: str) -> int:
 
 def synth_config(shape: Shape) -> dict[str, Any]:
     """Configuration in normal form."""
+    sizes = {
+        "vocab_size": shape.vocabulary,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.inner,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.key_value_heads,
+        "head_dim": shape.head,
+        "max_position_embeddings": shape.context,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": shape.tied,
+    }
+    return config_from_hf(sizes | (_dense(shape) if shape.linear is None else _hybrid(shape, shape.linear)))
+
+
+def _dense(shape: Shape) -> dict[str, Any]:
     rope = {
         "rope_type": "yarn",
         "rope_theta": 1e6,
         "factor": float(_YARN_FACTOR),
         "original_max_position_embeddings": shape.context // _YARN_FACTOR,
     }
-    return config_from_hf(
-        {
-            "model_type": "qwen3",
-            "vocab_size": shape.vocabulary,
-            "hidden_size": shape.hidden,
-            "intermediate_size": shape.inner,
-            "num_hidden_layers": shape.layers,
-            "num_attention_heads": shape.heads,
-            "num_key_value_heads": shape.key_value_heads,
-            "head_dim": 128,
-            "max_position_embeddings": shape.context,
-            "rms_norm_eps": 1e-6,
-            "tie_word_embeddings": shape.tied,
-            "rope_parameters": rope,
-        }
-    )
+    return {"model_type": "qwen3", "rope_parameters": rope}
 
 
-def synth_tokenizer(vocabulary: int) -> TokenizerSpec:
-    """Bytes, made-up words and Qwen3's special tokens: ``vocabulary`` tokens in all."""
+def _hybrid(shape: Shape, linear: Linear) -> dict[str, Any]:
+    pairs = shape.head // 8  # RoPE turns a quarter of each head
+    rope = {
+        "rope_type": "default",
+        "rope_theta": 1e7,
+        "partial_rotary_factor": 0.25,
+        "mrope_section": [(pairs + 2 - coordinate) // 3 for coordinate in range(3)],
+    }
+    return {
+        "model_type": "qwen35",
+        "rope_parameters": rope,
+        "full_attention_interval": 4,
+        "linear_conv_kernel_dim": 4,
+        "linear_key_head_dim": 128,
+        "linear_value_head_dim": 128,
+        "linear_num_key_heads": linear.key_heads,
+        "linear_num_value_heads": linear.value_heads,
+    }
+
+
+def synth_tokenizer(vocabulary: int, pre: str = "qwen2") -> TokenizerSpec:
+    """Bytes, made-up words and Qwen3's special tokens: ``vocabulary`` tokens in all. ``pre`` splits the text."""
     special = [*_SPECIAL, *_MARKS]
     merges = _merges(vocabulary - 256 - len(special))
     words = [*byte_alphabet(), *(merge.replace(" ", "") for merge in merges)]
@@ -147,6 +190,7 @@ def synth_tokenizer(vocabulary: int) -> TokenizerSpec:
         tokens=[*words, *special],
         merges=merges,
         token_types=[NORMAL] * len(words) + [CONTROL] * len(_SPECIAL) + [USER_DEFINED] * len(_MARKS),
+        pre=pre,
         eos_id=len(words) + _SPECIAL.index("<|im_end|>"),
         pad_id=len(words) + _SPECIAL.index("<|endoftext|>"),
         chat_template=CHATML,
@@ -171,22 +215,23 @@ def random_binary(name: str, shape: tuple[int, int], rng: np.random.Generator) -
 def _plan(shape: str, seed: int) -> tuple[dict[str, Any], Layout]:
     """Metadata, and types and shapes of the tensors in file order."""
     config = synth_config(SHAPES[shape])
-    tokenizer = synth_tokenizer(config["vocab_size"])
+    names = architecture(config["model_type"])
+    tokenizer = synth_tokenizer(config["vocab_size"], "qwen35" if names.hybrid else "qwen2")
     metadata = config_to_gguf(config) | {
         "general.name": f"synth {shape}",
         "general.description": f"Random weights of seed {seed}: for memory, timings and tests, not for text",
         "general.file_type": _PUBLISHED_FILE_TYPE,
     }
-    names = architecture(config["model_type"])
     binary, dense = expected_shapes(config)
-    layout = {names.to_gguf(name): (Q1_0, size) for name, size in binary.items()}
-    return metadata | tokenizer.to_gguf(), layout | {names.to_gguf(n): (F32, s) for n, s in dense.items()}
+    layout: dict[str, tuple[int, tuple[int, ...]]] = {names.to_gguf(n): (Q1_0, s) for n, s in binary.items()}
+    layout |= {names.to_gguf(name): (F32, stored_shape(name, size)) for name, size in dense.items()}
+    return metadata | tokenizer.to_gguf(), layout
 
 
 def _random_tensors(
     layout: Layout, seed: int, progress: Callable[[int, int], None] | None
 ) -> Iterator[BinaryTensor | NDArray[np.float32]]:
-    """Random matrices, and norms of 1, which change nothing."""
+    """Random matrices, and what makes linear attention forget; norms of 1, which change nothing."""
     rng = np.random.default_rng(seed)
     for done, (name, (type_id, shape)) in enumerate(layout.items()):
         if progress is not None:
@@ -195,7 +240,22 @@ def _random_tensors(
             out, inner = shape
             yield random_binary(name, (out, inner), rng)
         else:
-            yield np.ones(shape, np.float32)
+            yield _dense_values(name, shape, rng)
+
+
+def _dense_values(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
+    """By GGUF name. From token to token a state keeps exp(ssm_a * dt) of itself, dt a softplus about its bias."""
+    match name.split(".", 2)[-1]:
+        case "ssm_a":
+            values = -rng.uniform(1, 16, shape)
+        case "ssm_dt.bias":
+            steps = np.exp(rng.uniform(np.log(1e-3), np.log(1e-1), shape))
+            values = np.log(np.expm1(steps))
+        case "ssm_conv1d.weight":
+            values = rng.uniform(-0.5, 0.5, shape)
+        case _:
+            values = np.ones(shape)
+    return values.astype(np.float32)
 
 
 def _merges(wanted: int) -> list[str]:

@@ -23,12 +23,16 @@ _PREFIX = "tokenizer.ggml."
 _IDS = {"bos_id": "bos_token_id", "eos_id": "eos_token_id", "pad_id": "padding_token_id"}
 _JSON_IDS = {"bos_id": "bos_token", "eos_id": "eos_token", "pad_id": "pad_token"}
 
-# Pre-tokenizers: llama.cpp's name -> its splits, applied one after the other (llama-vocab.cpp). That of qwen2
-# is in the spelling of Qwen's own tokenizer.json.
+# Pre-tokenizers: llama.cpp's name -> its splits, applied one after the other (llama-vocab.cpp). Those of qwen2 and
+# qwen35, which keeps marks with their letters, are in the spelling of Qwen's own tokenizer.json.
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
 _SPLITS = {
     "qwen2": (
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+        r"|\s*[\r\n]+|\s+(?!\S)|\s+",
+    ),
+    "qwen35": (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*"
         r"|\s*[\r\n]+|\s+(?!\S)|\s+",
     ),
     "gpt-2": (_GPT2,),
@@ -43,7 +47,7 @@ class TokenizerSpec(msgspec.Struct, frozen=True):
     ``tokens``         text of each id
     ``merges``         ``"left right"``, best first
     ``token_types``    NORMAL, CONTROL, USER_DEFINED or UNUSED of each id
-    ``pre``            pre-tokenizer by llama.cpp's name: ``qwen2``, ``gpt-2`` or ``default``
+    ``pre``            pre-tokenizer by llama.cpp's name: ``qwen2``, ``qwen35``, ``gpt-2`` or ``default``
     ``bos_id`` ...     special ids; ``add_bos``: put ``bos_id`` before every text
     ``chat_template``  Jinja source
 

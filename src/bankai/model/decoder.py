@@ -1,8 +1,8 @@
 """A decoder in the pieces that a search needs: embedding, the two halves of each layer, norm and head.
 
-Run one after the other they compute what the model's own forward does, in the same order. Besides the loader and
-`ragged` this is the only module that knows how transformers puts the architecture together. Does not know: flips,
-probes.
+Run one after the other they compute what the model's own forward does, in the same order. What differs between
+architectures and between the layers of a hybrid is in `mixers`. Besides that, the loader and `ragged` this is the only
+module that knows how transformers puts a model together. Does not know: flips, probes.
 """
 
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-__all__ = ["ATTENTION", "MLP", "Decoder", "Rotary"]
+from bankai.model.mixers import ATTENTION, LINEAR_ATTENTION, Change, Changes, Rotary, mixer_of
 
-ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
+__all__ = ["ATTENTION", "LINEAR_ATTENTION", "MLP", "Decoder"]
+
 MLP = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
-Rotary = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Pieces of `model`. Sequences are right-padded: causal attention needs no mask then."""
+    """Pieces of `model`. Sequences are right-padded: what looks back only needs no mask then."""
 
     model: PreTrainedModel
 
@@ -40,6 +40,10 @@ class Decoder:
         """Canonical name of a projection such as "mlp.up_proj"."""
         return f"model.layers.{layer}.{projection}"
 
+    def projections(self, layer: int) -> tuple[str, ...]:
+        """Paths inside a layer of all its projections: those of its mixer, then those of its MLP."""
+        return (*mixer_of(self.model.model.layers[layer]).projections, *MLP)
+
     def embed(self, ids: Tensor) -> Tensor:
         """[sequences, length] to [sequences, length, hidden]."""
         return self.model.model.embed_tokens(ids)
@@ -49,20 +53,28 @@ class Decoder:
         positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
         return self.model.model.rotary_emb(hidden, positions)
 
-    def attend(self, layer: int, hidden: Tensor, rotary: Rotary) -> Tensor:
-        """The residual after the attention of a layer: [sequences, length, hidden] to the same."""
+    def attend(self, layer: int, hidden: Tensor, rotary: Rotary, changes: Changes | None = None) -> Tensor:
+        """The residual after the mixer of a layer: [sequences, length, hidden] to the same.
+
+        `changes` is where the exact changes of flipped rows are noted, where they are known.
+        """
         block = self.model.model.layers[layer]
-        normed = block.input_layernorm(hidden)
-        output, _ = block.self_attn(hidden_states=normed, position_embeddings=rotary, attention_mask=None)
-        return hidden + output
+        mixer = mixer_of(block)
+        x = block.input_layernorm(hidden)
+        return hidden + mixer.mix(getattr(block, mixer.module), x, rotary, changes)
 
     def normed(self, layer: int, middle: Tensor) -> Tensor:
         """What the MLP of a layer reads: [..., hidden] to the same."""
         return self.model.model.layers[layer].post_attention_layernorm(middle)
 
-    def transform(self, layer: int, middle: Tensor) -> Tensor:
+    def transform(self, layer: int, middle: Tensor, changes: Changes | None = None) -> Tensor:
         """What the MLP of a layer adds to the residual: [..., hidden] to the same, position by position."""
-        return self.model.model.layers[layer].mlp(self.normed(layer, middle))
+        mlp, x = self.model.model.layers[layer].mlp, self.normed(layer, middle)
+        gate, up = mlp.gate_proj(x), mlp.up_proj(x)
+        inner = mlp.act_fn(gate) * up
+        if changes is not None:
+            changes["mlp.gate_proj"] = Change(inner, -(gate * up).detach())  # silu(-g) = silu(g) - g
+        return mlp.down_proj(inner)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Norm and head: [..., hidden] to [..., vocabulary]."""

@@ -3,19 +3,24 @@
 Does not know: patches, probes. Formats are the business of ``bankai.formats``.
 """
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+import transformers
 from torch import nn
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from bankai.errors import DeviceError
 from bankai.formats.checkpoint import Checkpoint, open_checkpoint
-from bankai.formats.names import EMBEDDING
+from bankai.formats.config import layer_kinds
+from bankai.formats.names import EMBEDDING, architecture
 from bankai.model.binary_linear import BinaryEmbedding, BinaryLinear, PackedWeight
 from bankai.model.tokenizer import make_tokenizer
 
-__all__ = ["check_device", "load", "load_model"]
+__all__ = ["check_device", "empty_model", "load", "load_model"]
 
 
 def load(
@@ -24,7 +29,7 @@ def load(
     dense: bool = False,
     dtype: str | torch.dtype = "float32",
     device: str | torch.device = "cpu",
-) -> tuple[Qwen3ForCausalLM, PreTrainedTokenizerFast]:
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A 1-bit model and its tokenizer from a .gguf file, an MLX directory or a built-in name such as "nano".
 
     Weights stay packed; ``dense=True`` also keeps them expanded, for speed at 32 times the memory. ``dtype``
@@ -51,30 +56,50 @@ def load_model(
     dense: bool = False,
     dtype: str | torch.dtype = "float32",
     device: str | torch.device = "cpu",
-) -> Qwen3ForCausalLM:
+) -> PreTrainedModel:
     """The model of an open checkpoint, in evaluation mode; the file may be closed afterwards.
 
     Raises DeviceError.
     """
     check_device(device)
     dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-    config = Qwen3Config(**checkpoint.config, dtype=dtype)
-    with torch.device("meta"):
-        model = Qwen3ForCausalLM(config)
+    if torch.device(device).type == "cpu":
+        logging.getLogger("transformers.integrations.hub_kernels").addFilter(_is_for_cpus)
+    model = empty_model(checkpoint.config, dtype)
     for name in checkpoint.binary_names():
         packed = PackedWeight.from_tensor(checkpoint.binary(name), dtype)
         checkpoint.release()  # else the file would be in memory beside its copy
         model.set_submodule(name, BinaryEmbedding(packed) if name == EMBEDDING else BinaryLinear(packed))
-    if config.tie_word_embeddings:
+    if model.config.tie_word_embeddings:
         model.lm_head = BinaryLinear(model.model.embed_tokens.packed)
     for name in checkpoint.dense_names():
-        weight = torch.tensor(checkpoint.dense(name), dtype=dtype)
-        model.get_submodule(name).weight = nn.Parameter(weight, requires_grad=False)
+        _set_dense(model, name, torch.tensor(checkpoint.dense(name), dtype=dtype))
     # Its frequencies are computed, not stored, so there is nothing on the meta device to fill.
-    model.model.rotary_emb = type(model.model.rotary_emb)(config)
+    model.model.rotary_emb = type(model.model.rotary_emb)(model.config)
     model = model.to(device).eval()
     if dense:
         for module in model.modules():
             if isinstance(module, PackedWeight):
                 module.densify()
     return model
+
+
+def empty_model(config: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """transformers' own modules for a configuration in normal form, on the meta device: without weights."""
+    model_class = getattr(transformers, architecture(config["model_type"]).model_class)
+    kinds = list(layer_kinds(config))
+    with torch.device("meta"):
+        return model_class(model_class.config_class(**config, layer_types=kinds, dtype=dtype))
+
+
+def _is_for_cpus(record: logging.LogRecord) -> bool:
+    """Leaves out that transformers' own code computes linear attention: the packages it advises are for GPUs."""
+    return "falling back to its reference" not in record.getMessage()
+
+
+def _set_dense(model: PreTrainedModel, name: str, weight: torch.Tensor) -> None:
+    """The weight of the module of that name, or the parameter of that name itself."""
+    path, _, last = name.rpartition(".")
+    owner = model.get_submodule(path) if path else model
+    owner, last = (found, "weight") if isinstance(found := getattr(owner, last), nn.Module) else (owner, last)
+    setattr(owner, last, nn.Parameter(weight, requires_grad=False))

@@ -11,9 +11,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.models.qwen3.modeling_qwen3 import apply_rotary_pos_emb
 
+from bankai.errors import UnsupportedModelError
 from bankai.model.binary_linear import BinaryLinear
 
-__all__ = ["Work", "final_hidden"]
+__all__ = ["Work", "check_model", "final_hidden"]
+
+_KNOWN = "qwen3"  # transformers' model type
 
 
 class Work(Protocol):
@@ -28,6 +31,15 @@ class Work(Protocol):
         both rotated already, to [tokens, heads, width].
         """
         ...
+
+
+def check_model(model: PreTrainedModel) -> None:
+    """Raises UnsupportedModelError for an architecture that is put together otherwise."""
+    if model.config.model_type != _KNOWN:
+        raise UnsupportedModelError(
+            f"texts with a patch each are not computed yet for models of type {model.config.model_type}; serve a "
+            f"{_KNOWN} model, or put one patch on this one (`bankai swap`)"
+        )
 
 
 def final_hidden(model: PreTrainedModel, hidden: Tensor, positions: Tensor, work: Work) -> Tensor:

@@ -93,7 +93,7 @@ def fingerprint(model: "BinaryTensors") -> bytes:
         out, columns = tensor.shape
         hasher.update(name.encode() + b"\0" + np.array([out, columns], "<u8").tobytes())
         rows = [index * out // _SAMPLE_ROWS for index in range(_SAMPLE_ROWS)]
-        hasher.update(tensor.scales[rows, :_SAMPLE_GROUPS].astype("<f2").tobytes())
+        hasher.update(tensor.select(rows).scales[:, :_SAMPLE_GROUPS].astype("<f2").tobytes())
     return hasher.digest()
 
 
@@ -133,7 +133,8 @@ def digest(model: "BinaryTensors", flips: Iterable[Flip], flipped: Iterable[Flip
 
 def _update_rows(hasher: hashlib.blake2b, tensor: "BinaryTensor", rows: list[int], over: Touched) -> None:
     """Row numbers, then their signs [n, in/128, 16], then their scales [n, in/128]."""
-    signs: NDArray[np.uint8] = tensor.signs[rows]  # a copy
+    now = tensor.select(rows)
+    signs: NDArray[np.uint8] = now.signs
     index = {row: at for at, row in enumerate(rows)}
     for row in over.rows:
         if row in index:
@@ -144,7 +145,7 @@ def _update_rows(hasher: hashlib.blake2b, tensor: "BinaryTensor", rows: list[int
     for row, group, bit in over.bits:
         if row in index:
             signs[index[row], group, bit // 8] ^= 1 << bit % 8
-    _update(hasher, np.array(rows, "<u8"), signs, tensor.scales[rows])
+    _update(hasher, np.array(rows, "<u8"), signs, now.scales)
 
 
 def _update_groups(
@@ -153,7 +154,8 @@ def _update_groups(
     """(row, group) numbers, then their signs [n, 16], then their scales [n]."""
     pairs = np.array(places, "<u8").reshape(-1, 2)
     rows, groups = pairs[:, 0].astype(np.intp), pairs[:, 1].astype(np.intp)
-    signs: NDArray[np.uint8] = tensor.signs[rows, groups]  # a copy
+    now, at_group = tensor.select(rows), (np.arange(len(rows)), groups)
+    signs: NDArray[np.uint8] = now.signs[at_group]  # a copy
     flipped_rows, flipped_groups = set(over.rows), set(over.groups)
     for at, (row, group) in enumerate(places):
         if (row in flipped_rows) != ((row, group) in flipped_groups):
@@ -162,7 +164,7 @@ def _update_groups(
     for row, group, bit in over.bits:
         if (row, group) in index:
             signs[index[row, group], bit // 8] ^= 1 << bit % 8
-    _update(hasher, pairs, signs, tensor.scales[rows, groups])
+    _update(hasher, pairs, signs, now.scales[at_group])
 
 
 def _update(

@@ -2,9 +2,10 @@
 
 For a place that changes an activation a_t by da_t at position t, the estimate is the sum over t of
 (d value / d a_t) * da_t. With y an output of a projection that reads x: a flipped row changes y by -2 y, a flipped
-group by -2 x_G w_rG, a flipped bit by -2 x_c w_rc. A row of gate is followed at the inner activation h = silu(g) * u,
-which it changes by exactly -g * u, since silu(-g) = silu(g) - g. The backward goes layer by layer from the cached
-residual stream, so that one layer's activations are held at a time. Does not know: fitness, budgets, patches.
+group by -2 x_G w_rG, a flipped bit by -2 x_c w_rc. Where the decoder knows what a flipped row does further on, it is
+followed there: of gate at the inner activation h = silu(g) * u, which it changes by exactly -g * u, since
+silu(-g) = silu(g) - g. The backward goes layer by layer from the cached residual stream, so that one layer's
+activations are held at a time. Does not know: fitness, budgets, patches.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from torch import Tensor
 from bankai.binary import GROUP
 from bankai.model.binary_linear import PackedWeight
 from bankai.model.decoder import MLP
+from bankai.model.mixers import Change, Changes
 from bankai.search.streams import Stream
 
 __all__ = ["GRANULARITIES", "Effects", "Sink", "stream_effects"]
@@ -57,7 +59,8 @@ def stream_effects(
     decoder, projections = stream.decoder, tuple(projections)
     gradient = _top(stream, value)
     for layer in range(decoder.layers - 1, min(layers) - 1, -1):
-        wanted = projections if layer in layers else ()
+        there = decoder.projections(layer)
+        wanted = [path for path in projections if path in there] if layer in layers else []
         gradient, seen = _backward(stream, layer, gradient, wanted)
         for projection in wanted:
             packed = decoder.model.get_submodule(decoder.name(layer, projection)).packed
@@ -75,32 +78,32 @@ def _top(stream: Stream, value: Callable[[Tensor], Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class _Seen:
-    """Input, output and gradient of the output of each projection; `inner` is the gradient of the MLP's h."""
+    """Of each projection what it read, the gradient of its output, and what flipping all of its rows does."""
 
     inputs: dict[str, Tensor]
-    outputs: dict[str, Tensor]
     gradients: dict[str, Tensor]
-    inner: Tensor
+    rows: dict[str, Tensor]  # [sequences, rows]
 
 
 def _backward(
     stream: Stream, layer: int, gradient: Tensor, projections: Sequence[str]
 ) -> tuple[Tensor, _Seen]:
     """From the gradient after a layer to that before it; on the way, what its projections did."""
-    decoder = stream.decoder
-    with torch.enable_grad(), _watched(stream, layer, {*projections, *MLP}) as (inputs, outputs):
+    decoder, exact = stream.decoder, Changes()
+    with torch.enable_grad(), _watched(stream, layer, projections) as (inputs, outputs):
         entering = stream.entering(layer).detach().requires_grad_()
-        middle = decoder.attend(layer, entering, stream.rotary)
-        after = middle + decoder.transform(layer, middle)
-        wanted = [entering, inputs["mlp.down_proj"], *(outputs[name] for name in projections)]
-        below, inner, *rest = torch.autograd.grad(after, wanted, gradient)
-    return below, _Seen(
-        _detached(inputs), _detached(outputs), dict(zip(projections, rest, strict=True)), inner
-    )
-
-
-def _detached(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach() for name, tensor in tensors.items()}
+        middle = decoder.attend(layer, entering, stream.rotary, exact)
+        after = middle + decoder.transform(layer, middle, exact)
+        changes = [
+            exact.get(name) or Change(outputs[name], -2 * outputs[name].detach()) for name in projections
+        ]
+        wanted = [entering, *(outputs[name] for name in projections), *(change.at for change in changes)]
+        below, *rest = torch.autograd.grad(after, wanted, gradient)
+    count = len(projections)
+    gradients, further = dict(zip(projections, rest[:count], strict=True)), rest[count:]
+    pairs = zip(projections, further, changes, strict=True)
+    rows = {name: (slope * change.by).sum(1) for name, slope, change in pairs}
+    return below, _Seen({name: inputs[name].detach() for name in projections}, gradients, rows)
 
 
 @contextmanager
@@ -131,7 +134,7 @@ def _effects(
 ) -> Iterator[tuple[int, Tensor]]:
     """First row and effects [sequences, rows, places], in blocks of rows."""
     if granularity == "row":
-        yield 0, _row_effects(projection, seen)[:, :, None]
+        yield 0, seen.rows[projection][:, :, None]
         return
     x, gradient = seen.inputs[projection], seen.gradients[projection]
     rows, columns = packed.shape
@@ -140,10 +143,3 @@ def _effects(
         at = torch.arange(first, min(first + size, rows), device=x.device)
         bits = -2 * (gradient[:, :, at].mT @ x) * packed.rows(at)  # [sequences, rows, columns]
         yield first, bits if granularity == "bit" else bits.unflatten(2, (-1, GROUP)).sum(3)
-
-
-def _row_effects(projection: str, seen: _Seen) -> Tensor:
-    """[sequences, rows]."""
-    if projection == "mlp.gate_proj":
-        return -(seen.inner * seen.outputs["mlp.gate_proj"] * seen.outputs["mlp.up_proj"]).sum(1)
-    return -2 * (seen.gradients[projection] * seen.outputs[projection]).sum(1)

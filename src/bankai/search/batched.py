@@ -60,8 +60,8 @@ def _start(candidate: Candidate, layers: int) -> tuple[int, str]:
     """The first layer that a candidate touches, and where in it the work begins."""
     layer = first_layer(candidate, layers)
     here = [flip for flip in candidate if _layer(flip) == layer]
-    if any(".self_attn." in flip.tensor for flip in here):
-        return layer, "attention"
+    if any(".mlp." not in flip.tensor for flip in here):
+        return layer, "mixer"
     partial = any(flip.tensor.endswith("down_proj") and flip.group is not None for flip in here)
     return layer, "mlp" if partial else "rows"
 
@@ -72,7 +72,7 @@ def _run(stream: Stream, layer: int, kind: str, candidates: Sequence[Candidate])
     if layer == decoder.layers:
         return stream.read(stream.entering(layer)).expand(blocks, -1, -1)
     with overlaid(decoder.model, candidates):
-        if kind == "attention":
+        if kind == "mixer":
             middle = decoder.attend(layer, _repeat(stream.entering(layer), blocks), stream.rotary)
             hidden = _transform(stream, layer, middle, blocks)
         elif kind == "mlp":

@@ -22,7 +22,6 @@ from bankai.search.objective import GAINS, LOSSES, Objective, Readings
 from bankai.search.parts import SearchProbes, encode_parts, join
 from bankai.search.ranking import Ranked, rank
 from bankai.search.settings import SearchSettings
-from bankai.search.space import PROJECTIONS, Space
 from bankai.search.state import Best, State
 
 __all__ = ["ATTRIBUTION_COST", "Candidate", "Problem"]
@@ -165,7 +164,8 @@ class Problem:
 
     def restore(self, state: State) -> None:
         """Make the flips of a saved state; what is read then is what was read when it was saved."""
-        known = set(Space(projections=tuple(PROJECTIONS)).tensors(self.decoder))
+        layers = range(self.decoder.layers)
+        known = {self.decoder.name(at, path) for at in layers for path in self.decoder.projections(at)}
         if unknown := {flip.tensor for flip in (*state.flips, *state.best.flips)} - known:
             raise UnknownTensorError(f"no search flips {min(unknown)}; start the search anew")
         if state.flips:

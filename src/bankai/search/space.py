@@ -8,19 +8,19 @@ import msgspec
 
 from bankai.binary import GROUP
 from bankai.errors import PlaceError
-from bankai.model.decoder import ATTENTION, MLP, Decoder
+from bankai.model.decoder import ATTENTION, LINEAR_ATTENTION, MLP, Decoder
 from bankai.patch import Flip
 
 __all__ = ["PROJECTIONS", "Space", "row_scales"]
 
-PROJECTIONS = {name.split(".")[1]: name for name in (*ATTENTION, *MLP)}
+PROJECTIONS = {name.split(".")[1]: name for name in (*ATTENTION, *LINEAR_ATTENTION, *MLP)}
 """Short name of each projection, and its path inside a layer."""
 
 
 class Space(msgspec.Struct, frozen=True, kw_only=True):
     """Projections by short name, layers (all when empty) and granularity: "row", "group" or "bit".
 
-    Raises PlaceError for a projection that no layer has.
+    In a hybrid a layer has the projections of its own mixer only. Raises PlaceError for a projection that nothing has.
     """
 
     projections: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
@@ -43,12 +43,19 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
                 raise PlaceError(
                     f"the model has layers 0 to {decoder.layers - 1}, not {layer}; choose among these"
                 )
-        return tuple(sorted(set(self.layers))) or tuple(range(decoder.layers))
+        chosen = tuple(sorted(set(self.layers))) or tuple(range(decoder.layers))
+        known = {path for layer in chosen for path in decoder.projections(layer)}
+        for name in self.projections:
+            if PROJECTIONS[name] not in known:
+                there = ", ".join(name for name, path in PROJECTIONS.items() if path in known)
+                raise PlaceError(f"none of the layers to search has {name}; choose among {there}")
+        return chosen
 
     def tensors(self, decoder: Decoder) -> Iterator[str]:
-        """Canonical names, layer by layer."""
+        """Canonical names, layer by layer, of what there is."""
         for layer in self.layers_of(decoder):
-            yield from (decoder.name(layer, path) for path in self.paths())
+            known = decoder.projections(layer)
+            yield from (decoder.name(layer, path) for path in self.paths() if path in known)
 
     def flip(self, tensor: str, row: int, place: int) -> Flip:
         """The place of that number in a row."""

@@ -21,12 +21,14 @@ def edits(model: Checkpoint, flips: Iterable[Flip]) -> list[Edit]:
     found: list[Edit] = []
     for name, places in touched(flips).items():
         where = model.sign_bytes(name)
-        for row, signs in zip(*places.masks(where.row // where.group), strict=True):
-            found += _row_edits(where, int(row), signs)
+        rows, masks = places.masks(where.row // where.group)
+        for row, signs in zip(rows, where.order.stored_groups(masks), strict=True):
+            found += _row_edits(where, where.order.row(int(row)), signs)
     return found
 
 
 def _row_edits(where: SignBytes, row: int, signs: NDArray[np.uint8]) -> Iterator[Edit]:
+    """Of a row of the file, its groups in the file's order."""
     gap = where.group - GROUP_BYTES  # bytes of other things after the signs of a group
     padded = np.pad(signs, ((0, 0), (0, gap)))
     changing = np.flatnonzero(signs.any(1))

@@ -21,6 +21,7 @@ from torch import Tensor
 from bankai.binary import BinaryTensor
 from bankai.evaluation.scoring import BATCH_TOKENS, Batch, token_scores
 from bankai.formats.checkpoint import Checkpoint
+from bankai.formats.config import layer_kinds
 from bankai.formats.names import EMBEDDING, architecture
 from bankai.model import PackedWeight, load_model
 from bankai.model.decoder import Decoder
@@ -50,10 +51,10 @@ class Excerpt:
         self.config = kept | sizes
 
     def binary_names(self) -> tuple[str, ...]:
-        return self._names.binary_names(1, tied=True)
+        return self._names.binary_names(layer_kinds(self.config), tied=True)
 
     def dense_names(self) -> tuple[str, ...]:
-        return self._names.dense_names(1)
+        return self._names.dense_names(layer_kinds(self.config))
 
     def binary(self, name: str) -> BinaryTensor:
         found = self._whole.binary(name)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import msgspec
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from bankai.errors import AuditError
+from bankai.errors import AuditError, UnsupportedModelError
 from bankai.formats.checkpoint import Checkpoint, open_checkpoint
 from bankai.formats.config import expected_shapes
+from bankai.formats.names import architecture
 from bankai.jobs.planning.footprint import Footprint, available_bytes, footprint
 from bankai.jobs.planning.pace import measure_pace
 from bankai.jobs.planning.times import Times
@@ -23,7 +23,7 @@ from bankai.jobs.task import Task
 from bankai.jobs.workbench import keeps_dense
 from bankai.model import make_tokenizer
 from bankai.model.decoder import Decoder
-from bankai.model.loader import check_device
+from bankai.model.loader import check_device, empty_model
 from bankai.search import SearchSettings, Space
 
 __all__ = ["Plan", "memory_warnings", "plan_checkpoint", "plan_search"]
@@ -94,8 +94,8 @@ def plan_search(
 ) -> Plan:
     """The plan of a search for a model, by its source. Reads one layer of it, and changes nothing.
 
-    Raises what opening the model raises, DeviceError, AuditError for no targets, PlaceError for layers that the
-    model does not have, and what encoding the probes raises.
+    Raises what opening the model raises, DeviceError, UnsupportedModelError for a hybrid, AuditError for no targets,
+    PlaceError for layers that the model does not have, and what encoding the probes raises.
     """
     check_device(device)
     with open_checkpoint(source) as checkpoint:
@@ -114,6 +114,10 @@ def plan_checkpoint(
     """As :func:`plan_search`, of an open checkpoint."""
     if not task.searched.targets:
         raise AuditError("no target probes; give a set that has a target split")
+    if architecture(checkpoint.architecture).hybrid:
+        raise UnsupportedModelError(
+            f"no plan is made yet for {checkpoint.architecture}, whose layers differ; search with --budget 30m, say"
+        )
     config, dense = checkpoint.config, keeps_dense(checkpoint, dtype)
     layers, work = _layers(config, settings.space), Work.of(task, make_tokenizer(checkpoint.tokenizer()))
     places = _places(config, settings.space, len(layers))
@@ -152,8 +156,7 @@ def plan_checkpoint(
 
 def _layers(config: dict[str, object], space: Space) -> tuple[int, ...]:
     """The layers to search. Raises PlaceError."""
-    with torch.device("meta"):  # the architecture without its weights
-        return space.layers_of(Decoder(Qwen3ForCausalLM(Qwen3Config(**config))))
+    return space.layers_of(Decoder(empty_model(config)))
 
 
 def _places(config: dict[str, object], space: Space, layers: int) -> int:

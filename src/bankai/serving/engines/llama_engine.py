@@ -20,6 +20,8 @@ import llama_cpp
 import numpy as np
 
 from bankai.errors import EngineError, StateError, UnsupportedModelError
+from bankai.formats.checkpoint import open_checkpoint
+from bankai.formats.names import architecture
 from bankai.patch import Flip, Patch
 from bankai.serving.engine import Generation, Logits
 from bankai.serving.engines.kv_slots import Slot, Slots
@@ -70,6 +72,8 @@ class LlamaEngine:
         folder: str | Path | None = None,
         turn: int = 4,
     ) -> None:
+        with open_checkpoint(source) as checkpoint:
+            _check_architecture(checkpoint.architecture)
         with ExitStack() as stack:
             self._model = PrivateModel(source, folder)
             stack.callback(self._model.close)
@@ -265,6 +269,15 @@ class _Llama:
         llama_cpp.llama_batch_free(self._batch)
         llama_cpp.llama_free(self._context)
         llama_cpp.llama_model_free(self._model)
+
+
+def _check_architecture(name: str) -> None:
+    """Of linear attention there is a state instead of a KV cache, which cannot be cut back to a common beginning."""
+    if architecture(name).hybrid:
+        raise UnsupportedModelError(
+            f"many patches at once are not served yet for {name}; put one on the model (`bankai swap`) and serve that "
+            "with llama-server"
+        )
 
 
 def _in_place() -> Any:

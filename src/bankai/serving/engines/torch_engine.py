@@ -16,7 +16,7 @@ import torch
 from transformers import PreTrainedModel
 
 from bankai.errors import StateError
-from bankai.model import PackedWeight
+from bankai.model import PackedWeight, ragged
 from bankai.serving.engine import Generation, Logits
 from bankai.serving.engines.torch_memory import Memory
 from bankai.serving.engines.torch_rows import Merged, PatchRows, merged, patch_rows
@@ -39,6 +39,7 @@ class TorchEngine:
     def __init__(self, model: PreTrainedModel, *, places: int = 16, context: int | None = None) -> None:
         if places < 1:
             raise ValueError("an engine needs at least one place")
+        ragged.check_model(model)
         like, remembered = model.model.embed_tokens.packed.like, shape(model)
         affordable = _BYTES // (places * remembered.bytes(like))
         self.context = min(context or affordable, model.config.max_position_embeddings)

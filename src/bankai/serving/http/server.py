@@ -20,7 +20,8 @@ from bankai.serving.scheduler import Scheduler
 __all__ = ["is_loopback", "listen", "name_called", "names_of", "run"]
 
 _BACKLOG = 2048  # connections that wait for us to look
-_LAST = 5  # seconds, for clients to take the rest of their answers
+_LAST = 5  # seconds, for clients to take the rest of their answers, or send that of a request
+_HURRY = 0.2  # the same when somebody is in a hurry
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-f.:]+)\]|(?P<name>[^][:@/?#\\\s]+))(?::[0-9]{1,5})?")
 
 
@@ -78,7 +79,7 @@ def run(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=_LAST,
+        timeout_graceful_shutdown=_LAST + 1,
     )
     server = _Server(config, scheduler, grace, ready)
     server.run(sockets=[listener])
@@ -107,10 +108,16 @@ class _Server(uvicorn.Server):
         if not self.started:
             super().handle_exit(sig, frame)
             return
-        grace = self._grace if self.signal is None else 0
+        times = (self._grace, _LAST) if self.signal is None else (0, _HURRY)
         self.signal = self.signal or sig
-        self._loop.call_soon_threadsafe(lambda: self._ending.append(self._loop.create_task(self._end(grace))))
+        self._loop.call_soon_threadsafe(lambda: self._ending.append(self._loop.create_task(self._end(*times))))
 
-    async def _end(self, grace: float) -> None:
+    async def _end(self, grace: float, last: float) -> None:
         await self._scheduler.drain(grace)
         self.should_exit = True
+        self._loop.call_later(last, self._hang_up)
+
+    def _hang_up(self) -> None:
+        """As if the clients had gone; later uvicorn would cancel what waits for them, and log each as a failure."""
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()

@@ -110,7 +110,9 @@ class _Server(uvicorn.Server):
             return
         times = (self._grace, _LAST) if self.signal is None else (0, _HURRY)
         self.signal = self.signal or sig
-        self._loop.call_soon_threadsafe(lambda: self._ending.append(self._loop.create_task(self._end(*times))))
+        self._loop.call_soon_threadsafe(
+            lambda: self._ending.append(self._loop.create_task(self._end(*times)))
+        )
 
     async def _end(self, grace: float, last: float) -> None:
         await self._scheduler.drain(grace)

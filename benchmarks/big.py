@@ -55,15 +55,17 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
-def probes(tokenizer: PreTrainedTokenizerBase) -> SearchProbes:
-    """Beginnings of neutral texts, of about so many tokens with answer and stop."""
+def probes(
+    tokenizer: PreTrainedTokenizerBase, targets: int = TARGETS, controls: int = CONTROLS
+) -> SearchProbes:
+    """Beginnings of neutral texts, of about `TOKENS` tokens with answer and stop."""
     made = []
-    for index, text in enumerate(load_neutral_texts("neutral-en")[: TARGETS + CONTROLS]):
+    for index, text in enumerate(load_neutral_texts("neutral-en")[: targets + controls]):
         prompt = tokenizer.decode(tokenizer(text)["input_ids"][: TOKENS - 2])
-        split = "target" if index < TARGETS else "control"
+        split = "target" if index < targets else "control"
         name = f"text {index}"
         made.append(Probe(id=name, item=name, category="text", split=split, prompt=prompt, answers=(" yes",)))
-    return SearchProbes(tuple(made[:TARGETS]), tuple(made[TARGETS:]))
+    return SearchProbes(tuple(made[:targets]), tuple(made[targets:]))
 
 
 def search(path: str) -> dict[str, Any]:

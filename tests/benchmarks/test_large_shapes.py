@@ -1,10 +1,12 @@
 """The benches of large shapes, on a tiny one: every step is reported, and verdicts follow the bars."""
 
 import pytest
-from benchmarks import accelerator, big, llama, swap
+import torch
+from benchmarks import accelerator, big, expansion, llama, swap
 
 from bankai.formats.synth import synthesize
 from bankai.model import load
+from bankai.model.binary_linear import expand
 from bankai.probes.encode import encode
 
 
@@ -41,12 +43,26 @@ def test_a_given_model_is_used(monkeypatch, tmp_path):
     assert (tmp_path / "tiny.gguf").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_shifts_give_the_weights_of_the_table(dtype):
+    signs = torch.randint(0, 256, (5, 3, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    scales = torch.tensor([[0.0, 0.01, 3.0]] * 5).half()
+    assert torch.equal(expansion.shifted(signs, scales, dtype), expand(signs, scales, dtype))
+
+
+@pytest.mark.engines
 def test_the_accelerator_bench_runs_on_the_cpu():
+    """Among the engines since torch.compile needs a C++ compiler."""
     result = accelerator.run(quick=True, device="cpu", shape="tiny", dtype="bfloat16")
     assert (result["device"], result["probes"], result["tokens"]) == ("cpu", 3, 90)
     for side in (result["packed"], result["dense"]):
         assert list(side["batched"]) == ["all layers", "layer 0", "layer 1"]
         assert side["peak_gb"] is None
+        assert side["search"]["evaluations"] >= 10 and side["search"]["seconds"] > 0
+    assert result["expansion"]["same"] and (result["expansion"]["rows"], result["expansion"]["columns"]) == (
+        512,
+        256,
+    )
     assert result["agreement"]["per_probe"] > 0.5
     text = accelerator.table(result)
     assert "| peak, GB | not counted | not counted |" in text
@@ -57,11 +73,12 @@ def test_the_accelerator_verdict_follows_its_aims():
     side = {
         "batched": {"layer 0": {"median": 0.08}, "all layers": {"median": 0.05}},
         "plain": {"median": 0.5},
+        "search": {"seconds": 60.0},
     }
     assert "within 0.08 s; 10.0 times" in (text := accelerator._verdict("packed", side))
-    assert "reaches 10" in text
-    side["batched"]["all layers"]["median"] = 0.06
-    assert "misses 10" in accelerator._verdict("packed", side)
+    assert "reaches 10; a whole search in 60.0 s, within 60 s" in text
+    side["batched"]["all layers"]["median"], side["search"]["seconds"] = 0.06, 60.2
+    assert "misses 10; a whole search in 60.2 s, over 60 s" in accelerator._verdict("packed", side)
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,12 @@ import tempfile
 import zlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import hostile
 import msgspec
 from builders import build_tiny_gguf
+from hybrid import HYBRID
 
 from bankai.formats.convert import convert
 from bankai.formats.gguf import GGUFFile
@@ -51,9 +53,8 @@ def seeds(reader: str) -> list[bytes]:
     return _SEEDS[reader]()
 
 
-@cache
-def _model(rope: str = "default") -> Path:
-    """One layer, 16 tokens, tied."""
+def _model(rope: str = "default", **architecture: Any) -> Path:
+    """One layer, or what the architecture says, 16 tokens, tied."""
     special = ["<|endoftext|>", "<|im_end|>"]
     tokens = [*"abcdefĠ", "ab", "abc", *special]
     tokenizer = TokenizerSpec(
@@ -70,14 +71,21 @@ def _model(rope: str = "default") -> Path:
         {"factor": 4.0, "original_max_position_embeddings": 64, "beta_fast": 32.0} if rope == "yarn" else {}
     )
     rotation = {"rope_type": rope, "rope_theta": 10000.0, **scaling}
+    settings = {**sizes, **ends, "rope_parameters": rotation, **architecture}
     folder = Path(tempfile.mkdtemp(prefix="bankai-seeds-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return build_tiny_gguf(folder / "m.gguf", tokenizer=tokenizer, rope_parameters=rotation, **sizes, **ends)
+    return build_tiny_gguf(folder / "m.gguf", tokenizer=tokenizer, **settings)
 
 
+def _hybrid() -> Path:
+    """A layer of linear attention and one of full attention."""
+    return _model(**HYBRID | {"num_hidden_layers": 2, "intermediate_size": 128})
+
+
+@cache
 def _gguf_model() -> list[bytes]:
     headers = []
-    for path in (_model(), _model("yarn")):
+    for path in (_model(), _model("yarn"), _hybrid()):
         with GGUFFile(path) as file:
             headers.append(path.read_bytes()[: min(info.offset for info in file.tensors.values())])
     return headers
@@ -85,8 +93,9 @@ def _gguf_model() -> list[bytes]:
 
 @cache
 def _mlx() -> list[bytes]:
-    folder = _model("yarn").with_name("mlx")
-    convert(_model("yarn"), folder)
+    source = _model("yarn")
+    folder = source.with_name("mlx")
+    convert(source, folder)
     config = json.loads((folder / "config.json").read_text())
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     settings = json.loads((folder / "tokenizer_config.json").read_text())

@@ -61,8 +61,9 @@ def test_listening() -> None:
             pass
         with pytest.raises(ServingError, match=f"port {port}: .*choose another --host or --port"):
             listen("127.0.0.1", port)
-    with pytest.raises(ServingError, match="cannot listen at nowhere.invalid"):
-        listen("nowhere.invalid", 0)
+    for nowhere in ("nowhere.invalid", "no..where", "x" * 64):
+        with pytest.raises(ServingError, match=f"cannot listen at {nowhere}"):
+            listen(nowhere, 0)
 
 
 @pytest.mark.parametrize(

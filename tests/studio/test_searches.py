@@ -33,6 +33,7 @@ def searches(tmp_path):
     [
         ({"file": "mine.exe"}, "CSV nor JSONL"),
         ({"file": "large.csv"}, "from-failures"),
+        ({"file": "gone.csv"}, "drop it again"),
         ({"evaluations": 0}, "evaluations"),
         ({"evaluations": MOST_EVALUATIONS + 1}, "evaluations"),
         ({"minutes": 10**9}, "minutes"),
@@ -45,6 +46,13 @@ def test_what_cannot_be_searched_is_refused_and_leaves_nothing(tmp_path, file, s
     with pytest.raises(StudioError, match=words):
         searches.start(Wanted(**wanted))
     assert searches.status is None and not (tmp_path / "runs").exists()
+
+
+def test_a_file_in_the_place_of_the_folder_is_told(tmp_path, file, searches):
+    (tmp_path / "runs").touch()
+    with pytest.raises(StudioError, match="another --runs"):
+        searches.start(Wanted(file))
+    assert searches.status is None
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,12 @@ class Searches:
 
     def _job(self, wanted: Wanted) -> Job:
         _check(wanted)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StudioError(
+                f"no search can be kept: {error.strerror}; start the studio with another --runs"
+            ) from None
         name = self._free(_plain(wanted.name or wanted.file.stem))
         settings = SearchSettings(
             budget=wanted.evaluations, minutes=wanted.minutes, gain=wanted.objective, seed=wanted.seed
@@ -126,6 +131,8 @@ class Searches:
 def _check(wanted: Wanted) -> None:
     if wanted.file.suffix.lower() not in (".csv", ".jsonl"):
         raise StudioError(f"{wanted.file.name} is neither CSV nor JSONL; give a file of prompts and answers")
+    if not wanted.file.is_file():
+        raise StudioError(f"{wanted.file.name} was kept for an hour and is gone; drop it again")
     if wanted.file.stat().st_size > MOST_BYTES:
         raise StudioError(
             f"{wanted.file.name} is larger than {MOST_BYTES >> 20} MiB; use `bankai probes from-failures`"

@@ -60,9 +60,10 @@ def listen(host: str, port: int) -> socket.socket:
             listener.close()
             raise
         return listener
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for what can be no name in the Internet
+        why = error.strerror if isinstance(error, OSError) else "no host has such a name"
         raise ServingError(
-            f"cannot listen at {host}, port {port}: {error.strerror}; choose another --host or --port"
+            f"cannot listen at {host}, port {port}: {why}; choose another --host or --port"
         ) from None
 
 

@@ -87,6 +87,7 @@ def search(path: str) -> dict[str, Any]:
         "ranked": len(ranked),
         "tokens": sum(batch.ids.numel() for part in problem.parts for batch in part.answers.batches),
         "layers": [layers.start, layers.stop - 1],
+        "flips": [flip.tensor for candidate in candidates for flip in candidate],
         "fitness": fitness,
     }
 

@@ -25,6 +25,7 @@ TRIED = Tried(Flip("model.layers.0.mlp.up_proj", 3), True, 0.5, 1, 24.0, 9.0)
     [
         (["--cluster", "ray://head:10001"], "give local, local:N"),
         (["--cluster", "127.0.0.1:9"], "nothing answers at 127.0.0.1:9"),
+        (["--cluster", "no..where:9"], "nothing answers at no..where:9"),
         (["--threads", "2"], "are of the workers of a --cluster"),
         (["--gpus-per-worker", "0.5"], "are of the workers of a --cluster"),
     ],

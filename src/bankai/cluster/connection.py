@@ -82,5 +82,5 @@ def _require_answer(cluster: Cluster) -> None:
         return
     try:
         socket.create_connection(cluster.address, PATIENCE).close()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for what can be no name in the Internet
         raise ClusterError(f"nothing answers at {cluster.where} ({error}); is the cluster up?") from error

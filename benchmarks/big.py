@@ -1,7 +1,8 @@
-"""The shape of Bonsai 8B on the CPU, weights packed: seconds and peak memory of what a round of a search does.
+"""The shapes of Bonsai 8B and 27B on the CPU, weights packed: seconds and peak memory of a round of a search.
 
-The model is random and is written to a temporary folder, or given by BANKAI_BENCH_8B; the work runs in a process of its
-own, whose peak memory is that of the work. `python -m benchmarks.big MODEL` is that process.
+The models are random and are written to a temporary folder one after the other, or the 8B is given by BANKAI_BENCH_8B;
+each is worked on in a process of its own, whose peak memory is that of the work. `python -m benchmarks.big MODEL` is
+that process.
 """
 
 import json
@@ -26,7 +27,8 @@ from benchmarks.measure import seconds
 
 __all__ = ["BAR", "PATH", "Steps", "probes", "run", "search", "synthetic", "table"]
 
-BAR = 6.0  # GB, of 1e9 bytes
+SHAPES, TINY = ("bonsai-8b", "bonsai-27b"), ("tiny", "tiny-hybrid")  # one of Qwen3, and a hybrid
+BAR = 6.0  # GB, of 1e9 bytes; for the first
 PATH = "BANKAI_BENCH_8B"
 TARGETS, CONTROLS, TOKENS = 4, 2, 30
 CANDIDATES, TOP, LATE = 8, 64, 5 / 6  # late layers: the last sixth
@@ -100,7 +102,13 @@ def synthetic(shape: str, folder: Path) -> Path:
 
 
 def run(quick: bool) -> dict[str, Any]:
-    shape = "tiny" if quick else "bonsai-8b"
+    """The first shape, and under "hybrid" the second."""
+    first, second = map(_measured, TINY if quick else SHAPES)
+    return first | {"hybrid": second}
+
+
+def _measured(shape: str) -> dict[str, Any]:
+    """In a process of its own; no model is left behind."""
     with tempfile.TemporaryDirectory() as folder:
         path = synthetic(shape, Path(folder))
         size = path.stat().st_size
@@ -115,6 +123,16 @@ def run(quick: bool) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
+    verdict = "meets" if result["peak_gb"] <= BAR else "misses"
+    bar = f"The peak of {result['peak_gb']:.2f} GB {verdict} the bar of {BAR:g} GB."
+    if (hybrid := result.get("hybrid")) is None:  # of a run before there was one
+        return f"{_steps(result)}\n\n{bar}"
+    peak = f"The peak is {hybrid['peak_gb']:.2f} GB; there is no bar for it."
+    return "\n\n".join([_steps(result), bar, _steps(hybrid), peak])
+
+
+def _steps(result: dict[str, Any]) -> str:
+    """Of one shape."""
     first, last = result["layers"]
     names = {
         "load": "load, packed",
@@ -122,7 +140,6 @@ def table(result: dict[str, Any]) -> str:
         "attribution": f"attribution over {result['places']:,} rows, cached streams included",
         "measuring": f"{CANDIDATES} exact measurements in layers {first} to {last}",
     }
-    verdict = "meets" if result["peak_gb"] <= BAR else "misses"
     lines = [
         f"{result['shape']}, a file of {result['file_bytes'] / 1e9:.2f} GB.",
         "",
@@ -132,8 +149,6 @@ def table(result: dict[str, Any]) -> str:
             f"| {names[one['step']]} | {one['seconds']:.1f} | {one['peak_gb']:.2f} GB |"
             for one in result["steps"]
         ),
-        "",
-        f"The peak of {result['peak_gb']:.2f} GB {verdict} the bar of {BAR:g} GB.",
     ]
     return "\n".join(lines)
 

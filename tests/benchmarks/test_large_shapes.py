@@ -23,17 +23,26 @@ def test_probes_have_about_the_length_that_is_said(tiny):
     assert all(abs(length - big.TOKENS) <= 4 for length in lengths)
 
 
-def test_big_reports_every_step_of_a_process_of_its_own():
+def test_big_reports_every_step_of_a_process_for_each_shape():
     result = big.run(quick=True)
-    steps = result["steps"]
-    assert [one["step"] for one in steps] == ["load", "baseline", "attribution", "measuring"]
-    peaks = [one["peak_gb"] for one in steps]
-    assert peaks == sorted(peaks)
-    assert result["peak_gb"] >= peaks[-1] > 0.05  # python with torch
-    assert (result["places"], result["ranked"], result["layers"]) == (2 * (2 * 512 + 256), big.TOP, [1, 1])
-    assert len(result["fitness"]) == big.CANDIDATES
-    assert f"{result['peak_gb']:.2f} GB meets the bar of 6 GB." in big.table(result)
-    assert "6.01 GB misses the bar" in big.table(result | {"peak_gb": 6.01})
+    found = [result, result["hybrid"]]
+    assert [one["shape"] for one in found] == ["tiny", "tiny-hybrid"]
+    for one, layers in zip(found, (2, 4), strict=True):
+        steps = one["steps"]
+        assert [step["step"] for step in steps] == ["load", "baseline", "attribution", "measuring"]
+        peaks = [step["peak_gb"] for step in steps]
+        assert peaks == sorted(peaks)
+        assert one["peak_gb"] >= peaks[-1] > 0.05  # python with torch
+        last = layers - 1
+        assert (one["places"], one["ranked"]) == (layers * (2 * 512 + 256), big.TOP)
+        assert one["layers"] == [last, last]
+        assert len(one["fitness"]) == big.CANDIDATES
+    text = big.table(result)
+    assert f"{result['peak_gb']:.2f} GB meets the bar of 6 GB." in text
+    assert f"The peak is {result['hybrid']['peak_gb']:.2f} GB; there is no bar for it." in text
+    assert text.count("| load, packed |") == 2 and "attribution over 5,120 rows" in text
+    over = result | {"peak_gb": 6.01, "hybrid": result["hybrid"] | {"peak_gb": 7.0}}
+    assert "6.01 GB misses the bar" in big.table(over) and big.table(over).count("misses") == 1
 
 
 def test_a_given_model_is_used(monkeypatch, tmp_path):

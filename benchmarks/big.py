@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from bankai.formats.synth import synthesize
@@ -83,6 +84,7 @@ def search(path: str) -> dict[str, Any]:
         candidates = [frozenset([late.draw(problem.decoder, rng)]) for _ in range(CANDIDATES)]
         fitness = steps.take("measuring", lambda: problem.measure(candidates))
     return {
+        "threads": torch.get_num_threads(),
         "steps": steps.found,
         "peak_gb": peak(),
         "places": problem.space.size(problem.decoder),
@@ -127,7 +129,7 @@ def table(result: dict[str, Any]) -> str:
     bar = f"The peak of {result['peak_gb']:.2f} GB {verdict} the bar of {BAR:g} GB."
     if (hybrid := result.get("hybrid")) is None:  # of a run before there was one
         return f"{_steps(result)}\n\n{bar}"
-    peak = f"The peak is {hybrid['peak_gb']:.2f} GB; there is no bar for it."
+    peak = f"Threads: {hybrid['threads']}. The peak is {hybrid['peak_gb']:.2f} GB; there is no bar for it."
     return "\n\n".join([_steps(result), bar, _steps(hybrid), peak])
 
 

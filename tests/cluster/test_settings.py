@@ -66,6 +66,12 @@ def test_ray_is_imported_by_nobody_who_does_not_need_it() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def test_more_local_workers_than_cores_are_refused() -> None:
+    crowd = staffed(Cluster(where="local:9999"), NANO, print)
+    with pytest.raises(ClusterError, match=r"this machine has \d+ cores; give local:"), crowd:
+        pass
+
+
 def test_an_address_where_nobody_is_is_refused_at_once() -> None:
     nobody = staffed(Cluster(where="127.0.0.1:9"), NANO, print)
     with pytest.raises(ClusterError, match="nothing answers at 127.0.0.1:9"), nobody:

@@ -755,6 +755,17 @@ def test_any_damage_is_told(path: Path) -> None:
     assert refused > 100
 
 
+def test_a_schema_that_is_no_text_is_told(path: Path) -> None:
+    """SQLite cannot even quote it in its message, which then has no name."""
+    fill(path, 1)
+    sound, refused = path.read_bytes(), 0
+    words = sound.index(b"CREATE TABLE")
+    for place in range(words, words + 120):
+        path.write_bytes(sound[:place] + bytes([sound[place] ^ 0x80]) + sound[place + 1 :])
+        refused += is_refused(path)
+    assert refused > 100
+
+
 def is_refused(path: Path) -> bool:
     try:
         with Library(path) as library:

@@ -17,6 +17,7 @@ from bankai.cluster.files import digest
 from bankai.cluster.settings import Cluster
 from bankai.cluster.staff import Staff
 from bankai.cluster.worker import Duty
+from bankai.errors import ClusterError
 from bankai.formats.checkpoint import builtin_models
 from bankai.model.decoder import Decoder
 from bankai.search.crew import Crew, Hire, alone
@@ -78,8 +79,13 @@ def threads_of(cluster: Cluster | None) -> int:
 
 
 def _local_workers(cluster: Cluster, model: ModelSource) -> int:
-    """Workers that a local cluster is made for."""
+    """Workers that a local cluster is made for. Raises ClusterError."""
     if cluster.workers:
+        most = os.cpu_count() or 1
+        if cluster.workers > most:
+            raise ClusterError(
+                f"{cluster.where} is too many: this machine has {most} cores; give local:{most}"
+            )
         return cluster.workers
     if gpus := _gpus_per_worker(cluster, model.device):
         return max(1, int(torch.cuda.device_count() / gpus))

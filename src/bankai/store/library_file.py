@@ -55,8 +55,13 @@ def told(path: Path) -> Iterator[None]:
         raise LibraryError(_why(path, error)) from error
 
 
+def _name(error: Exception) -> str:
+    """SQLite's name of it; "" for one of Python's own, as when a message cannot be decoded."""
+    return getattr(error, "sqlite_errorname", "")
+
+
 def _why(path: Path, error: Exception) -> str:
-    match getattr(error, "sqlite_errorname", "").split("_")[1:2]:
+    match _name(error).split("_")[1:2]:
         case ["BUSY"]:
             return f"another process is changing {path}; try again when it is done"
         case ["READONLY" | "PERM" | "CANTOPEN"]:
@@ -98,7 +103,7 @@ def connect(path: Path, writable: bool) -> sqlite3.Connection:
         try:
             return _open(path, writable)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorname != "SQLITE_READONLY_ROLLBACK":
+            if _name(error) != "SQLITE_READONLY_ROLLBACK":
                 raise
         _open(path, True).close()  # rolls back what a killed writer left
         return _open(path, writable)

@@ -52,6 +52,7 @@ nano: $(VENV)/.demo
 docs: $(VENV)/.demo
 	$(BIN)/python docs/make_cli_page.py
 	$(BIN)/python docs/make_evidence_page.py
+	$(BIN)/python -m docs.make_scale_page
 
 # All pages as a site in build/site: open index.html there, no server and no network needed.
 site: $(VENV)/.docs

@@ -7,7 +7,7 @@ computes.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bankai.binary import GROUP, GROUP_BYTES
@@ -48,6 +48,10 @@ class Machine:
     unpack: float = math.inf
     draw: float = math.inf
     call: float = 0.0
+
+    def times(self, ratio: float) -> "Machine":
+        """One that computes and expands so many times as fast."""
+        return replace(self, flops=self.flops * ratio, unpack=self.unpack * ratio)
 
     def seconds(self, work: Work) -> float:
         """One step after the other; nothing overlaps."""

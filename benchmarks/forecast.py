@@ -37,6 +37,7 @@ __all__ = [
     "gpu",
     "large_plan",
     "link",
+    "report",
     "result",
     "search",
     "start",
@@ -63,14 +64,19 @@ GIGABITS = 10
 BUDGET = 500
 PROBES = {"targets": 180, "controls": 240, "texts": 60, "validation": 30}  # as in `heldout`
 LENGTH, ANSWER = 30, 4  # tokens of a probe, and of its answer
-BIG_PARTS, BIG_LENGTH, BIG_ANSWER = ((1, 1), (1, 0), (2, 1)), 29, 2  # targets and controls of `big`
+BIG_PARTS, BIG_ANSWER = ((1, 1), (1, 0), (2, 1)), 2  # targets and controls of `big`
+
+
+def report(name: str) -> dict[str, Any]:
+    """Of a bench that has run."""
+    found = read(RESULTS, name)
+    assert found is not None, f"run: python -m benchmarks {name}"
+    return found
 
 
 def result(name: str) -> dict[str, Any]:
-    """Of a bench that has run."""
-    report = read(RESULTS, name)
-    assert report is not None, f"run: python -m benchmarks {name}"
-    return report["result"]
+    """What it found."""
+    return report(name)["result"]
 
 
 @cache
@@ -180,24 +186,32 @@ def _steps() -> Iterator[Check]:
 
 
 def _big() -> Iterator[Check]:
-    """The steps of `big`, on the machine fitted to the smaller shape."""
-    found, machine = result("big"), cpu()[1]
-    model = Model.of(found["shape"])
-    kinds = [[encoded(count, BIG_LENGTH, BIG_ANSWER) for count in part] for part in BIG_PARTS]
+    """The steps of `big`, on the machine fitted to the smaller shape, its constants in proportion to the threads."""
+    big, fitted_with = report("big"), report("scale")["threads"]
+    for found in filter(None, (big["result"], big["result"].get("hybrid"))):
+        threads = found.get("threads", big["threads"])
+        yield from _rounds(found, cpu()[1].times(threads / fitted_with), threads)
+
+
+def _rounds(found: dict[str, Any], machine: Machine, threads: int) -> Iterator[Check]:
+    """One shape of `big`."""
+    model, probes = Model.of(found["shape"]), sum(map(sum, BIG_PARTS))
+    length = round(found["tokens"] / probes)
+    kinds = [[encoded(count, length, BIG_ANSWER) for count in part] for part in BIG_PARTS]
     plan = Plan(model, [Contents(len(model.layers), *some, []) for some in kinds], prepare_encoded([]))
+    late = [frozenset([Flip(tensor, at)]) for at, tensor in enumerate(found["flips"])]
+    stages = {"baseline": plan.baseline(), "attribution": plan.rank(), "measuring": plan.measure(late)}
     first, last = found["layers"]
-    flips = [Flip(tensor, at) for at, tensor in enumerate(found["flips"])]
-    late = plan.measure([frozenset([flip]) for flip in flips])
-    stages = {"baseline": plan.baseline(), "attribution": plan.rank(), "measuring": late}
     names = {
         "attribution": "attribution and cached streams",
-        "measuring": f"8 flips in layers {first} to {last}",
+        "measuring": f"{len(late)} flips in layers {first} to {last}",
     }
+    about = f"{model.name}, {found['tokens']} tokens, {threads} thread{'s' * (threads > 1)}"
     for step in found["steps"][1:]:
         spent = simulate(plan, [stages[step["step"]]], machine)
         took = spent.seconds - (spent.streams if step["step"] == "measuring" else 0)
         name = names.get(step["step"], step["step"])
-        yield Check(f"{model.name}, {plan.tokens()} tokens: {name}", "big", took, step["seconds"], "s")
+        yield Check(f"{about}: {name}", "big", took, step["seconds"], "s")
 
 
 @cache

@@ -3,16 +3,24 @@
 import subprocess
 import sys
 import time
+import weakref
 from collections import Counter
 from math import ceil, prod
 from pathlib import Path
 
 import pytest
+import torch
+from hybrid import FULL_LAYERS, LINEAR_LAYERS
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from bankai.errors import AuditError, DeviceError, PlaceError, UnsupportedModelError
+from bankai.errors import AuditError, DeviceError, PlaceError
+from bankai.evaluation.scoring import Batch
 from bankai.formats import synth
 from bankai.formats.checkpoint import GGUFCheckpoint, builtin_models, open_checkpoint
-from bankai.formats.config import expected_shapes
+from bankai.formats.config import expected_shapes, layer_kinds
+from bankai.formats.names import FULL_ATTENTION, LINEAR_ATTENTION
+from bankai.jobs.planning import footprint as planned
 from bankai.jobs.planning.footprint import footprint, stream_bytes
 from bankai.jobs.planning.pace import EXCERPT_ROWS, Curve, Excerpt, Pace
 from bankai.jobs.planning.plan import memory_warnings, plan_checkpoint, plan_search
@@ -25,8 +33,10 @@ from bankai.model import PackedWeight, load_model
 from bankai.model.decoder import Decoder
 from bankai.probes import ProbeSet, load_neutral_texts, load_probe_set
 from bankai.search import SearchSettings, Space
+from bankai.search.attribution import stream_effects
 from bankai.search.guided import CLIMB_SHARE
 from bankai.search.problem import ATTRIBUTION_COST, Problem
+from bankai.search.streams import Streams
 
 TEXTS = load_neutral_texts("nano-neutral")[:10]
 TASK = Task.of([load_probe_set("elicitable")], texts=TEXTS).drawn(12, 20, 0)
@@ -226,13 +236,20 @@ NONE = Curve((1, 2), (0.0, 0.0))
 
 
 def pace(**curves):
-    """One second for every unit of what is named, nothing for all else."""
-    fields = dict.fromkeys(("attention", "mlp", "effects", "head", "head_gradient", "start"), NONE)
+    """One second for every unit of what is named, or of some kinds of layers; nothing for all else."""
+    fields = dict.fromkeys(("mlp", "head", "head_gradient", "start"), NONE)
+    for name in ("attention", "effects"):
+        kinds = curves.pop(name, ())
+        kinds = (FULL_ATTENTION, LINEAR_ATTENTION) if kinds == 1 else kinds
+        fields[name] = {kind: STEEP if kind in kinds else NONE for kind in (FULL_ATTENTION, LINEAR_ATTENTION)}
     return Pace(**(fields | dict.fromkeys(curves, STEEP)), load=0.0)
 
 
+KINDS = (LINEAR_ATTENTION, LINEAR_ATTENTION, LINEAR_ATTENTION, FULL_ATTENTION)
+
+
 def times(work, layers=(0, 1, 2, 3), settings=SearchSettings(drift=0.0), **curves):  # noqa: B008
-    return Times(work, pace(**curves), 4, layers, settings, 0)
+    return Times(work, pace(**curves), KINDS, layers, settings, 0)
 
 
 def test_times_add_up(work, plan):
@@ -250,6 +267,19 @@ def test_times_add_up(work, plan):
     assert times(work, (3,), attention=1, mlp=1).candidate == 0
     batches = len(list(work.batches()))
     assert times(work, start=1).candidate == pytest.approx(batches)
+
+
+def test_every_kind_of_layer_has_its_own_time(work, plan):
+    tokens = plan.padded_tokens
+    linear, full = (LINEAR_ATTENTION,), (FULL_ATTENTION,)
+    assert times(work, attention=linear).evaluation == pytest.approx(3 * tokens)
+    assert times(work, attention=full).evaluation == pytest.approx(tokens)
+    drift = SearchSettings(drift=1.0)
+    assert times(work, (2, 3), drift, effects=linear).attribution == pytest.approx(tokens)
+    assert times(work, (2, 3), drift, effects=full).attribution == pytest.approx(tokens)
+    # Above layers 0 to 3 there are 2, 1, 0 and 0 of linear attention, 1, 1, 1 and 0 of full attention.
+    assert times(work, attention=linear).candidate == pytest.approx(3 / 4 * tokens)
+    assert times(work, attention=full).candidate == pytest.approx(3 / 4 * tokens)
 
 
 def test_a_curve_goes_on_as_it_rose():
@@ -320,6 +350,107 @@ def test_refusals():
         plan_search("nano", TASK, SearchSettings(), device="cuda:99")
 
 
-def test_a_hybrid_has_no_plan_yet(hybrid_gguf):
-    with pytest.raises(UnsupportedModelError, match="no plan is made yet for qwen35"):
-        plan_search(hybrid_gguf, TASK, SearchSettings())
+MIXED = SearchSettings(space=Space(projections=("in_proj_qkv", "q_proj", "up_proj"), layers=(1, 2, 3)))
+FEW = Task.of([load_probe_set("elicitable")], texts=TEXTS[:1]).drawn(4, 4, 0)
+
+
+@pytest.fixture(scope="module")
+def hybrid(hybrid_gguf):
+    """Its bench, its problem, its plan and what was opened for it."""
+    with Counted(hybrid_gguf) as checkpoint:
+        plan = plan_checkpoint(checkpoint, FEW, MIXED)
+        opened = checkpoint.opened
+    bench = Workbench(hybrid_gguf)
+    with Problem(bench.model, bench.tokenizer, FEW.searched, MIXED) as problem:
+        yield bench, problem, plan, opened
+
+
+def test_a_layer_of_each_kind_of_a_hybrid_is_opened(hybrid, hybrid_gguf):
+    opened = Counter(hybrid[3])
+    with open_checkpoint(hybrid_gguf) as checkpoint:
+        assert layer_kinds(checkpoint.config)[:2] == (LINEAR_ATTENTION, FULL_ATTENTION)
+        kinds = [[n for n in checkpoint.binary_names() if f".layers.{layer}." in n] for layer in (0, 1)]
+    assert set(opened) == {"model.embed_tokens", *kinds[0], *kinds[1]}
+    assert opened.total() == 2 + len(kinds[0]) + len(kinds[1])
+
+
+def test_what_a_hybrid_holds_is_told(hybrid):
+    bench, problem, plan, _ = hybrid
+    assert plan.places == MIXED.space.size(Decoder(bench.model)) > 0
+    cached = [
+        tensor
+        for stream in streams_of(problem)
+        for tensor in (*stream.middle, *stream.added, stream.entering(0))
+    ]
+    assert plan.memory.streams == sum(tensor.nbytes for tensor in cached)
+    packed = [module for module in bench.model.modules() if isinstance(module, PackedWeight)]
+    bits = [tensor for module in packed for tensor in (module.signs, module.scales, module.dense)]
+    held = [*bench.model.parameters(), *bits]
+    assert plan.memory.weights == sum(tensor.nbytes for tensor in held)
+
+
+def test_a_hybrid_takes_the_time_that_was_told(hybrid):
+    _, problem, plan, _ = hybrid
+    for told, work in (
+        (plan.seconds_per_evaluation, problem.read_plainly),
+        (plan.seconds_per_attribution, lambda: problem.rank(8)),
+    ):
+        began = time.monotonic()
+        work()
+        assert told / 3 < time.monotonic() - began < 3 * told
+
+
+def storages(tree):
+    """Of its tensors, by address."""
+    found = [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+    return {storage.data_ptr(): storage for storage in found if storage.nbytes()}
+
+
+class Living(TorchDispatchMode):
+    """Bytes of the tensors that were made and are still held: at most, so far."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.most = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        given, made = storages((args, kwargs)), storages(result)
+        for storage in (made[key] for key in made.keys() - given.keys()):
+            self.grow(storage.nbytes())
+            weakref.finalize(storage, self.grow, -storage.nbytes())
+        return result
+
+    def grow(self, size):
+        self.now += size
+        self.most = max(self.most, self.now)
+
+
+def held_by(work):
+    with Living() as living:
+        work()
+    return living.most
+
+
+@pytest.mark.parametrize("length", [64, 20], ids=["a whole chunk", "a part of one"])
+def test_layers_of_a_hybrid_take_the_memory_that_was_told(hybrid, hybrid_gguf, monkeypatch, length):
+    """In a part of a chunk, what the delta rule fills it up with counts most."""
+    monkeypatch.setattr(planned, "CHUNK_TOKENS", 1)  # candidates one by one
+    with open_checkpoint(hybrid_gguf) as checkpoint:
+        config = checkpoint.config
+    decoder, first = Decoder(hybrid[0].model), torch.zeros(1, dtype=torch.long)
+    batch = Batch(torch.ones(8, length, dtype=torch.long), first, first, first, first)
+    (stream,) = Streams(decoder, [batch])
+
+    def candidate():
+        for layer in (LINEAR_LAYERS[0], FULL_LAYERS[0]):
+            decoder.transform(layer, decoder.attend(layer, stream.entering(layer), stream.rotary))
+
+    def step():
+        stream_effects(stream, torch.sum, lambda effects: None, layers=(0,))
+
+    for work, settings in (
+        (torch.no_grad()(candidate), SearchSettings(strategy="random")),
+        (step, SearchSettings()),
+    ):
+        assert 1 / 1.5 < planned._working(config, batch, settings, 4) / held_by(work) < 1.5

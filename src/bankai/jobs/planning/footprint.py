@@ -1,7 +1,8 @@
 """The memory that a search needs at its worst moment, by formulas of shapes, and what the machine has.
 
 Cached streams, reference and estimates are exact. The working set is the largest of the three heaviest steps, counted
-in copies of their largest arrays; what an allocator wastes is not in it. Does not know: times.
+in copies of their largest arrays (`activations` for those of a layer); what an allocator wastes is not in it. Does not
+know: times.
 """
 
 import os
@@ -17,6 +18,7 @@ import torch
 from bankai.binary import GROUP, GROUP_BYTES
 from bankai.evaluation.scoring import Batch
 from bankai.formats.config import expected_shapes
+from bankai.jobs.planning.activations import FLOAT, layer_bytes, step_bytes
 from bankai.jobs.planning.work import Work
 from bankai.jobs.workbench import ITEM_BYTES
 from bankai.search import SearchSettings
@@ -27,7 +29,6 @@ from bankai.search.parts import LOGITS
 
 __all__ = ["Footprint", "available_bytes", "footprint", "stream_bytes"]
 
-FLOAT = 4
 ESTIMATES = 4  # sums that a ranking keeps of every place
 HEAD_COPIES, HEAD_GRADIENT_COPIES = 3, 6  # of logits [positions, vocabulary], alive together
 BLOCK_COPIES = 3  # of effects below row level
@@ -89,24 +90,16 @@ def _weights(config: Mapping[str, Any], dense: bool, item: int) -> int:
 def _working(config: Mapping[str, Any], batch: Batch, settings: SearchSettings, item: int) -> int:
     """The heaviest step on a batch: candidates in a layer, the head, or a step of attribution."""
     tokens, vocabulary = batch.ids.numel(), config["vocab_size"]
-    hidden, inner = config["hidden_size"], config["intermediate_size"]
-    queries, keys = (
-        config[name] * config["head_dim"] for name in ("num_attention_heads", "num_key_value_heads")
-    )
     guided = settings.strategy == "guided"
     together = max(1, min(candidates(settings.budget), CHUNK_TOKENS // tokens)) if guided else 1
-    # Gate, up and their product; or queries and keys before and after the rotation, and values, each with its copy.
-    layer = tokens * together * item * (4 * hidden + max(3 * inner, 6 * (queries + keys)))
+    layer = together * layer_bytes(config, batch, item)
     rows = min(together * len(batch.rows), max(1, LOGITS // vocabulary))
     head = HEAD_COPIES * FLOAT * rows * vocabulary
     if not guided:
         return max(layer, head)
     top = HEAD_GRADIENT_COPIES * FLOAT * len(batch.rows) * vocabulary
-    step = (
-        tokens * item * (16 * hidden + 8 * inner + 6 * queries)
-    )  # activations kept for the way back, and gradients
     below = 0 if settings.space.granularity == "row" else BLOCK_COPIES * FLOAT * BLOCK
-    return max(layer, head, top, step + below)
+    return max(layer, head, top, step_bytes(config, batch, item) + below)
 
 
 def _resident_bytes() -> int:

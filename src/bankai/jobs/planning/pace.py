@@ -1,17 +1,17 @@
-"""How long the pieces of a model take, timed on one layer of it and a part of its head.
+"""How long the pieces of a model take, timed on one layer of each kind and a part of its head.
 
-The excerpt is a real one-layer model made by the loader, and what is timed are the steps of the search itself. Times
-depend on shapes, not on values: every layer of a known architecture has the same shapes, and the head is as much
-slower as its vocabulary is larger than the part of it. Does not know: probes, budgets.
+An excerpt is a real one-layer model made by the loader, and what is timed are the steps of the search itself. Times
+depend on shapes, not on values: layers of one kind have the same shapes, the MLPs of all kinds as well, and the head is
+as much slower as its vocabulary is larger than the part of it. Does not know: probes, budgets.
 """
 
 import math
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
-from statistics import median
+from statistics import mean, median
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from bankai.binary import BinaryTensor
 from bankai.evaluation.scoring import BATCH_TOKENS, Batch, token_scores
 from bankai.formats.checkpoint import Checkpoint
 from bankai.formats.config import layer_kinds
-from bankai.formats.names import EMBEDDING, architecture
+from bankai.formats.names import EMBEDDING, FULL_ATTENTION, architecture
 from bankai.model import PackedWeight, load_model
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
@@ -40,14 +40,20 @@ PATIENCE = 0.2  # seconds: no more repeats and, from the second point on, no lar
 
 
 class Excerpt:
-    """What the loader needs of a checkpoint, with its first layer alone and the first rows of its embedding as head."""
+    """What the loader needs of a checkpoint, with one layer alone and the first rows of its embedding as head.
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._whole = checkpoint
+    That layer is the excerpt's first, whichever it is in the checkpoint.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, layer: int = 0) -> None:
+        self._whole, self._layer = checkpoint, layer
         self._names = architecture(checkpoint.config["model_type"])
         self.rows = min(EXCERPT_ROWS, checkpoint.config["vocab_size"])
         sizes = {"num_hidden_layers": 1, "vocab_size": self.rows, "tie_word_embeddings": True}
         kept = {key: value for key, value in checkpoint.config.items() if not key.endswith("_token_id")}
+        if self._names.hybrid:  # of which the first layer is the one that has full attention, or the second
+            full = layer_kinds(checkpoint.config)[layer] == FULL_ATTENTION
+            sizes["full_attention_interval"] = 1 if full else 2
         self.config = kept | sizes
 
     def binary_names(self) -> tuple[str, ...]:
@@ -57,15 +63,19 @@ class Excerpt:
         return self._names.dense_names(layer_kinds(self.config))
 
     def binary(self, name: str) -> BinaryTensor:
-        found = self._whole.binary(name)
+        found = self._whole.binary(self._there(name))
         rows = self.rows if name == EMBEDDING else None
         return BinaryTensor(name, found.signs[:rows], found.scales[:rows])
 
     def dense(self, name: str) -> NDArray[np.float32]:
-        return self._whole.dense(name)
+        return self._whole.dense(self._there(name))
 
     def release(self) -> None:
         self._whole.release()
+
+    def _there(self, name: str) -> str:
+        """In the checkpoint."""
+        return name.replace("model.layers.0.", f"model.layers.{self._layer}.")
 
 
 @dataclass(frozen=True)
@@ -89,46 +99,51 @@ class Curve:
 class Pace:
     """Seconds that pieces take.
 
-    Of one layer by tokens: its attention, its MLP, and a step of attribution with its effects. Of the head by
-    positions: to score them, and to also send a gradient back. Of candidates by their number: what begins them in their
-    first layer. `load` is per weight.
+    Of one layer by tokens: its attention, its MLP, and a step of attribution with its effects; attention and effects by
+    kind of layer. Of the head by positions: to score them, and to also send a gradient back. Of candidates by their
+    number: what begins them in their first layer. `load` is per weight.
     """
 
-    attention: Curve
+    attention: Mapping[str, Curve]
     mlp: Curve
-    effects: Curve
+    effects: Mapping[str, Curve]
     head: Curve
     head_gradient: Curve
     start: Curve
     load: float
 
-    def layer(self, tokens: float) -> float:
-        return self.attention(tokens) + self.mlp(tokens)
-
 
 def measure_pace(
     checkpoint: Checkpoint, batch: Batch, space: Space, *, dense: bool, device: str, dtype: str
 ) -> Pace:
-    """Load the excerpt and time it on as many copies of the first sequence of a batch as a search may hold at once."""
-    excerpt, began = Excerpt(checkpoint), time.monotonic()
-    model = load_model(excerpt, dense=dense, dtype=dtype, device=device)
-    weights = sum(math.prod(part.shape) for part in model.modules() if isinstance(part, PackedWeight))
-    load = (time.monotonic() - began) / weights
-    timed = _Timed(Decoder(model), batch.ids[:1] % excerpt.rows, space)
+    """Load the excerpts and time them on as many copies of the first sequence of a batch as a search may hold at once.
+
+    What all kinds of layers have alike is timed in one of them.
+    """
+    kinds = layer_kinds(checkpoint.config)
     length, vocabulary = batch.ids.shape[1], checkpoint.config["vocab_size"]
     copies = tuple(_powers(4, CHUNK_TOKENS // length))
     tokens = tuple(count * length for count in copies)
     together = tuple(_powers(4, BATCH_TOKENS // length))  # copies that attribution may meet
     positions = tuple(_powers(8, min(CHUNK_TOKENS, LOGITS // vocabulary)))
+    attention, effects, loads = {}, {}, []
+    for kind in dict.fromkeys(kinds):
+        excerpt, began = Excerpt(checkpoint, kinds.index(kind)), time.monotonic()
+        model = load_model(excerpt, dense=dense, dtype=dtype, device=device)
+        weights = sum(math.prod(part.shape) for part in model.modules() if isinstance(part, PackedWeight))
+        loads.append((time.monotonic() - began) / weights)
+        timed = _Timed(Decoder(model), batch.ids[:1] % excerpt.rows, space)
+        attention[kind] = timed.curve(timed.attention, copies, tokens)
+        effects[kind] = timed.curve(timed.effects, together, tokens[: len(together)])
     share = vocabulary / excerpt.rows
     return Pace(
-        attention=timed.curve(timed.attention, copies, tokens),
+        attention=attention,
         mlp=timed.curve(timed.mlp, copies, tokens),
-        effects=timed.curve(timed.effects, together, tokens[: len(together)]),
+        effects=effects,
         head=timed.curve(timed.head, positions, positions, share),
         head_gradient=timed.curve(timed.head_gradient, positions, positions, share),
         start=timed.curve(timed.start, copies, copies),
-        load=load,
+        load=mean(loads),
     )
 
 

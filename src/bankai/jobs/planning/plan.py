@@ -4,17 +4,16 @@ The probes are encoded and cut into batches as the search does it, so counts are
 estimated is told in `bankai.jobs.planning.times` and `bankai.jobs.planning.footprint`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
 
 import msgspec
 import torch
 
-from bankai.errors import AuditError, UnsupportedModelError
+from bankai.errors import AuditError
 from bankai.formats.checkpoint import Checkpoint, open_checkpoint
-from bankai.formats.config import expected_shapes
-from bankai.formats.names import architecture
+from bankai.formats.config import expected_shapes, layer_kinds
 from bankai.jobs.planning.footprint import Footprint, available_bytes, footprint
 from bankai.jobs.planning.pace import measure_pace
 from bankai.jobs.planning.times import Times
@@ -92,10 +91,10 @@ def plan_search(
     dtype: str = "float32",
     run: Path | None = None,
 ) -> Plan:
-    """The plan of a search for a model, by its source. Reads one layer of it, and changes nothing.
+    """The plan of a search for a model, by its source. Reads one layer of each kind, and changes nothing.
 
-    Raises what opening the model raises, DeviceError, UnsupportedModelError for a hybrid, AuditError for no targets,
-    PlaceError for layers that the model does not have, and what encoding the probes raises.
+    Raises what opening the model raises, DeviceError, AuditError for no targets, PlaceError for layers that the model
+    does not have, and what encoding the probes raises.
     """
     check_device(device)
     with open_checkpoint(source) as checkpoint:
@@ -114,18 +113,14 @@ def plan_checkpoint(
     """As :func:`plan_search`, of an open checkpoint."""
     if not task.searched.targets:
         raise AuditError("no target probes; give a set that has a target split")
-    if architecture(checkpoint.architecture).hybrid:
-        raise UnsupportedModelError(
-            f"no plan is made yet for {checkpoint.architecture}, whose layers differ; search with --budget 30m, say"
-        )
     config, dense = checkpoint.config, keeps_dense(checkpoint, dtype)
     layers, work = _layers(config, settings.space), Work.of(task, make_tokenizer(checkpoint.tokenizer()))
-    places = _places(config, settings.space, len(layers))
+    places = _places(config, settings.space, layers)
     memory = footprint(config, work, settings, places, dense=dense, device=device, dtype=dtype)
     widest = max(work.batches(), key=lambda batch: batch.ids.numel())
     pace = measure_pace(checkpoint, widest, settings.space, dense=dense, device=device, dtype=dtype)
     weights = sum(map(prod, expected_shapes(config)[0].values()))
-    times = Times(work, pace, config["num_hidden_layers"], layers, settings, weights)
+    times = Times(work, pace, layer_kinds(config), layers, settings, weights)
     available = available_bytes(device)
     return Plan(
         model=checkpoint.path.name,
@@ -159,13 +154,11 @@ def _layers(config: dict[str, object], space: Space) -> tuple[int, ...]:
     return space.layers_of(Decoder(empty_model(config)))
 
 
-def _places(config: dict[str, object], space: Space, layers: int) -> int:
-    """Places of the space; every layer has as many."""
+def _places(config: dict[str, object], space: Space, layers: Sequence[int]) -> int:
+    """Places of the space, in what there is of it in these layers."""
     shapes = expected_shapes(config)[0]
-    return layers * sum(
-        rows * space.places(columns)
-        for rows, columns in (shapes[f"model.layers.0.{path}"] for path in space.paths())
-    )
+    names = (f"model.layers.{layer}.{path}" for layer in layers for path in space.paths())
+    return sum(shapes[name][0] * space.places(shapes[name][1]) for name in names if name in shapes)
 
 
 def memory_warnings(memory: Footprint, available: int | None, device: str, dtype: str) -> Iterator[str]:

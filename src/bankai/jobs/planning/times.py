@@ -7,13 +7,14 @@ one end and all fail at the other; a machine as busy as now. A guided search may
 improves: the low end of its time is the shortest one that gives up. Does not know: models, tokens, memory.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from statistics import mean
 
 from bankai.evaluation.scoring import Batch, Prepared
-from bankai.jobs.planning.pace import Pace
+from bankai.jobs.planning.pace import Curve, Pace
 from bankai.jobs.planning.work import PartWork, Work
 from bankai.search import SearchSettings
 from bankai.search.batched import CHUNK_TOKENS
@@ -29,11 +30,11 @@ FEWEST = 4  # candidates of the smallest round
 
 @dataclass(frozen=True)
 class Times:
-    """`depth` layers, of which `layers` are searched; `weights` in the model."""
+    """Layers of these `kinds`, of which `layers` are searched; `weights` in the model."""
 
     work: Work
     pace: Pace
-    depth: int
+    kinds: Sequence[str]
     layers: Sequence[int]
     settings: SearchSettings
     weights: int
@@ -123,13 +124,19 @@ class Times:
         return self._forward_tokens(batch.ids.numel(), len(batch.rows))
 
     def _forward_tokens(self, tokens: float, positions: float) -> float:
-        return self.depth * self.pace.layer(tokens) + self.pace.head(positions)
+        mlps = len(self.kinds) * self.pace.mlp(tokens)
+        return self._from(0, self.pace.attention, tokens) + mlps + self.pace.head(positions)
+
+    def _from(self, layer: int, curves: Mapping[str, Curve], tokens: float) -> float:
+        """Of this layer and all above it, each by its kind."""
+        counts = Counter(self.kinds[layer:])
+        return sum(count * curves[kind](tokens) for kind, count in counts.items())
 
     def _attribution(self, batch: Batch) -> float:
         """The answer that scores best is looked up; then down to the lowest layer of the space."""
-        positions, steps = len(batch.rows), self.depth - min(self.layers)
+        positions = len(batch.rows)
         head = self.pace.head(positions) + self.pace.head_gradient(positions)
-        return head + steps * self.pace.effects(batch.ids.numel())
+        return head + self._from(min(self.layers), self.pace.effects, batch.ids.numel())
 
     def _singles(self, part: PartWork, count: int) -> float:
         """Candidates of one flip, as many in every layer."""
@@ -146,12 +153,12 @@ class Times:
         return seconds
 
     def _chunk(self, layer: int, count: float, tokens: float, positions: float) -> float:
-        above = self.depth - 1 - layer
+        above = len(self.kinds) - 1 - layer
         if above:  # the last MLP is computed where it is read
             mlps = (above - 1) * self.pace.mlp(tokens) + self.pace.mlp(positions)
             return (
                 self.pace.start(count)
-                + above * self.pace.attention(tokens)
+                + self._from(layer + 1, self.pace.attention, tokens)
                 + mlps
                 + self.pace.head(positions)
             )

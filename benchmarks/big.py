@@ -127,8 +127,7 @@ def _measured(shape: str) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     verdict = "meets" if result["peak_gb"] <= BAR else "misses"
     bar = f"The peak of {result['peak_gb']:.2f} GB {verdict} the bar of {BAR:g} GB."
-    if (hybrid := result.get("hybrid")) is None:  # of a run before there was one
-        return f"{_steps(result)}\n\n{bar}"
+    hybrid = result["hybrid"]
     peak = f"Threads: {hybrid['threads']}. The peak is {hybrid['peak_gb']:.2f} GB; there is no bar for it."
     return "\n\n".join([_steps(result), bar, _steps(hybrid), peak])
 

@@ -51,7 +51,8 @@ class Excerpt:
         self.rows = min(EXCERPT_ROWS, checkpoint.config["vocab_size"])
         sizes = {"num_hidden_layers": 1, "vocab_size": self.rows, "tie_word_embeddings": True}
         kept = {key: value for key, value in checkpoint.config.items() if not key.endswith("_token_id")}
-        if self._names.hybrid:  # the one layer has full attention if every layer has, linear attention if every second has
+        if self._names.hybrid:
+            # One layer alone has full attention if every layer has, linear attention if every second has full.
             full = layer_kinds(checkpoint.config)[layer] == FULL_ATTENTION
             sizes["full_attention_interval"] = 1 if full else 2
         self.config = kept | sizes

@@ -46,17 +46,22 @@ def hybrid_from_gguf(
     recurrent = metadata.get(f"{arch}.attention.recurrent_layers")
     if recurrent is not None:
         kinds = recurrent if isinstance(recurrent, list) else [recurrent]
-        raw["layer_types"] = [LINEAR_ATTENTION if linear else FULL_ATTENTION for linear in kinds]
+        raw["layer_types"] = [_kind(linear) for linear in kinds]
     else:
         raw["full_attention_interval"] = metadata.get(f"{arch}.full_attention_interval", _INTERVAL)
-    turned = metadata.get(f"{arch}.rope.dimension_count", head_dim)
+    turned = metadata.get(f"{arch}.rope.dimension_count")
     section = metadata.get(f"{arch}.rope.dimension_sections")
     rope: dict[str, Any] = {"mrope_section": section}
     if isinstance(section, list) and len(section) == 4 and section[3] == 0:
         rope["mrope_section"] = section[:3]
-    if type(turned) is int and type(head_dim) is int and head_dim > 0:
-        rope["partial_rotary_factor"] = turned / head_dim
+    fits = type(turned) is int and type(head_dim) is int and head_dim > 0
+    rope["partial_rotary_factor"] = 1.0 if turned is None else turned / head_dim if fits else turned
     return raw, rope
+
+
+def _kind(linear: object) -> object:
+    """Of a layer; what is neither true nor false itself, so that the check names it."""
+    return LINEAR_ATTENTION if linear == 1 else FULL_ATTENTION if linear == 0 else linear
 
 
 def _value_width(inner: object, raw: Mapping[str, Any]) -> Any:
@@ -117,9 +122,10 @@ def _rotary(rope: Mapping[str, Any], head_dim: int) -> dict[str, Any]:
     sizes: list[Any] = section if isinstance(section, list) and len(section) == 3 else [None]
     if not all(type(count) is int and 0 <= count <= head_dim for count in sizes):
         raise ModelFormatError(f"mrope_section is {short(section)}, not three counts; get the model again")
-    if sum(sizes) != pairs or any(pair >= 3 * sizes[pair % 3] for pair in range(int(pairs))):
+    spread = [(int(pairs) + 2 - coordinate) // 3 for coordinate in range(3)]  # in turn, from pair to pair
+    if sizes != spread:
         raise UnsupportedModelError(
-            f"mrope_section {sizes} does not spread over {int(pairs)} pairs; not supported"
+            f"mrope_section {sizes} does not spread over {int(pairs)} pairs; only {spread} does"
         )
     return {"partial_rotary_factor": factor, "mrope_section": sizes, "mrope_interleaved": True}
 

@@ -110,6 +110,14 @@ def test_scores_agree_and_a_text_may_be_read_again(hybrid_gguf):
     assert np.array_equal(first, llama.logits([1, 2, 3]))
 
 
+@pytest.mark.engines
+@pytest.mark.parametrize("interval", [1, 5])
+def test_with_layers_of_one_kind_llama_cpp_would_end_our_process(interval, tmp_path):
+    packed = write(tmp_path / "packed.gguf", packed=True, full_attention_interval=interval)
+    with pytest.raises(UnsupportedModelError, match="layers of one kind; use --engine torch"):
+        LlamaEngine(packed, threads=1)
+
+
 def test_mlx_does_not_know_it(hybrid_gguf):
     with pytest.raises(UnsupportedModelError, match="qwen35"):
         MlxEngine(hybrid_gguf)

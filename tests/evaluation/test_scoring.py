@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
+from bankai.errors import UnsupportedModelError
 from bankai.evaluation.scoring import (
     ProbeScore,
     perplexity,
@@ -171,3 +172,9 @@ def test_perplexity_is_that_of_the_mean_log_probability(loaded):
 
 def test_solved_is_strict():
     assert not ProbeScore(-1.0, 0.0).solved and ProbeScore(-9.0, 1e-6).solved
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_score_is_a_number(score):
+    with pytest.raises(UnsupportedModelError, match="no numbers"):
+        ProbeScore(score, 0.0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
-from bankai.errors import AuditError
+from bankai.errors import AuditError, UnsupportedModelError
 from bankai.evaluation.scoring import prepare, score_tensors
 from bankai.model import ModelBinaryTensors, flip, load, patched
 from bankai.model.decoder import Decoder
@@ -292,3 +292,13 @@ def test_a_search_without_targets_is_refused(damaged) -> None:
     model, tokenizer, probes = damaged
     with pytest.raises(AuditError, match="target"):
         next(run_search(model, tokenizer, SearchProbes((), probes.controls), SearchSettings()))
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_a_model_that_computes_no_numbers_is_refused(damaged, monkeypatch, strategy: str) -> None:
+    """As one does whose norms hold none: files may say so, and loading does not look."""
+    model, tokenizer, probes = damaged
+    parameters = model.model.layers[0].input_layernorm._parameters
+    monkeypatch.setitem(parameters, "weight", torch.full_like(parameters["weight"], torch.nan))
+    with pytest.raises(UnsupportedModelError, match="no numbers"):
+        next(run_search(model, tokenizer, probes, SearchSettings(strategy=strategy)))

@@ -5,6 +5,7 @@ answer positions. :func:`score_tensors` is differentiable, so a search can send 
 Does not know: patches, splits.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bankai.errors import UnsupportedModelError
 from bankai.probes.encode import EncodedAnswer, encode
 from bankai.probes.probe import Probe
 
@@ -41,11 +43,15 @@ class ProbeScore:
     """One probe's result, each the best over its accepted answers.
 
     ``score``: summed log-probability (nats) of answer and stop. ``margin``: smallest lead of the right
-    token's logit over the best other one.
+    token's logit over the best other one. Raises UnsupportedModelError for a score that is no number.
     """
 
     score: float
     margin: float
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.score):
+            raise UnsupportedModelError("the model computes infinities or no numbers; get the model again")
 
     @property
     def solved(self) -> bool:

@@ -36,7 +36,7 @@ from bankai.search import SearchSettings, Space
 from bankai.search.attribution import stream_effects
 from bankai.search.guided import CLIMB_SHARE
 from bankai.search.problem import ATTRIBUTION_COST, Problem
-from bankai.search.streams import Streams
+from bankai.search.streams import Stream
 
 TEXTS = load_neutral_texts("nano-neutral")[:10]
 TASK = Task.of([load_probe_set("elicitable")], texts=TEXTS).drawn(12, 20, 0)
@@ -440,7 +440,7 @@ def test_layers_of_a_hybrid_take_the_memory_that_was_told(hybrid, hybrid_gguf, m
         config = checkpoint.config
     decoder, first = Decoder(hybrid[0].model), torch.zeros(1, dtype=torch.long)
     batch = Batch(torch.ones(8, length, dtype=torch.long), first, first, first, first)
-    (stream,) = Streams(decoder, [batch])
+    stream = Stream(decoder, batch)
 
     def candidate():
         for layer in (LINEAR_LAYERS[0], FULL_LAYERS[0]):

@@ -14,7 +14,7 @@ from bankai.model import load
 from bankai.model.decoder import Decoder
 from bankai.search import attribution
 from bankai.search.attribution import GRANULARITIES, stream_effects
-from bankai.search.streams import Streams
+from bankai.search.streams import Stream
 
 STEP = 1e-4
 PLACES = {"row": [()], "group": [(0,), (1,)], "bit": [(0, 0), (0, 127), (1, 64)]}
@@ -36,7 +36,7 @@ class Tower:
             if isinstance(module, Qwen3RMSNorm):
                 module.__class__ = Norm
         self.batch = prepare(tokenizer, TARGETS + CONTROLS).batches[0]
-        self.stream = Streams(Decoder(self.model), [self.batch])[0]
+        self.stream = Stream(Decoder(self.model), self.batch)
         assert self.stream.sequences > 5
 
     def sums(self, logits):

@@ -11,7 +11,7 @@ from bankai.model.decoder import Decoder
 from bankai.patch import Flip
 from bankai.search import batched
 from bankai.search.batched import final_hidden, first_layer
-from bankai.search.streams import Streams
+from bankai.search.streams import Stream
 
 # The same sums in another order (rank-one corrections, products of other shapes) in float32. Measured here: at most
 # 3e-6, where a row or a group moves the log-probabilities by 0.35 in the median; 1e-4 is room for other machines.
@@ -25,8 +25,13 @@ class Engine:
     def __init__(self, gguf, dense):
         self.model, tokenizer = load(gguf, dense=dense)
         self.batches = prepare(tokenizer, TARGETS + CONTROLS, batch_tokens=120).batches
-        self.streams = Streams(Decoder(self.model), self.batches)
+        decoder = Decoder(self.model)
+        self.streams = [Stream(decoder, batch) for batch in self.batches]
         assert len(self.batches) > 1
+
+    def refresh(self):
+        for stream in self.streams:
+            stream.refresh(0)
 
     @torch.no_grad()
     def exact(self, flips):
@@ -140,10 +145,10 @@ def test_any_candidates(engine, candidates):
 def test_on_top_of_other_flips(engine):
     state = SETS["all over"] | SETS["attention"]
     flip(engine.model, state)
-    engine.streams.refresh(0)
+    engine.refresh()
     found = engine.check([*SETS.values(), state])
     flip(engine.model, state)
-    engine.streams.refresh(0)
+    engine.refresh()
     torch.testing.assert_close(found[-1], engine.exact(()), atol=TOLERANCE, rtol=0)  # each flip is off again
 
 

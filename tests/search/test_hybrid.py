@@ -17,7 +17,7 @@ from bankai.search import Problem, SearchProbes, SearchSettings, Space, make_pat
 from bankai.search.attribution import stream_effects
 from bankai.search.batched import final_hidden
 from bankai.search.space import PROJECTIONS
-from bankai.search.streams import Streams
+from bankai.search.streams import Stream
 
 TOLERANCE = 1e-4  # of log-probabilities, as in test_batched
 PATHS = (*LINEAR, *FULL, *MLP)
@@ -28,7 +28,7 @@ class Engine:
         self.model, self.tokenizer = load(gguf, dense=True)
         self.decoder = Decoder(self.model)
         self.batch = prepare(self.tokenizer, TARGETS[:3]).batches[0]
-        self.stream = Streams(self.decoder, [self.batch])[0]
+        self.stream = Stream(self.decoder, self.batch)
 
     def sums(self, logits):
         """[..., positions, vocabulary] to the log-probability of all answer tokens [...]."""

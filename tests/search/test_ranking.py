@@ -15,7 +15,7 @@ from bankai.search.objective import GAINS, LOSSES, Objective
 from bankai.search.parts import SearchProbes, join, make_parts, spread
 from bankai.search.ranking import probe_effects, rank
 from bankai.search.space import Space
-from bankai.search.streams import Streams
+from bankai.search.streams import Stream
 
 PENALTY, DRIFT = 2.0, 0.7
 STATE = frozenset([Flip(name(1, "up_proj"), 3), Flip(name(0, "down_proj"), 9), Flip(name(2, "o_proj"), 4)])
@@ -270,6 +270,6 @@ def test_streams_are_left_as_they_were(case):
     rank(case.parts, case.objective(drift=DRIFT), case.now, SPACES["every projection"], top=3)
     after = case.read(frozenset())
     assert torch.equal(before.targets, after.targets) and torch.equal(before.drift, after.drift)
-    fresh = Streams(case.decoder, case.parts[0].answers.batches)
+    fresh = [Stream(case.decoder, batch) for batch in case.parts[0].answers.batches]
     for one, other in zip(case.parts[0].streams[0], fresh, strict=True):
         assert all(torch.equal(*pair) for pair in zip(one.added, other.added, strict=True))

@@ -8,7 +8,7 @@ from bankai.evaluation.scoring import answer_hidden, prepare
 from bankai.model import flip, load
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
-from bankai.search.streams import Streams
+from bankai.search.streams import Stream
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["packed", "dense"])
@@ -33,37 +33,45 @@ def equal(one, other):
     return all(torch.equal(*pair) for pair in pairs)
 
 
+def made(decoder, batches):
+    return [Stream(decoder, batch) for batch in batches]
+
+
+def refresh(streams, layer):
+    for stream in streams:
+        stream.refresh(layer)
+
+
 @pytest.mark.parametrize("layer", range(LAYERS))
 @pytest.mark.parametrize("path", SHAPES)
 def test_refresh_follows_the_bits(loaded, batches, layer, path):
     decoder = Decoder(loaded[0])
-    streams = Streams(decoder, batches)
-    before = Streams(decoder, batches)
+    streams = made(decoder, batches)
+    before = made(decoder, batches)
     flips = [Flip(name(layer, path), 3), Flip(name(layer, path), 5, 1), Flip(name(layer, path), 6, 0, 9)]
     flip(loaded[0], flips)
     assert equal(streams, before)  # nothing moves by itself
-    streams.refresh(layer)
-    fresh = Streams(decoder, batches)
+    refresh(streams, layer)
+    fresh = made(decoder, batches)
     flip(loaded[0], flips)
     assert equal(streams, fresh) and not equal(streams, before)
-    streams.refresh(layer)
+    refresh(streams, layer)
     assert equal(streams, before)
 
 
 def test_refresh_leaves_the_layers_before_alone(loaded, batches):
-    streams = Streams(Decoder(loaded[0]), batches)
+    streams = made(Decoder(loaded[0]), batches)
     kept = [id(tensor) for stream in streams for tensor in (*stream.middle[:2], *stream.added[:2])]
-    streams.refresh(2)
+    refresh(streams, 2)
     assert [id(tensor) for stream in streams for tensor in (*stream.middle[:2], *stream.added[:2])] == kept
-    streams.refresh(LAYERS)
+    refresh(streams, LAYERS)
     assert all(len(stream.middle) == len(stream.added) == LAYERS for stream in streams)
 
 
 @torch.no_grad()
 def test_streams_are_those_of_the_forward(loaded, batches):
     model = loaded[0]
-    streams = Streams(Decoder(model), batches)
-    assert len(streams) == len(batches)
+    streams = made(Decoder(model), batches)
     for stream, batch in zip(streams, batches, strict=True):
         states = model(batch.ids, use_cache=False, output_hidden_states=True).hidden_states
         assert all(torch.equal(stream.entering(layer), states[layer]) for layer in range(LAYERS))
@@ -73,7 +81,7 @@ def test_streams_are_those_of_the_forward(loaded, batches):
 
 @torch.no_grad()
 def test_read_takes_the_positions_of_interest(loaded, batches):
-    stream = Streams(Decoder(loaded[0]), batches)[0]
+    stream = Stream(Decoder(loaded[0]), batches[0])
     places = list(zip(stream.rows.tolist(), stream.columns.tolist(), strict=True))
     hidden = torch.randn(2, *stream.entering(0).shape)
     found = stream.read(hidden)

@@ -11,6 +11,7 @@ from bankai.cli.steps import step_progress
 
 if TYPE_CHECKING:
     from bankai.evaluation.harness import HarnessReport
+    from bankai.evaluation.report import Comparison, Summary
     from bankai.jobs.null import NullComparison
 
 __all__ = ["Engine", "Split", "evaluate"]
@@ -64,30 +65,30 @@ def evaluate(
     With --harness, the metrics of each task, under the patch if there is one: bankai_gsm8k, bankai_mmlu,
     bankai_mmlu_choice, any task of lm-eval or of --include-path.
     """
-    options = {"patch": patch, "unbound": unbound, "device": device, "dtype": dtype}
-    tasks = {"limit": limit, "include_path": include_path, "chat": chat, "cache": cache}
-    kind = _kind({"probes": probes, "text": text, "harness": harness})
+    options: dict[str, Any] = {"patch": patch, "unbound": unbound, "device": device, "dtype": dtype}
+    tasks: dict[str, Any] = {"limit": limit, "include_path": include_path, "chat": chat, "cache": cache}
+    kind, name = _kind({"probes": probes, "text": text, "harness": harness})
     if kind != "harness":
         _refuse_foreign("harness", tasks)
     if kind != "probes":
         _refuse_foreign("probes", {"null": null or None, "engine": None if engine == "torch" else engine})
     if kind == "harness":
-        _evaluate_tasks(model, harness, json, **options, **tasks)
+        _evaluate_tasks(model, name, json, **options, **tasks)
     elif kind == "text":
-        _evaluate_text(model, text, json, **options)
+        _evaluate_text(model, name, json, **options)
     else:
-        _evaluate_probes(model, probes, json, engine, null, seed, split=split, **options)
+        _evaluate_probes(model, name, json, engine, null, seed, split=split, **options)
 
 
-def _kind(given: dict[str, str | None]) -> str:
-    """Which of the three. Raises BadParameter for none or several."""
-    found = [name for name, value in given.items() if value is not None]
+def _kind(given: dict[str, str | None]) -> tuple[str, str]:
+    """Which of the three, and its value. Raises BadParameter for none or several."""
+    found = {kind: value for kind, value in given.items() if value is not None}
     if len(found) != 1:
         raise typer.BadParameter(
             f"give one of --probes, --text and --harness, not {' and '.join(found) or 'none'}",
             param_hint="'--probes'",
         )
-    return found[0]
+    return found.popitem()
 
 
 def _refuse_foreign(kind: str, given: dict[str, Any]) -> None:
@@ -108,25 +109,31 @@ def _evaluate_probes(
     split: Split,
     **options: Any,
 ) -> None:
-    from bankai.cli.tables import print_comparison
     from bankai.evaluation import evaluate_file
 
-    if null:
-        from bankai.jobs.null import compare_with_null
+    title = f"{probes}, {split}, by {engine}"
+    if not null:
+        _print_counts(title, evaluate_file(model, probes, patch, engine=engine, split=split, **options), json)
+        return
+    from bankai.jobs.null import compare_with_null
 
-        found = _needed(patch, engine)
-        with step_progress() as listen:
-            result = compare_with_null(
-                model, probes, found, null, seed=seed, listen=listen, split=split, **options
-            )
-    else:
-        result = evaluate_file(model, probes, patch, engine=engine, split=split, **options)
+    found = _needed(patch, engine)
+    with step_progress() as listen:
+        result = compare_with_null(
+            model, probes, found, null, seed=seed, listen=listen, split=split, **options
+        )
+    _print_counts(title, result, json)
+    if not json:
+        _print_null(result)
+
+
+def _print_counts(title: str, result: "Comparison | Summary", json: bool) -> None:
+    from bankai.cli.tables import print_comparison
+
     if json:
         print_json(result)
-        return
-    print_comparison(f"{probes}, {split}, by {engine}", result)
-    if null:
-        _print_null(result)
+    else:
+        print_comparison(title, result)
 
 
 def _evaluate_text(model: str, text: str, json: bool, **options: Any) -> None:

@@ -16,6 +16,7 @@ from bankai.cli.steps import step_progress
 
 if TYPE_CHECKING:
     from bankai.jobs.failures import FailuresResult
+    from bankai.probes import Split
     from bankai.probes.audit import Finding
 
 __all__ = ["app", "audit", "from_failures", "probes"]
@@ -110,10 +111,8 @@ def from_failures(
     """
     from bankai.jobs.failures import probes_from_failures
 
-    shares = {
-        "failed": _shares(failed, ("target", "validation", "heldout"), "'--failed'"),
-        "passed": _shares(passed, ("control", "unseen"), "'--passed'"),
-    }
+    of_failed = _shares(failed, ("target", "validation", "heldout"), "'--failed'")
+    of_passed = _shares(passed, ("control", "unseen"), "'--passed'")
     with tells_interrupt(output), step_progress() as listen:
         result = probes_from_failures(
             file,
@@ -126,7 +125,8 @@ def from_failures(
             device=device,
             dtype=dtype,
             listen=listen,
-            **shares,
+            failed=of_failed,
+            passed=of_passed,
         )
     for warning in result.warnings:
         note(f"warning: {warning}")
@@ -136,7 +136,7 @@ def from_failures(
         _print_result(result)
 
 
-def _shares(text: str, names: tuple[str, ...], option: str) -> dict[str, int]:
+def _shares(text: str, names: "tuple[Split, ...]", option: str) -> "dict[Split, int]":
     """Percents by split. Raises BadParameter; no share of targets or controls is none at all."""
     parts = text.split("/")
     if len(parts) != len(names) or not all(part.isascii() and part.isdigit() for part in parts):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -132,7 +132,7 @@ def search(
         ),
         **read_budget(budget),
     )
-    where = {"device": device, "dtype": dtype}
+    where: dict[str, Any] = {"device": device, "dtype": dtype}
     if plan:
         _plan(model, output, task, settings, run, where, json)
         return
@@ -165,9 +165,9 @@ def _task(target: list[str], control: str | None, heldout: str | None, text: str
     from bankai.jobs.task import Task
     from bankai.probes import load_neutral_texts, load_probe_set
 
-    others = [None if name is None else load_probe_set(name) for name in (control, heldout)]
+    controls, reported = (None if name is None else load_probe_set(name) for name in (control, heldout))
     texts = () if text is None else load_neutral_texts(text)
-    return Task.of([load_probe_set(name) for name in target], *others, texts)
+    return Task.of([load_probe_set(name) for name in target], controls, reported, texts)
 
 
 def _search(
@@ -176,7 +176,7 @@ def _search(
     task: "Task",
     settings: "SearchSettings",
     run: Path | None,
-    where: dict[str, str],
+    where: dict[str, Any],
     cluster: "Cluster | None",
     json: bool,
 ) -> None:
@@ -210,7 +210,7 @@ def _plan(
     task: "Task",
     settings: "SearchSettings",
     run: Path | None,
-    where: dict[str, str],
+    where: dict[str, Any],
     json: bool,
 ) -> None:
     from bankai.jobs.planning.plan import plan_search

@@ -31,12 +31,14 @@ def print_table(
 
 def print_comparison(title: str, result: "Comparison | Summary") -> None:
     """Solved probes by category and together; with a patch also what it fixed and broke."""
-    rows = [*sorted(result.categories.items()), ("all", result)]
-    if not hasattr(result, "patched"):
-        print_table(
-            title, ("", "probes", "solved"), [(name, row.probes, row.base.solved) for name, row in rows]
-        )
+    from bankai.evaluation.report import Summary
+
+    if isinstance(result, Summary):
+        bases = [*sorted(result.categories.items()), ("all", result)]
+        solved = [(name, row.probes, row.base.solved) for name, row in bases]
+        print_table(title, ("", "probes", "solved"), solved)
         return
+    rows = [*sorted(result.categories.items()), ("all", result)]
     columns = ("", "probes", "base", "patched", "fixed", "broke", "p")
     print_table(title, columns, [_compared(name, row) for name, row in rows])
 

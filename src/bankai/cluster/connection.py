@@ -20,7 +20,8 @@ __all__ = ["connected", "import_ray"]
 PATIENCE = 10.0  # seconds for an address to answer
 # Ray resolves loopback addresses to those of the network unless it is told that there is no other machine.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-SILENT = {"RAY_USAGE_STATS_ENABLED": "0"}
+# Ray would print on stdout that a worker died, between what a command has to say; the search tells it as it goes.
+SILENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
 
 
 def import_ray() -> Any:

@@ -48,5 +48,5 @@ def unpack(files: Files, folder: Path) -> Path:
     """Write the files of a model into a folder; returns the path to open."""
     for name, content in files.items():
         with (folder / Path(name).name).open("wb") as file:
-            file.write(memoryview(np.ascontiguousarray(content)))
+            file.write(np.ascontiguousarray(content).data)
     return folder / next(iter(files)) if len(files) == 1 else folder

@@ -26,20 +26,20 @@ def run(context: Context) -> dict[str, Any]:
     unseen = context.some(context.load("broad").split("unseen"))
     problems = _problems(context)
     judge = Judge(context.bench, {"unseen": unseen, "arithmetic": _arithmetic(context)})
-    base, seeds = {"text": context.bench.perplexity(unseen), "replies": answered(context, problems)}, []
+    before, right, seeds = context.bench.perplexity(unseen), answered(context, problems), []
     for at, seed in enumerate(context.seeds):
         flips = context.usual_search(seed).flips
         with patched(context.bench.model, Patch(flips), unbound=True):
             text, replies = context.bench.perplexity(unseen), answered(context, problems)
-        counts = plain(Counts.of(base["replies"], replies))
+        counts = plain(Counts.of(right, replies))
         found = {
             "word problems, generated": counts,
             **judge(flips),
-            "perplexity": 100 * (text / base["text"] - 1),
+            "perplexity": 100 * (text / before - 1),
         }
         seeds.append({"seed": seed, "flips": len(flips), **found})
         context.listen("general ability", at + 1, len(context.seeds))
-    return {"perplexity": base["text"], "seeds": seeds}
+    return {"perplexity": before, "seeds": seeds}
 
 
 def _arithmetic(context: Context) -> tuple[Probe, ...]:

@@ -12,13 +12,14 @@ from bankai.experiments.outcomes import gain_claim, mean_claim, net, over, told
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
 from bankai.jobs.judge import Judge
 from bankai.jobs.task import Task
+from bankai.probes import Split
 from bankai.search import SearchSettings
 
 __all__ = ["EXPERIMENT", "claims", "plots", "run", "tables"]
 
 SIZES = (6, 20, 60, 200, 600), (6, 12)
 PUBLISHED_SIZE = 60
-PARTS = ("heldout", "unseen")
+PARTS: tuple[Split, ...] = ("heldout", "unseen")
 
 
 def run(context: Context) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Experiment 2, second part: rows of large scale, rows that attribution names, and random ones, flipped together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from statistics import fmean
 from typing import Any
@@ -77,10 +77,11 @@ def orders(context: Context, decoder: Decoder, layer: int, pairs: Sequence[Probe
         tensor: (found[place[:half]] - found[place[half:]]).abs().mean(0)[:, 0].tolist()
         for tensor, found in effects.items()
     }
-    return {
-        name: sorted(rows, key=lambda flip, values=values: -values[flip.tensor][flip.row])
-        for name, values in (("scale", scales), ("gradient", gaps))
-    }
+    return {"scale": _largest_first(rows, scales), "gradient": _largest_first(rows, gaps)}
+
+
+def _largest_first(rows: Sequence[Flip], values: Mapping[str, Sequence[float]]) -> list[Flip]:
+    return sorted(rows, key=lambda flip: -values[flip.tensor][flip.row])
 
 
 def claims(result: Result) -> list[Claim]:

@@ -72,8 +72,8 @@ def run_experiments(
 def _run_one(name: str, context: Context, asked: dict[str, Any], out: Path) -> None:
     start = time.monotonic()
     result = experiment(name).run(context)
-    document = {"experiment": name, "asked": asked, "about": about(), "result": result}
-    document["seconds"] = time.monotonic() - start
+    seconds = time.monotonic() - start
+    document = {"experiment": name, "asked": asked, "about": about(), "result": result, "seconds": seconds}
     path = out / f"{name}.json"
     part = path.with_suffix(".part")
     part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -84,6 +84,7 @@ def run_demo(
     text = {"base": bench.perplexity(unseen)}
     with patched(bench.model, patch):
         text["patched"] = bench.perplexity(unseen)
+    assert found.heldout and found.control  # the set has both
     return DemoResult(
         patch=found.patch,
         model=model,

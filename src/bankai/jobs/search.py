@@ -6,7 +6,7 @@ The folder holds all that was asked, probes included; only the model is read aga
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -45,6 +45,8 @@ from bankai.search.crew import Hire, alone
 
 __all__ = [
     "Asked",
+    "Device",
+    "Dtype",
     "Listener",
     "SearchResult",
     "ignore",
@@ -57,6 +59,8 @@ __all__ = [
 ]
 
 Listener = Callable[[str, SearchSettings, Event], None]
+Device = Literal["cpu", "cuda", "mps"]
+Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 def ignore(label: str, settings: SearchSettings, event: Event) -> None:
@@ -73,8 +77,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     searched: SearchProbes
     whole: tuple[Probe, ...]
-    device: Literal["cpu", "cuda", "mps"]
-    dtype: Literal["float32", "bfloat16", "float16"]
+    device: Device
+    dtype: Dtype
     threads: Annotated[int, msgspec.Meta(ge=1, le=1024)]
     versions: dict[str, str]
     machine: str
@@ -124,8 +128,8 @@ def search_file(
     listen: Listener = ignore,
     *,
     run: Path | None = None,
-    device: str = "cpu",
-    dtype: str = "float32",
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
     cluster: Cluster | None = None,
 ) -> SearchResult:
     """Search a patch for a model, measure it on held-out probes and unseen controls, and write it to `out`.
@@ -237,7 +241,11 @@ def result_of(
     """Measure what was found on the probes that the search did not read, and write it to `out`."""
     start = time.monotonic()
     patch = make_patch(bench.model, finished, settings, **_about(bench.name, settings, task.whole, out))
-    heldout, control = (bench.compare(patch, task.whole.split(split)) for split in ("heldout", "unseen"))
+
+    def measured(probes: Sequence[Probe]) -> Comparison | None:
+        return bench.compare(patch, probes) if probes else None
+
+    heldout, control = measured(task.whole.split("heldout")), measured(task.whole.split("unseen"))
     manifest = msgspec.structs.replace(
         patch.manifest,
         results=_results(finished, heldout=heldout, control=control),
@@ -256,8 +264,8 @@ def result_of(
         seconds=finished.seconds + time.monotonic() - start,
         reason=finished.reason,
         warnings=0,
-        target=bench.compare(patch, task.searched.targets),
-        validation=bench.compare(patch, task.searched.validation),
+        target=measured(task.searched.targets),
+        validation=measured(task.searched.validation),
         heldout=heldout,
         control=control,
     )

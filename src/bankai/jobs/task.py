@@ -6,7 +6,7 @@ Does not know: models.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bankai.probes import Probe, ProbeSet
+from bankai.probes import Probe, ProbeSet, Split
 from bankai.search import SearchProbes
 from bankai.search.parts import spread
 
@@ -63,6 +63,6 @@ class Task:
         return replace(self, searched=fewer)
 
 
-def _split(sets: Sequence[ProbeSet], split: str) -> tuple[Probe, ...]:
+def _split(sets: Sequence[ProbeSet], split: Split) -> tuple[Probe, ...]:
     """That split of several sets; a probe that two sets share counts once."""
     return tuple(dict.fromkeys(probe for probes in sets for probe in probes.split(split)))

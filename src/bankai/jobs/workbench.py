@@ -29,10 +29,8 @@ class Workbench:
             self.dense = keeps_dense(checkpoint, dtype)
         self.model, self.tokenizer = load(source, dense=self.dense, device=device, dtype=dtype)
 
-    def compare(self, patch: Patch, probes: Sequence[Probe]) -> Comparison | None:
-        """The model without and with the patch on the same probes; None for no probes."""
-        if not probes:
-            return None
+    def compare(self, patch: Patch, probes: Sequence[Probe]) -> Comparison:
+        """The model without and with the patch on the same probes."""
         base = score_probes(self.model, self.tokenizer, probes)
         with patched(self.model, patch):
             changed = score_probes(self.model, self.tokenizer, probes)

@@ -128,8 +128,9 @@ class PackedWeight(nn.Module):
     @classmethod
     def from_tensor(cls, tensor: BinaryTensor, dtype: torch.dtype = torch.float32) -> "PackedWeight":
         """Copy a binary tensor, typically a view of a file, into memory of our own."""
-        copies = (torch.from_numpy(np.array(array, order="C")) for array in (tensor.signs, tensor.scales))
-        return cls(*copies, dtype)
+        arrays = (tensor.signs, tensor.scales)
+        signs, scales = (torch.from_numpy(np.array(array, order="C")) for array in arrays)
+        return cls(signs, scales, dtype)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -6,21 +6,24 @@ Does not know: patches, probes. Formats are the business of ``bankai.formats``.
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from bankai.binary import BinaryTensor
 from bankai.errors import DeviceError
-from bankai.formats.checkpoint import Checkpoint, open_checkpoint
+from bankai.formats.checkpoint import open_checkpoint
 from bankai.formats.config import layer_kinds
 from bankai.formats.names import EMBEDDING, architecture
 from bankai.model.binary_linear import BinaryEmbedding, BinaryLinear, PackedWeight
 from bankai.model.tokenizer import make_tokenizer
 
-__all__ = ["check_device", "empty_model", "load", "load_model"]
+__all__ = ["Loadable", "check_device", "empty_model", "load", "load_model"]
 
 
 def load(
@@ -50,8 +53,24 @@ def check_device(device: str | torch.device) -> None:
         raise DeviceError(f"no device {device} that torch can use here; compute on the cpu")
 
 
+class Loadable(Protocol):
+    """What is read of a :class:`~bankai.formats.checkpoint.Checkpoint`."""
+
+    config: dict[str, Any]
+
+    def binary_names(self) -> tuple[str, ...]: ...
+
+    def dense_names(self) -> tuple[str, ...]: ...
+
+    def binary(self, name: str) -> BinaryTensor: ...
+
+    def dense(self, name: str) -> NDArray[np.float32]: ...
+
+    def release(self) -> None: ...
+
+
 def load_model(
-    checkpoint: Checkpoint,
+    checkpoint: Loadable,
     *,
     dense: bool = False,
     dtype: str | torch.dtype = "float32",

@@ -114,7 +114,7 @@ def _watched(
     inputs: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
 
-    def keep(name: str):  # noqa: ANN202
+    def keep(name: str) -> Callable[[torch.nn.Module, tuple[Tensor, ...], Tensor], None]:
         def hook(module: torch.nn.Module, x: tuple[Tensor, ...], y: Tensor) -> None:
             inputs[name], outputs[name] = x[0], y
 

@@ -48,7 +48,7 @@ class StreamName(NamedTuple):
 
     part: int
     texts: bool
-    index: int
+    batch: int
 
 
 class Unit(Protocol):
@@ -103,7 +103,7 @@ class Replica:
 
     def stream(self, name: StreamName) -> Stream:
         """The cached stream of that name under the current flips."""
-        return self.parts[name.part].stream(name.texts, name.index)
+        return self.parts[name.part].stream(name.texts, name.batch)
 
 
 def alone(decoder: Decoder, slices: Sequence[Slice]) -> Replica:

@@ -75,7 +75,7 @@ class Changed(msgspec.Struct, frozen=True, tag=True):
     seconds: float
 
 
-class Joined(Changed):
+class Joined(Changed, frozen=True, tag=True):
     """The best of many measured candidates were made together."""
 
 
@@ -88,11 +88,11 @@ class Validated(msgspec.Struct, frozen=True, tag=True):
     evaluations: float
 
 
-class Pruned(Changed):
+class Pruned(Changed, frozen=True, tag=True):
     """Flips were taken out because they no longer earn their place."""
 
 
-class Swapped(Changed):
+class Swapped(Changed, frozen=True, tag=True):
     """A flip was taken out for another."""
 
 

@@ -8,6 +8,7 @@ single flips are swapped for better ones.
 
 from collections.abc import Generator, Iterator, Sequence
 from itertools import accumulate, product
+from operator import or_
 
 from bankai.patch import Flip
 from bankai.search.budget import Budget
@@ -69,7 +70,7 @@ def _join(problem: Problem, flips: Sequence[Flip], budget: Budget) -> Generator[
     good = [one for fitness, one in measured if fitness > _worth_more(problem)]
     if not good:
         return False
-    unions = list(accumulate(good, frozenset.union))
+    unions = list(accumulate(good, or_))
     fitness = [measured[0][0], *problem.measure(unions[1:])]
     best = max(range(len(unions)), key=fitness.__getitem__)
     problem.move_to(problem.flips ^ unions[best], expected=fitness[best])
@@ -104,7 +105,7 @@ def _prune(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
     spare = problem.fitness * (1 - MINIMUM_SHARE)
     order = sorted(range(len(flips)), key=lambda at: -losses[at])
     cheap = [frozenset([flips[at]]) for at in order if losses[at] > spare][: len(flips) - 1]
-    unions = list(accumulate(cheap, frozenset.union))
+    unions = list(accumulate(cheap, or_))
     fitness = problem.measure(unions)
     sparing = [
         at for at, value in enumerate(fitness) if value > problem.fitness * (1 - MINIMUM_SHARE * (at + 1))

@@ -31,7 +31,7 @@ from bankai.probes import Probe
 from bankai.probes.encode import EncodedAnswer, encode
 from bankai.search.batched import chunks, final_hidden
 from bankai.search.objective import Readings
-from bankai.search.streams import Stream, Streams
+from bankai.search.streams import Stream
 
 __all__ = [
     "SHARES",
@@ -185,8 +185,7 @@ class Part(Contents):
         if at not in self._streams:
             self._streams[at] = self._fresh(*at)
         elif at in self._stale:
-            with torch.no_grad():
-                self._streams[at].refresh(self._stale[at])
+            self._streams[at].refresh(self._stale[at])
         self._stale.pop(at, None)  # not before: an interrupt may have come
         return self._streams[at]
 
@@ -241,7 +240,7 @@ class Part(Contents):
         return self.readings(1, pieces, [self.measure_plainly(one.texts, one.stream) for one in pieces])
 
     def _fresh(self, texts: bool, index: int) -> Stream:
-        return Streams(self.decoder, [self.batches(texts)[index]])[0]
+        return Stream(self.decoder, self.batches(texts)[index])
 
 
 def _owners(prepared: Prepared) -> Tensor:

@@ -104,7 +104,8 @@ class Problem:
 
     def halve(self, candidates: Sequence[Candidate]) -> list[tuple[float, Candidate]]:
         """Exact fitness of the best candidates, best first; after each part the weaker half has left."""
-        alive, seen, fitness = list(candidates), [[] for _ in candidates], []
+        alive, fitness = list(candidates), [0.0] * len(candidates)
+        seen: list[list[Readings]] = [[] for _ in candidates]
         for index, part in enumerate(self.parts):
             if not alive:
                 return []
@@ -115,7 +116,8 @@ class Problem:
             order = sorted(range(len(alive)), key=lambda at: -fitness[at])
             last = index == len(self.parts) - 1
             order = order if last else order[: (len(order) + 1) // 2]
-            alive, seen, fitness = ([column[at] for at in order] for column in (alive, seen, fitness))
+            alive, seen = [alive[at] for at in order], [seen[at] for at in order]
+            fitness = [fitness[at] for at in order]
         return list(zip(fitness, alive, strict=True))
 
     def move_to(self, flips: Iterable[Flip], expected: float | None = None) -> None:

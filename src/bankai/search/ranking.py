@@ -94,7 +94,7 @@ def _replica(parts: Sequence[Contents]) -> Replica:
     return Replica(whole[0].decoder, whole)
 
 
-def probe_effects(parts: Sequence[Part], objective: Objective, space: Space) -> dict[str, Tensor]:
+def probe_effects(parts: Sequence[Contents], objective: Objective, space: Space) -> dict[str, Tensor]:
     """Estimated change of what the objective reads of each probe: per tensor [targets + controls, rows, places].
 
     Targets come first, then controls, in the order of the parts. Holds everything at once: for small models and for
@@ -110,7 +110,7 @@ def probe_effects(parts: Sequence[Part], objective: Objective, space: Space) -> 
         def keep(effects: Effects, at: Tensor = at, sequences: Tensor = sequences) -> None:
             _, rows, places = effects.values.shape
             if effects.tensor not in found:
-                out = parts[0].decoder.model.get_submodule(effects.tensor).out_features
+                out = replica.decoder.model.get_submodule(effects.tensor).out_features
                 found[effects.tensor] = torch.zeros(targets + controls, out, places)
             found[effects.tensor][at, effects.first_row : effects.first_row + rows] = (
                 effects.values[sequences].float().cpu()

@@ -5,19 +5,17 @@ tensors are kept, the residual after the attention and what the MLP adds; their 
 know: probes, candidates.
 """
 
-from collections.abc import Iterable, Sequence
-
 import torch
 from torch import Tensor
 
 from bankai.evaluation.scoring import Batch
 from bankai.model.decoder import Decoder
 
-__all__ = ["Stream", "Streams"]
+__all__ = ["Stream"]
 
 
 class Stream:
-    """One batch: token ids [sequences, length] and the positions whose logits are read."""
+    """One batch: token ids [sequences, length] and the positions whose logits are read; computed when it is made."""
 
     def __init__(self, decoder: Decoder, batch: Batch) -> None:
         device = decoder.device
@@ -29,6 +27,7 @@ class Stream:
         self.rotary = decoder.rotary(self._embedded)
         self.middle: list[Tensor] = []  # per layer [sequences, length, hidden]: after the attention
         self.added: list[Tensor] = []  # per layer [sequences, length, hidden]: by the MLP
+        self.refresh(0)
 
     @property
     def sequences(self) -> int:
@@ -43,6 +42,7 @@ class Stream:
         """The residual [sequences, length, hidden] that a layer reads; after the last one for `layers`."""
         return self._embedded if layer == 0 else self.middle[layer - 1] + self.added[layer - 1]
 
+    @torch.no_grad()
     def refresh(self, layer: int) -> None:
         """Compute again from a layer on, after bits of it have changed."""
         del self.middle[layer:], self.added[layer:]
@@ -58,23 +58,3 @@ class Stream:
     def final(self) -> Tensor:
         """The residual after the last layer at the positions of interest: [positions, hidden]."""
         return self.read(self.entering(self.decoder.layers))
-
-
-class Streams(Sequence[Stream]):
-    """The streams of several batches under one state of the model."""
-
-    def __init__(self, decoder: Decoder, batches: Iterable[Batch]) -> None:
-        self._streams = [Stream(decoder, batch) for batch in batches]
-        self.refresh(0)
-
-    @torch.no_grad()
-    def refresh(self, layer: int) -> None:
-        """See :meth:`Stream.refresh`."""
-        for stream in self._streams:
-            stream.refresh(layer)
-
-    def __len__(self) -> int:
-        return len(self._streams)
-
-    def __getitem__(self, index):  # noqa: ANN001, ANN204
-        return self._streams[index]

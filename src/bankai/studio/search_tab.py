@@ -13,7 +13,7 @@ from bankai.patch.files import read_patch_bytes
 from bankai.probes.neutral import builtin_neutral_texts
 from bankai.studio import html
 from bankai.studio.runs import Run, list_runs, read_run
-from bankai.studio.searches import MOST_MINUTES, Searches, Wanted
+from bankai.studio.searches import MOST_MINUTES, Objective, Searches, Wanted
 from bankai.studio.wiring import LATEST, QUIET, Parts, markup, refusing
 
 __all__ = ["Look", "search_tab"]
@@ -129,7 +129,7 @@ def _form() -> list[Any]:
 def _wanted(
     file: str | None,
     name: str,
-    objective: str,
+    objective: Objective,
     evaluations: float,
     minutes: float,
     text: str,

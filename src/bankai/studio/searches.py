@@ -17,10 +17,13 @@ from typing import Literal
 import msgspec
 
 from bankai.errors import StudioError
+from bankai.jobs.search import Device, Dtype
 from bankai.search import SearchSettings
 from bankai.studio.worker import Job, News
 
-__all__ = ["MOST_BYTES", "MOST_EVALUATIONS", "MOST_MINUTES", "Searches", "Status", "Wanted"]
+__all__ = ["MOST_BYTES", "MOST_EVALUATIONS", "MOST_MINUTES", "Objective", "Searches", "Status", "Wanted"]
+
+Objective = Literal["mean", "boundary"]
 
 MOST_BYTES = 4 * 2**20  # of a file that is given
 MOST_EVALUATIONS, MOST_MINUTES = 5000, 240
@@ -37,7 +40,7 @@ class Wanted:
     chat: bool = False
     evaluations: int = 300
     minutes: int = 15
-    objective: Literal["mean", "boundary"] = "mean"
+    objective: Objective = "mean"
     text: str | None = None
     seed: int = 0
 
@@ -58,7 +61,9 @@ class Status:
 class Searches:
     """The searches of one model into one folder, which is made when the first one starts."""
 
-    def __init__(self, source: str, folder: Path, *, device: str = "cpu", dtype: str = "float32") -> None:
+    def __init__(
+        self, source: str, folder: Path, *, device: Device = "cpu", dtype: Dtype = "float32"
+    ) -> None:
         self.source, self.folder = source, folder
         self.device, self.dtype = device, dtype
         self.status: Status | None = None

@@ -18,6 +18,7 @@ from bankai.binary import BinaryTensors
 from bankai.errors import StudioError
 from bankai.formats.checkpoint import open_checkpoint
 from bankai.jobs.checks import require_base
+from bankai.jobs.search import Device, Dtype
 from bankai.jobs.workbench import Workbench
 from bankai.model import patched
 from bankai.serving.catalog import Catalog
@@ -58,8 +59,8 @@ class SharedModel:
         source: str | Path,
         library: str | Path | None = None,
         *,
-        device: str = "cpu",
-        dtype: str = "float32",
+        device: Device = "cpu",
+        dtype: Dtype = "float32",
     ) -> None:
         require_base(source, "show")
         self.source, self.library = str(source), library

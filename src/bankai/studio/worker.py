@@ -17,7 +17,7 @@ import msgspec
 from bankai.cli.progress import SearchProgress
 from bankai.errors import BankaiError
 from bankai.jobs.failures import probes_from_failures
-from bankai.jobs.search import Listener, search_file
+from bankai.jobs.search import Device, Dtype, Listener, search_file
 from bankai.jobs.task import Task
 from bankai.probes import load_neutral_texts, load_probe_set
 from bankai.search import Event, Finished, SearchSettings
@@ -37,8 +37,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     patch: str
     text: str | None
     settings: SearchSettings
-    device: str
-    dtype: str
+    device: Device
+    dtype: Dtype
 
 
 class News(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

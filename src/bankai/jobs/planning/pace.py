@@ -30,7 +30,7 @@ from bankai.search.attribution import Effects, stream_effects
 from bankai.search.batched import CHUNK_TOKENS, final_hidden
 from bankai.search.parts import LOGITS
 from bankai.search.space import Space
-from bankai.search.streams import Stream, Streams
+from bankai.search.streams import Stream
 
 __all__ = ["EXCERPT_ROWS", "Curve", "Excerpt", "Pace", "measure_pace"]
 
@@ -242,4 +242,4 @@ class _Timed:
     def _stream(self, copies: int) -> Stream:
         """Sequences of which one position is read, so that the head takes no time."""
         first, ids = torch.zeros(1, dtype=torch.long), self.sequence.repeat(copies, 1)
-        return Streams(self.decoder, [Batch(ids, first, first, first, first)])[0]
+        return Stream(self.decoder, Batch(ids, first, first, first, first))

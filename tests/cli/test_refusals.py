@@ -122,6 +122,19 @@ def test_missing_argument(refused, name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("args", "help_"),
+    [
+        (("frobnicate",), "bankai --help"),
+        (("library", "frobnicate"), "bankai library --help"),
+        (("generate", "nano", "x", "--frobnicate"), "bankai generate --help"),
+        (("convert", "nano"), "bankai convert --help"),
+    ],
+)
+def test_what_is_not_known_names_the_help(refused, args: tuple[str, ...], help_: str) -> None:
+    assert refused(*args).err.endswith(f"; see: {help_}\n")
+
+
+@pytest.mark.parametrize(
     "args",
     [
         ("frobnicate",),

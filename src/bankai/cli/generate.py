@@ -19,8 +19,10 @@ def generate(
     ],
     patch: Annotated[Path | None, typer.Option(metavar="PATCH", help="Put this patch on first.")] = None,
     chat: Annotated[bool, typer.Option("--chat", help="Use the model's chat template.")] = False,
-    max_tokens: Annotated[int, typer.Option(min=1, help="The most tokens to write.")] = 64,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the most probable token.")] = 0.0,
+    max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="The most tokens to write.")] = 64,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, metavar="X", help="0 takes the most probable token.")
+    ] = 0.0,
     seed: Seed = 0,
     unbound: Unbound = False,
     device: Device = "cpu",

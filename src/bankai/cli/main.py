@@ -177,8 +177,12 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _usage(error: typer.TyperException) -> str:
-    """What is wrong with the arguments, without the mark that pydantic puts before it."""
-    return error.format_message().replace(": Value error, ", ": ", 1)
+    """What is wrong with the arguments, without the mark that pydantic puts before it, and where to look."""
+    message = error.format_message().replace(": Value error, ", ": ", 1)
+    asked = getattr(error, "ctx", None)
+    if asked is None or not message.startswith(("No such", "Missing")):
+        return message
+    return f"{message.removesuffix('.')}; see: {asked.command_path} --help"
 
 
 def _refuse(message: str) -> int:

@@ -47,7 +47,9 @@ def model(model: Model, json: Json = False) -> None:
 
 
 def convert(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A .gguf file or an MLX directory.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A .gguf file, an MLX directory or a built-in model.")
+    ],
     target: Annotated[
         Path, typer.Argument(metavar="TARGET", help="A .gguf file for GGUF, else an MLX directory.")
     ],

@@ -93,7 +93,8 @@ def from_failures(
         str, typer.Option(metavar="C/U", help="Percent of passing items: control, unseen.")
     ] = "60/40",
     max_tokens: Annotated[
-        int, typer.Option(min=0, help="The most tokens to read of a wrong reply; 0 reads none.")
+        int,
+        typer.Option(min=0, metavar="N", help="The most tokens to read of a wrong reply; 0 reads none."),
     ] = 32,
     seed: Seed = 0,
     device: Device = "cpu",

@@ -57,10 +57,16 @@ def test_info_for_people(run, patch: Path) -> None:
 
 def test_info_prints_results_flat(run, tmp_path: Path) -> None:
     counts = {"probes": 400, "base": 91, "patched": 373, "fixed": 283, "broke": 1}
-    results = {"fitness": 2.5, "heldout": counts, "times": {"first": 1, "second": {"a": 2}}}
+    results = {
+        "fitness": 2.5,
+        "heldout": counts,
+        "control": counts,
+        "times": {"first": 1, "second": {"a": 2}},
+    }
     write_patch(Patch.of([FLIP], Manifest(results=results)), tmp_path / "r.bankai")
     lines = [" ".join(line.split()) for line in run("info", tmp_path / "r.bankai").out.splitlines()]
-    assert "heldout 91 -> 373 of 400, fixed 283, broke 1" in lines
+    assert "held-out 91 -> 373 of 400, fixed 283, broke 1" in lines
+    assert "unseen controls 91 -> 373 of 400, fixed 283, broke 1" in lines
     assert "fitness 2.5" in lines and "times first 1, second a 2" in lines
 
 

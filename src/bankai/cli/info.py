@@ -10,6 +10,9 @@ from bankai.describe import PatchDescription, describe_patch
 
 __all__ = ["description_lines", "info"]
 
+_MEASURED = {"heldout": "held-out", "control": "unseen controls"}
+"""What `bankai search` calls two results of a manifest when it prints them."""
+
 
 def info(
     patch: PatchFile,
@@ -45,7 +48,7 @@ def description_lines(patch: PatchDescription) -> dict[str, object]:
         "payload": f"{patch.payload_bytes} bytes (entropy bound {patch.entropy_bytes:.1f})",
         "file": f"{patch.file_bytes} bytes",
         **{f"  {name}": count for name, count in patch.tensors.items()},
-        **{name: _result(value) for name, value in manifest.results.items()},
+        **{_MEASURED.get(name, name): _result(value) for name, value in manifest.results.items()},
     }
 
 

@@ -28,6 +28,10 @@ def test_json(run, command) -> None:
     assert document["places"] == 2 * (512 * 2 + 512 * 2 + 256 * 4)
     assert document["minutes"] == 15 and document["seconds"][1] > 900 > document["seconds"][0]
     assert document["run"] == "p.run" and document["validation"] == document["texts"] == 0
+    told = outcome.err.splitlines()
+    assert [f"warning: {one}" for one in document["warnings"]] == told and any(
+        "no neutral" in one for one in told
+    )
 
 
 def test_text_and_nothing_else(run, command, tmp_path: Path) -> None:

@@ -213,11 +213,14 @@ def _plan(
     where: dict[str, Any],
     json: bool,
 ) -> None:
+    from msgspec.structs import replace
+
     from bankai.jobs.planning.plan import plan_search
     from bankai.jobs.search import run_folder
 
     plan = plan_search(model, task, settings, run=run or run_folder(output), **where)
-    for warning in (*_absent(task), *plan.warnings):
+    plan = replace(plan, warnings=(*_absent(task), *plan.warnings))
+    for warning in plan.warnings:
         note(f"warning: {warning}")
     if json:
         print_json(plan)

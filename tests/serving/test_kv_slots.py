@@ -110,6 +110,17 @@ def test_a_token_is_never_computed_alone_that_was_not(before, ids, kept) -> None
     assert slots.take("a", ids).kept == kept
 
 
+def test_of_a_recurrent_model_nothing_is_found_again() -> None:
+    slots = Slots(2, PIECE, CHUNK, recurrent=True)
+    first = read(slots, "a", [1, 2, 3, 4])[0].slot
+    for _ in range(2):
+        found = slots.take("a", [1, 2, 3, 4, 5, 6])
+        assert (found.source, found.kept, found.slot.tokens) == (found.slot, 0, [])
+        slots.release(found.slot)
+    slots.release(first)
+    assert slots.take("a", [1, 2, 3, 4, 5]).kept == 0
+
+
 def test_what_was_generated_is_not_a_prompt() -> None:
     slots = Slots(1, PIECE, CHUNK)
     slots.release(read(slots, "a", [1, 2, 3, 4], generated=3)[0].slot)

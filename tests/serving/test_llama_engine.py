@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import build_tiny_gguf
+from hybrid import HYBRID
 
 from bankai.errors import (
     EngineError,
@@ -409,6 +411,36 @@ def test_killed_in_the_middle_of_swapping_it_leaves_nothing(tmp_path) -> None:
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_hybrid_is_refused_before_it_is_copied(engine: Callable, hybrid_gguf: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedModelError, match="not served yet for qwen35"):
-        engine(hybrid_gguf, folder=tmp_path / "none")
+LINEAR = ("in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a")
+
+
+def test_texts_over_patches_of_a_hybrid_each_as_if_alone(engine, hybrid_gguf, tmp_path) -> None:
+    rng = random.Random(0)
+    patches = {"base": BASE} | {
+        f"p{seed}": random_patch(hybrid_gguf, 40, seed, ("_proj", *LINEAR)) for seed in range(3)
+    }
+    served = engine(hybrid_gguf, folder=tmp_path, places=6)
+    keys = rng.choices(
+        list(patches), k=24
+    )  # every place more than once: nothing of a text is left to the next
+    ids = [[token % served.vocabulary for token in prompt] for prompt in prompts(rng, 24, 150)]
+    asked = [Asked(prompt, patches[key], key) for prompt, key in zip([*ids[:23], ids[0]], keys, strict=True)]
+    serve(served, asked, lambda one: 1 + len(one.generation.prompt) % 12)
+    assert_alone(asked, {key: Alone(hybrid_gguf, patch, tmp_path) for key, patch in patches.items()})
+    assert len({tuple(one.generation.tokens) for one in asked if len(one.generation.tokens) > 4}) > 4
+
+
+@pytest.mark.parametrize("interval", [1, 5])
+def test_a_hybrid_with_layers_of_one_kind_is_refused_before_it_is_copied(engine, tmp_path, interval) -> None:
+    path = build_tiny_gguf(tmp_path / "one.gguf", **HYBRID | {"full_attention_interval": interval})
+    with pytest.raises(UnsupportedModelError, match="layers of one kind"):
+        engine(path, folder=tmp_path / "none")
+
+
+def test_only_layers_with_full_attention_have_a_cache() -> None:
+    from bankai.serving.engines.llama_engine import _affordable
+
+    config = synth_config(SHAPES["bonsai-27b"])
+    context = _affordable(config, 16)
+    token = 4 * 16 * config["num_key_value_heads"] * config["head_dim"]  # 16 of 64 layers
+    assert 16 * context * token <= 2**31 < 16 * (context + 256) * token

@@ -379,5 +379,7 @@ def test_bfloat16(nano):
 
 
 def test_a_hybrid_is_refused(hybrid_gguf):
-    with pytest.raises(UnsupportedModelError, match="not computed yet for models of type qwen3_5_text"):
+    with pytest.raises(
+        UnsupportedModelError, match="not computed yet for models of type qwen3_5_text; use --engine llama"
+    ):
         TorchEngine(load(hybrid_gguf)[0])

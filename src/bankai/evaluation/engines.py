@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from bankai.errors import DeviceError, MissingExtraError, UnsupportedModelError
 from bankai.evaluation.scoring import ProbeScore, score_probes, token_scores
-from bankai.formats.checkpoint import Checkpoint, open_checkpoint
-from bankai.formats.config import layer_kinds
-from bankai.formats.names import architecture
+from bankai.formats.checkpoint import open_checkpoint
+from bankai.formats.config import check_llama_cpp
 from bankai.model.loader import load
 from bankai.model.tokenizer import make_tokenizer
 from bankai.probes.encode import EncodedAnswer, encode
@@ -87,7 +86,7 @@ class LlamaEngine(_SequenceEngine):
                 raise UnsupportedModelError(
                     f"llama.cpp reads GGUF; run `bankai convert {source} model.gguf` first"
                 )
-            _check_kinds(checkpoint)
+            check_llama_cpp(checkpoint.config)
             self.path = checkpoint.path
             self.tokenizer = make_tokenizer(checkpoint.tokenizer())
         self._llama: Any = None
@@ -126,15 +125,6 @@ class LlamaEngine(_SequenceEngine):
             raise UnsupportedModelError(
                 f"llama.cpp does not load {self.path} ({error}); use --engine torch"
             ) from error
-
-
-def _check_kinds(checkpoint: Checkpoint) -> None:
-    """llama.cpp would end our process: it gives a hybrid two memories, and one that no layer uses has no buffer."""
-    one = len(set(layer_kinds(checkpoint.config))) == 1
-    if one and architecture(checkpoint.architecture).hybrid:
-        raise UnsupportedModelError(
-            f"llama.cpp does not compute {checkpoint.path}, a hybrid with layers of one kind; use --engine torch"
-        )
 
 
 class MlxEngine(_SequenceEngine):

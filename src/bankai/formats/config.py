@@ -27,7 +27,14 @@ from bankai.formats.names import (
     in_layer,
 )
 
-__all__ = ["config_from_gguf", "config_from_hf", "config_to_gguf", "expected_shapes", "layer_kinds"]
+__all__ = [
+    "check_llama_cpp",
+    "config_from_gguf",
+    "config_from_hf",
+    "config_to_gguf",
+    "expected_shapes",
+    "layer_kinds",
+]
 
 # Hugging Face key -> GGUF key behind "<architecture>."
 _SIZES = {
@@ -162,6 +169,17 @@ def layer_kinds(config: Mapping[str, Any]) -> tuple[str, ...]:
     interval = config.get("full_attention_interval", 1)
     layers = range(1, config["num_hidden_layers"] + 1)
     return tuple(LINEAR_ATTENTION if layer % interval else FULL_ATTENTION for layer in layers)
+
+
+def check_llama_cpp(config: Mapping[str, Any]) -> None:
+    """Raises UnsupportedModelError for what would make llama.cpp end our process.
+
+    It gives a hybrid two memories, and one that no layer uses has no buffer.
+    """
+    if architecture(config["model_type"]).hybrid and len(set(layer_kinds(config))) == 1:
+        raise UnsupportedModelError(
+            "llama.cpp does not compute a hybrid with layers of one kind; use the torch engine"
+        )
 
 
 def expected_shapes(

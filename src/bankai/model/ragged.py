@@ -37,8 +37,8 @@ def check_model(model: PreTrainedModel) -> None:
     """Raises UnsupportedModelError for an architecture that is put together otherwise."""
     if model.config.model_type != _KNOWN:
         raise UnsupportedModelError(
-            f"texts with a patch each are not computed yet for models of type {model.config.model_type}; serve a "
-            f"{_KNOWN} model, or put one patch on this one (`bankai swap`)"
+            f"texts with a patch each are not computed yet for models of type {model.config.model_type}; use "
+            f"--engine llama, serve a {_KNOWN} model, or put one patch on this one (`bankai swap`)"
         )
 
 

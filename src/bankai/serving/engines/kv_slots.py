@@ -42,11 +42,15 @@ class Found:
 class Slots:
     """`piece`: about how many tokens of a prompt are computed together here; `chunk`, a multiple of it, how many are
     when the engine has the prompt alone. Both end where a multiple of them does. `worth`: how many tokens must be
-    found in another slot to copy them from there.
+    found in another slot to copy them from there. A `recurrent` model has a state of a whole text, not of its
+    beginnings, so nothing is found again.
     """
 
-    def __init__(self, number: int, piece: int, chunk: int, worth: int = 1) -> None:
+    def __init__(
+        self, number: int, piece: int, chunk: int, worth: int = 1, *, recurrent: bool = False
+    ) -> None:
         self.all = [Slot(index) for index in range(number)]
+        self._recurrent = recurrent
         self._piece, self._chunk, self._worth, self._clock = piece, chunk, worth, count(1)
 
     def take(self, key: str, ids: Sequence[int]) -> Found:
@@ -80,7 +84,7 @@ class Slots:
 
     def _kept(self, slot: Slot, key: str, ids: Sequence[int]) -> int:
         """How many tokens need not be computed again. Of the last one the logits are wanted."""
-        if slot.key != key:
+        if slot.key != key or self._recurrent:
             return 0
         pairs = zip(slot.tokens[: slot.exact], ids[:-1], strict=False)
         same = next(

@@ -21,7 +21,8 @@ import numpy as np
 
 from bankai.errors import EngineError, StateError, UnsupportedModelError
 from bankai.formats.checkpoint import open_checkpoint
-from bankai.formats.names import architecture
+from bankai.formats.config import check_llama_cpp, layer_kinds
+from bankai.formats.names import FULL_ATTENTION, architecture
 from bankai.patch import Flip, Patch
 from bankai.serving.engine import Generation, Logits
 from bankai.serving.engines.kv_slots import Slot, Slots
@@ -55,10 +56,10 @@ class _Work:
 class LlamaEngine:
     """Implements :class:`bankai.serving.engine.Engine` on a GGUF model.
 
-    `kept`: slots of the KV cache beyond those of the `places`, for prompts that may come again. `context`: by default
-    the model's, as far as the KV cache stays below 2 GiB. `threads`: by default as many as we may have cores.
-    `folder`: see `PrivateModel`. `turn`: steps of one patch while others wait. Raises UnsupportedModelError,
-    StoreError, EngineError when there is no memory, and what opening a model raises.
+    `kept`: slots of the KV cache beyond those of the `places`, for prompts that may come again; a hybrid has none.
+    `context`: by default the model's, as far as the KV cache stays below 2 GiB. `threads`: by default as many as we may
+    have cores. `folder`: see `PrivateModel`. `turn`: steps of one patch while others wait. Raises
+    UnsupportedModelError, StoreError, EngineError when there is no memory, and what opening a model raises.
     """
 
     def __init__(
@@ -73,7 +74,9 @@ class LlamaEngine:
         turn: int = 4,
     ) -> None:
         with open_checkpoint(source) as checkpoint:
-            _check_architecture(checkpoint.architecture)
+            check_llama_cpp(checkpoint.config)
+            recurrent = architecture(checkpoint.architecture).hybrid
+            kept = 0 if recurrent else kept
         with ExitStack() as stack:
             self._model = PrivateModel(source, folder)
             stack.callback(self._model.close)
@@ -86,7 +89,7 @@ class LlamaEngine:
             stack.callback(self._llama.close)
             self.vocabulary = self._llama.vocabulary
             self._check_reach()
-            self._slots = Slots(places + kept, _PIECE, _CHUNK, self.context // _COPIED)
+            self._slots = Slots(places + kept, _PIECE, _CHUNK, self.context // _COPIED, recurrent=recurrent)
             self._works: dict[str, list[_Work]] = {}  # by key; the first has its turn
             self._turn, self._steps = turn, 0
             self._held = stack.pop_all()
@@ -271,15 +274,6 @@ class _Llama:
         llama_cpp.llama_model_free(self._model)
 
 
-def _check_architecture(name: str) -> None:
-    """Of linear attention there is a state instead of a KV cache, which cannot be cut back to a common beginning."""
-    if architecture(name).hybrid:
-        raise UnsupportedModelError(
-            f"many patches at once are not served yet for {name}; put one on the model (`bankai swap`) and serve that "
-            "with llama-server"
-        )
-
-
 def _in_place() -> Any:
     """Weights computed with where they lie in the map: neither copied, nor packed anew, nor sent to a GPU."""
     settings = llama_cpp.llama_model_default_params()
@@ -291,7 +285,8 @@ def _in_place() -> Any:
 
 def _affordable(config: dict[str, Any], sequences: int) -> int:
     """The largest context for which the KV cache of all sequences fits into its share of memory."""
-    token: int = 2 * _HALF * config["num_hidden_layers"] * config["num_key_value_heads"] * config["head_dim"]
+    layers = layer_kinds(config).count(FULL_ATTENTION)
+    token: int = 2 * _HALF * layers * config["num_key_value_heads"] * config["head_dim"]
     return max(1, _CACHE_BYTES // (token * sequences * _PAD)) * _PAD
 
 

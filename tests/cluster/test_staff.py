@@ -160,6 +160,15 @@ def at(machines, **changes: int) -> Cluster:
     return Cluster(where=machines.address, **changes)
 
 
+def test_sigterm_interrupts_and_means_what_it_did_afterwards(machines) -> None:
+    """Left to Ray, it aborts the process."""
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), connected(at(machines), 1):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_local_cluster_listens_on_loopback_and_leaves_nothing(few: ProbeSet, tmp_path: Path) -> None:
     """Nor does it print anything: a worker is killed, of which Ray has much to say."""
     (tmp_path / "few.jsonl").write_bytes(b"\n".join(map(msgspec.json.encode, few.probes)))

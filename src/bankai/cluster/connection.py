@@ -5,7 +5,9 @@ interface only. Its files go when it ends. The one place besides `staff` that im
 """
 
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +41,7 @@ def import_ray() -> Any:
 def connected(cluster: Cluster, cpus: int) -> Iterator[None]:
     """Inside, Ray is connected; a local cluster has so many CPUs, and the GPUs of this machine.
 
-    A connection that is there already is used, and stays.
+    A connection that is there already is used, and stays. Through one of ours SIGTERM does what Ctrl-C does.
 
     Raises ClusterError and MissingExtraError.
     """
@@ -49,13 +51,39 @@ def connected(cluster: Cluster, cpus: int) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    with TemporaryDirectory(prefix="bankai-", dir=_short(), ignore_cleanup_errors=True) as folder:
+    with (
+        TemporaryDirectory(prefix="bankai-", dir=_short(), ignore_cleanup_errors=True) as folder,
+        _sigterm_kept(),
+    ):
         where = {"_temp_dir": folder} if cluster.is_local else {}
         _init(ray, cluster, cpus, where)
         try:
+            _interrupt_at_sigterm()
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Afterwards SIGTERM does what it did before."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if _in_main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt_at_sigterm() -> None:
+    """Ray would abort this process, with a trace, and leave its files."""
+    if _in_main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _in_main_thread() -> bool:
+    """The only one that Python lets choose what a signal does."""
+    return threading.current_thread() is threading.main_thread()
 
 
 def _short() -> str | None:

@@ -64,6 +64,6 @@ def test_a_log_tells_of_trouble_only(capsys) -> None:
         for event in events:
             display.show("guided", SearchSettings(), event)
     assert capsys.readouterr().err.splitlines() == [
-        "guided: 1 workers, 1 lost",
+        "guided: 1 worker, 1 lost",
         "guided: 2 workers, 1 lost; the last digits may depend on who computes: a, b",
     ]

@@ -98,7 +98,7 @@ class SearchProgress:
         if self.staff is None:
             return ""
         lost = f" ({self.staff.lost} lost)" if self.staff.lost else ""
-        return f", {self.staff.workers} workers{lost}, {self.pace:.1f} evaluations/s"
+        return f", {_counted(self.staff)}{lost}, {self.pace:.1f} evaluations/s"
 
 
 class _Lines:
@@ -150,7 +150,11 @@ def _started(event: Started) -> str:
 def _staffed(event: Staffed) -> str:
     """Who computes, in words."""
     mixed = f"; the last digits may depend on who computes: {', '.join(event.kinds)}"
-    return f"{event.workers} workers, {event.lost} lost{mixed if len(event.kinds) > 1 else ''}"
+    return f"{_counted(event)}, {event.lost} lost{mixed if len(event.kinds) > 1 else ''}"
+
+
+def _counted(event: Staffed) -> str:
+    return "1 worker" if event.workers == 1 else f"{event.workers} workers"
 
 
 def _finished(event: Finished) -> str:

@@ -53,6 +53,11 @@ def test_ids_of_an_audit(run, gguf: Path, evil_set: Path) -> None:
     assert_clean(run("probes", "audit", evil_set, "--model", gguf).out)
 
 
+def test_a_title_wider_than_its_table_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("a title of many words " * 6, ("n",), [(1,)])
+    assert capsys.readouterr().out.splitlines() == ["a title of many words " * 6, "n", "1"]
+
+
 def test_title_of_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(EVIL, (EVIL,), [(EVIL,)])
     assert_clean(capsys.readouterr().out)

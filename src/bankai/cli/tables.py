@@ -21,12 +21,15 @@ def print_table(
 
     Text is cleaned, and printed without markup.
     """
-    table = Table(title=clean(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     for index, column in enumerate(columns):
         table.add_column(clean(column), justify="left" if words or index == 0 else "right")
     for row in rows:
         table.add_row(*map(clean, row))
-    Console(markup=False, highlight=False).print(table)
+    console = Console(markup=False, highlight=False)
+    # Not as the table's title, which folds at its width and is filled up with blanks.
+    console.print(clean(title), style="bold", soft_wrap=True)
+    console.print(table)
 
 
 def print_comparison(title: str, result: "Comparison | Summary") -> None:

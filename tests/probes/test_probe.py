@@ -70,6 +70,12 @@ def test_digest_names_the_content_not_its_order():
     assert ProbeSet("x", [one]).digest != ProbeSet("x", [make(id="1", item="1", answers=("5",))]).digest
 
 
+def test_a_table_is_told_how_to_become_a_set(tmp_path):
+    (tmp_path / "mine.csv").write_text("prompt,answer\na,b\n")
+    with pytest.raises(ProbeFormatError, match="bankai probes from-failures"):
+        ProbeSet.load(tmp_path / "mine.csv")
+
+
 @pytest.mark.parametrize(
     ("line", "match"),
     [

@@ -24,7 +24,7 @@ def read_patch(path: str | Path) -> Patch:
             return decode(data)
         if data.lstrip(b" \t\r\n").startswith(b"{"):
             return decode_json(data)
-        raise PatchFormatError("neither a .bankai patch nor a bankai_row_xor_v1 JSON file")
+        raise PatchFormatError("neither a .bankai patch nor a bankai_row_xor_v1 JSON file; give a patch")
     except PatchFormatError as error:
         raise PatchFormatError(f"{path}: {error}") from None
 

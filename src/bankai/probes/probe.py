@@ -145,6 +145,10 @@ class ProbeSet:
 
 
 def _decode_lines(data: bytes, source: str) -> Iterator[Probe]:
+    if source.lower().endswith(".csv"):
+        raise ProbeFormatError(
+            f"{source}: a table is no probe set; make one: bankai probes from-failures {source}"
+        )
     decoder = msgspec.json.Decoder(Probe)
     for number, line in enumerate(data.split(b"\n"), start=1):
         if not line.strip():

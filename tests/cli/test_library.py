@@ -37,7 +37,7 @@ def test_add_tells_what_it_added(run, patch: Path, tmp_path: Path) -> None:
     assert added["file_bytes"] == patch.stat().st_size
     write_patch(Patch.of([Flip("lm_head", 5)]), tmp_path / "five.bankai")
     outcome = run("library", "add", LIB, tmp_path)
-    assert f"{LIB}: 1 added" in outcome.out and "five: 1 flips" in outcome.out
+    assert f"{LIB}: 1 added" in outcome.out and "five: 1 flip" in outcome.out
     assert outcome.err == f"{patch}: there already, as mine\n"
 
 

@@ -170,4 +170,4 @@ def test_audit_names_bad_probes(run, gguf: Path, probe_file: Path, tmp_path: Pat
     lines = run("probes", "audit", bad, "--model", gguf).out.splitlines()
     assert ["stop-inside", "error", "1"] in [line.split() for line in lines]
     assert any(line.startswith("error: a: stop-inside: ") for line in lines)
-    assert all(len(line) <= 80 for line in lines) and lines[-1] == "1 errors, 0 warnings"
+    assert all(len(line) <= 80 for line in lines) and lines[-1] == "1 error, 0 warnings"

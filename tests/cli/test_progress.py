@@ -38,7 +38,7 @@ def test_state_follows_the_events() -> None:
     state = SearchProgress("guided", SETTINGS)
     for event in EVENTS[:4]:
         state.take(event)
-    assert str(state).startswith("1 flips, fitness 0.250, validation 5/8, 7/30 evaluations, ")
+    assert str(state).startswith("1 flip, fitness 0.250, validation 5/8, 7/30 evaluations, ")
     assert str(state).endswith(" s left")
     state.take(EVENTS[5])
     assert (state.flips, state.fitness, state.evaluations) == (1, 0.49, 9.0)
@@ -92,7 +92,7 @@ def test_live_line_in_a_terminal() -> None:
         display.show("greedy", SETTINGS, STARTED)
         assert [task.description for task in bars.tasks] == ["guided", "greedy"]
         assert bars.tasks[0].finished and not bars.tasks[1].finished
-    assert "1 flips, fitness 0.490" in output.getvalue()
+    assert "1 flip, fitness 0.490" in output.getvalue()
 
 
 def test_a_run_that_goes_on_tells_its_old_events_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def test_status_says_what_is_of_the_patch_and_what_of_the_model(
     assert run("status", gguf, patch).out == "this patch: not applied\n"
     write_patch(bind_patch(tiny_gguf, Patch.of([Flip("lm_head", 5)], Manifest(name="other"))), "o.bankai")
     run("apply", gguf, "o.bankai", "--in-place")
-    assert run("status", gguf, patch).out.startswith("this patch: not applied\n  other: 1 flips, applied ")
+    assert run("status", gguf, patch).out.startswith("this patch: not applied\n  other: 1 flip, applied ")
     assert run("status", gguf, "o.bankai").out.startswith("this patch: applied\n  other: ")
 
 
@@ -173,7 +173,7 @@ def test_swap_between_patches(run, gguf: Path, patch: Path, tiny_gguf: Path) -> 
     assert run("swap", gguf, "--to", f"{patch}+o.bankai").out.startswith(f"{gguf}: three + other (")
     found = run("swap", gguf, "--to", "o.bankai", "--volatile", "--json").document
     assert found["applied"] == ["other"] and found["bytes_changed"] == 2 * 16 + 16
-    assert run("status", gguf).out.startswith("applied\n  other: 1 flips")
+    assert run("status", gguf).out.startswith("applied\n  other: 1 flip")
     assert run("swap", gguf, "--to", "base").out == f"{gguf}: base (16 bytes changed)\n"
     assert sha256(gguf) == before
     outcome = run("swap", gguf, "--to", "o.bankai+absent.bankai")

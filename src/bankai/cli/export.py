@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from bankai.cli.options import Json, PatchFile
-from bankai.cli.output import note, print_json, print_line, tells_interrupt
+from bankai.cli.output import counted, note, print_json, print_line, tells_interrupt
 
 __all__ = ["Form", "export"]
 
@@ -38,7 +38,7 @@ def export(
     if json:
         print_json(result)
         return
-    print_line(f"{patch.name} -> {output} ({to}), {result.flips} flips, {result.bytes:,} bytes")
+    print_line(f"{patch.name} -> {output} ({to}), {counted(result.flips, 'flip')}, {result.bytes:,} bytes")
     if found := result.drift:
         print_line(
             f"  drift in {found.engine}, over {found.tokens} tokens: a logit by {found.max_logit:.2g} at most,"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bankai.cli.options import Json, Output
-from bankai.cli.output import clean, note, print_json, print_line, print_pairs
+from bankai.cli.output import clean, counted, note, print_json, print_line, print_pairs
 
 if TYPE_CHECKING:
     from bankai.patch.signature import PublicKey
@@ -80,7 +80,7 @@ def add(
     for source, holder in result.known.items():
         note(f"{source}: there already, as {holder}")
     for entry in result.added[:SHOWN]:
-        print_line(f"{entry.name}: {entry.flips} flips, {entry.file_bytes} bytes{_by(entry)}")
+        print_line(f"{entry.name}: {counted(entry.flips, 'flip')}, {entry.file_bytes} bytes{_by(entry)}")
     print_line(f"{path}: {len(result.added)} added")
 
 
@@ -188,8 +188,8 @@ def check(path: LibraryFile, keys: Keys = None, json: Json = False) -> None:
         for finding in result.findings:
             print_line(f"{finding.name or path}: {finding.problem}")
         print_line(
-            f"{path}: {result.patches} patches, {result.verified} proven to be signed by a trusted key, "
-            f"{len(result.findings)} unsound"
+            f"{path}: {counted(result.patches, 'patch', 'patches')}, {result.verified} proven to be signed by a "
+            f"trusted key, {len(result.findings)} unsound"
         )
     if result.findings:
         raise typer.Exit(UNSOUND)

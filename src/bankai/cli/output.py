@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import typer
 
-__all__ = ["clean", "note", "print_json", "print_line", "print_pairs", "tells_interrupt"]
+__all__ = ["clean", "counted", "note", "print_json", "print_line", "print_pairs", "tells_interrupt"]
 
 INTERRUPTED = 130
 
@@ -24,6 +24,11 @@ def clean(text: object) -> str:
     Control characters, line ends and marks that reorder text become blanks.
     """
     return "".join(character if character.isprintable() else " " for character in str(text))
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Such as "1 flip" and "2 flips"."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def print_line(text: object) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bankai.cli.options import Json, Output, PatchFile
-from bankai.cli.output import print_json, print_line
+from bankai.cli.output import counted, print_json, print_line
 from bankai.describe import PatchDescription
 
 __all__ = ["bind", "compose"]
@@ -45,4 +45,6 @@ def _report(description: PatchDescription, json: bool) -> None:
         print_json(description)
     else:
         bound = "bound" if description.bound else "unbound"
-        print_line(f"{description.path}: {description.flips} flips, {bound}, {description.file_bytes} bytes")
+        print_line(
+            f"{description.path}: {counted(description.flips, 'flip')}, {bound}, {description.file_bytes} bytes"
+        )

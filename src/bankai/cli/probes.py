@@ -11,7 +11,7 @@ import typer
 
 from bankai.cli.evaluate import Engine
 from bankai.cli.options import Device, Dtype, Json, Output, Seed
-from bankai.cli.output import clean, note, print_json, print_line, tells_interrupt
+from bankai.cli.output import clean, counted, note, print_json, print_line, tells_interrupt
 from bankai.cli.steps import step_progress
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def audit(
         print_json({"errors": errors, "warnings": len(findings) - errors, "findings": findings})
     else:
         _print(findings)
-        typer.echo(f"{errors} errors, {len(findings) - errors} warnings")
+        typer.echo(f"{counted(errors, 'error')}, {counted(len(findings) - errors, 'warning')}")
     if errors:
         raise typer.Exit(BAD_PROBES)
 

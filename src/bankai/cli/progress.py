@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from bankai.cli.output import note
+from bankai.cli.output import counted, note
 from bankai.search import (
     Event,
     Finished,
@@ -90,7 +90,7 @@ class SearchProgress:
         work = f"/{self.settings.budget:g}" if self.settings.budget else ""
         validation = f", validation {self.solved}/{self.validation}" if self.validation else ""
         return (
-            f"{self.flips} flips, fitness {self.fitness:.3f}{validation}, "
+            f"{counted(self.flips, 'flip')}, fitness {self.fitness:.3f}{validation}, "
             f"{self.evaluations:.0f}{work} evaluations{left}{self._of_workers()}"
         )
 
@@ -98,7 +98,7 @@ class SearchProgress:
         if self.staff is None:
             return ""
         lost = f" ({self.staff.lost} lost)" if self.staff.lost else ""
-        return f", {_counted(self.staff)}{lost}, {self.pace:.1f} evaluations/s"
+        return f", {counted(self.staff.workers, 'worker')}{lost}, {self.pace:.1f} evaluations/s"
 
 
 class _Lines:
@@ -150,17 +150,13 @@ def _started(event: Started) -> str:
 def _staffed(event: Staffed) -> str:
     """Who computes, in words."""
     mixed = f"; the last digits may depend on who computes: {', '.join(event.kinds)}"
-    return f"{_counted(event)}, {event.lost} lost{mixed if len(event.kinds) > 1 else ''}"
-
-
-def _counted(event: Staffed) -> str:
-    return "1 worker" if event.workers == 1 else f"{event.workers} workers"
+    return f"{counted(event.workers, 'worker')}, {event.lost} lost{mixed if len(event.kinds) > 1 else ''}"
 
 
 def _finished(event: Finished) -> str:
     """The outcome in words."""
     return (
-        f"{len(event.flips)} flips, fitness {event.fitness:.3f}, {event.evaluations:.0f} evaluations, "
+        f"{counted(len(event.flips), 'flip')}, fitness {event.fitness:.3f}, {event.evaluations:.0f} evaluations, "
         f"{event.seconds:.0f} s: {event.reason}"
     )
 

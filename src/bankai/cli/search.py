@@ -19,7 +19,7 @@ from bankai.cli.options import (
     read_layers,
     read_projections,
 )
-from bankai.cli.output import note, print_json, print_line, print_pairs, tells_interrupt
+from bankai.cli.output import counted, note, print_json, print_line, print_pairs, tells_interrupt
 
 if TYPE_CHECKING:
     from bankai.cluster import Cluster
@@ -259,8 +259,8 @@ def _print(result: "SearchResult") -> None:
     from bankai.cli.tables import print_comparison
 
     if result.warnings:
-        note(f"audit: {result.warnings} warnings; `bankai probes audit` names them")
-    print_line(f"{result.patch}: {result.flips} flips, {result.payload_bytes} bytes of payload")
+        note(f"audit: {counted(result.warnings, 'warning')}; `bankai probes audit` names them")
+    print_line(f"{result.patch}: {counted(result.flips, 'flip')}, {result.payload_bytes} bytes of payload")
     print_line(
         f"fitness {result.fitness:.3f} after {result.evaluations:.0f} evaluations, {result.seconds:.0f} s"
     )

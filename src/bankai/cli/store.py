@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bankai.cli.options import Json, Model, PatchFile, Unbound
-from bankai.cli.output import print_json, print_line
+from bankai.cli.output import counted, print_json, print_line
 
 __all__ = ["apply", "recover", "revert", "status", "swap"]
 
@@ -122,14 +122,16 @@ def status(
     from bankai.files import read_named_patch
 
     found = store.status(model, None if patch is None else read_named_patch(patch))
-    applied = [{"name": entry.name, "flips": len(entry.patch), "time": entry.time} for entry in found.patches]
     if json:
+        applied = [
+            {"name": entry.name, "flips": len(entry.patch), "time": entry.time} for entry in found.patches
+        ]
         print_json({"state": found.state, "applied": applied, "note": found.note})
     else:
         state = found.state if patch is None else f"this patch: {_WORDS[found.state]}"
         print_line(f"{state}{' (' + found.note + ')' if found.note else ''}")
-        for entry in applied:
-            print_line(f"  {entry['name']}: {entry['flips']} flips, applied {entry['time']}")
+        for entry in found.patches:
+            print_line(f"  {entry.name}: {counted(len(entry.patch), 'flip')}, applied {entry.time}")
     if found.state == "foreign":
         raise typer.Exit(FOREIGN)
 
@@ -162,6 +164,8 @@ def _report(state: str, patch: Path, path: Path, flips: int, json: bool) -> None
     if json:
         print_json({"state": state, "model": path, "patch": patch, "flips": flips, "sidecar": sidecar})
         return
-    print_line(f"{path}: {'with' if state == 'applied' else 'without'} {patch.name} ({flips} flips)")
+    print_line(
+        f"{path}: {'with' if state == 'applied' else 'without'} {patch.name} ({counted(flips, 'flip')})"
+    )
     if sidecar is not None:
         print_line(f"  record: {sidecar}")

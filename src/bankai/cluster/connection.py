@@ -71,7 +71,7 @@ def _sigterm_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        if _in_main_thread():
+        if before is not None and _in_main_thread():  # None: somebody else's, which Python cannot put back
             signal.signal(signal.SIGTERM, before)
 
 

@@ -43,7 +43,8 @@ class Staff:
     """Workers with one duty. `path` is the model here, for machines that have no such file.
 
     There are so many `workers`, or as many as the cluster has room for, each with `gpus` of a GPU; the model has so
-    many `layers`. `tell` hears of every change. Raises ClusterError when there is no room for one.
+    many `layers`. `tell` hears of every change. The first worker is there when this is made. Raises ClusterError when
+    there is no room for one, and when none can be made.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Staff:
             raise ClusterError(f"no machine of the cluster has {self._wanted()} for a worker; ask for less")
         for _ in range(workers or room):
             self._start()
+        self._await_first()
 
     def follow(self, flips: frozenset[Flip]) -> None:
         """See `bankai.search.crew.Crew`; workers hear of it with their next unit."""
@@ -112,6 +114,12 @@ class Staff:
         member = _Member(self._actors.remote(self._duty))
         self._members.append(member)
         self._calls[member.actor.prepare.remote()] = member, None
+
+    def _await_first(self) -> None:
+        """Until a worker is there, so that whoever times what comes next times work."""
+        nothing = Queue([], self._homes)
+        while not any(member.ready for member in self._members):
+            list(self._results(nothing))
 
     def _hand_out(self, queue: Queue, units: Sequence[Unit]) -> None:
         """One unit after the other to everybody who holds fewest; near the end nobody gets one to do later."""

@@ -256,7 +256,10 @@ class _Crew:
 
     def run(self, jobs: Sequence[Job], now: float) -> float:
         """When the last result is there."""
-        queue, under_way = Queue(jobs, self.homes), list[tuple[float, int, int]]()
+        queue, under_way = (
+            Queue(jobs, [job.work.flops for job in jobs], self.homes),
+            list[tuple[float, int, int]](),
+        )
         self._hand_out(queue, jobs, under_way, now)
         while under_way:
             done, who, index = heapq.heappop(under_way)

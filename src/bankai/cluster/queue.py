@@ -2,7 +2,7 @@
 
 A unit that begins with a cached stream is quickest where that stream is kept, and quicker still where it is up to date.
 So streams find homes as they are first taken, and stay there; a worker that runs out of its own helps out with the
-stream of which most is left.
+stream of which most is left. The longest units go first, so that nobody begins a long one when the others are done.
 """
 
 from collections.abc import Hashable, Sequence
@@ -54,13 +54,13 @@ class Homes:
 
 
 class Queue:
-    """Units by their index, until each has been taken."""
+    """Units by their index, until each has been taken; `sizes` tell how long they take, in whatever measure."""
 
-    def __init__(self, units: Sequence[Unit], homes: Homes) -> None:
+    def __init__(self, units: Sequence[Unit], sizes: Sequence[float], homes: Homes) -> None:
         self._homes = homes
-        self._units = units
+        self._units, self._sizes = units, sizes
         self._waiting: dict[StreamName | None, list[int]] = {}
-        for index in reversed(range(len(units))):
+        for index in sorted(range(len(units)), key=lambda index: (sizes[index], -index)):
             self.put_back(index)
 
     def __len__(self) -> int:
@@ -84,10 +84,10 @@ class Queue:
             self._homes.take(who, stream)
         return index
 
-    def _order(self, who: Who, stream: StreamName | None) -> tuple[int, int, int]:
+    def _order(self, who: Who, stream: StreamName | None) -> tuple[int, float, int]:
         """The nearest stream first, then the one of which most is left, then the first."""
         waiting = self._waiting[stream]
-        return self._distance(who, stream), -len(waiting), waiting[-1]
+        return self._distance(who, stream), -sum(self._sizes[index] for index in waiting), waiting[-1]
 
     def _distance(self, who: Who, stream: StreamName | None) -> int:
         return NOWHERE if stream is None else self._homes.distance(who, stream)

@@ -91,7 +91,7 @@ class Staff:
     def run(self, units: Iterable[Unit], take: Take) -> None:
         """See `bankai.search.crew.Crew`. Raises ClusterError when nobody can do them."""
         units, given, first = list(units), dict[int, list[Any]](), 0
-        queue = Queue(units, self._homes)
+        queue = Queue(units, [unit.tokens(self.parts) for unit in units], self._homes)
         try:
             while first < len(units):
                 self._hand_out(queue, units)
@@ -117,7 +117,7 @@ class Staff:
 
     def _await_first(self) -> None:
         """Until a worker is there, so that whoever times what comes next times work."""
-        nothing = Queue([], self._homes)
+        nothing = Queue([], [], self._homes)
         while not any(member.ready for member in self._members):
             list(self._results(nothing))
 

@@ -50,12 +50,19 @@ class StreamName(NamedTuple):
     texts: bool
     batch: int
 
+    def tokens(self, parts: Sequence[Contents]) -> int:
+        """Of its batch, padding included."""
+        return parts[self.part].batches(self.texts)[self.batch].ids.numel()
+
 
 class Unit(Protocol):
     """A piece of work; `wants` is the cached stream that it begins with, if it begins with one."""
 
     @property
     def wants(self) -> StreamName | None: ...
+
+    def tokens(self, parts: Sequence[Contents]) -> int:
+        """About how many it computes: the longest are best begun first."""
 
     def do(self, replica: "Replica", give: Take) -> None:
         """Compute on a replica and give what was found, once or several times, all of it on the CPU."""
@@ -118,6 +125,10 @@ class Read:
     wants: StreamName
     candidates: tuple[Candidate, ...]
 
+    def tokens(self, parts: Sequence[Contents]) -> int:
+        """See :class:`Unit`."""
+        return len(self.candidates) * self.wants.tokens(parts)
+
     def do(self, replica: Replica, give: Take) -> None:
         """Gives what `Contents.readings` wants of the piece."""
         part, texts, index = self.wants
@@ -131,6 +142,10 @@ class ReadPlainly:
     stream: StreamName
     wants: None = None
 
+    def tokens(self, parts: Sequence[Contents]) -> int:
+        """See :class:`Unit`."""
+        return self.stream.tokens(parts)
+
     def do(self, replica: Replica, give: Take) -> None:
         """Gives what `Contents.readings` wants of the piece."""
         part, texts, index = self.stream
@@ -143,6 +158,10 @@ class Score:
 
     batch: Batch
     wants: None = None
+
+    def tokens(self, parts: Sequence[Contents]) -> int:
+        """See :class:`Unit`."""
+        return self.batch.ids.numel()
 
     @torch.no_grad()
     def do(self, replica: Replica, give: Take) -> None:

@@ -203,6 +203,9 @@ class _Tokens:
 
     wants: StreamName
 
+    def tokens(self, parts: Sequence[Contents]) -> int:
+        return self.wants.tokens(parts)
+
     @torch.no_grad()
     def do(self, replica: Replica, give: Take) -> None:
         """Gives them: [positions]."""
@@ -223,6 +226,9 @@ class _Answers:
     @property
     def wants(self) -> StreamName:
         return self.followed.stream
+
+    def tokens(self, parts: Sequence[Contents]) -> int:
+        return self.wants.tokens(parts)
 
     def do(self, replica: Replica, give: Take) -> None:
         """Gives addends."""
@@ -259,6 +265,9 @@ class _Texts:
     seed: int
     scale: float
     space: Space
+
+    def tokens(self, parts: Sequence[Contents]) -> int:
+        return self.wants.tokens(parts)
 
     def do(self, replica: Replica, give: Take) -> None:
         """Gives addends."""

@@ -126,6 +126,9 @@ def test_search_warns_of_absent_splits(run, gguf: Path, probe_file: Path, tmp_pa
     text.write_text("a b c d e f")
     options = ("--budget", 1, "-o", "p.bankai", "--text", text)
     assert "warning" not in run("search", gguf, "--target", probe_file, *options).err
+    Path("p.bankai").write_bytes(b"")
+    err = run("search", gguf, "--target", probe_file, *options).err
+    assert "warning: p.bankai is there: a patch that is found replaces it; give another -o to keep it\n" in err
 
 
 def test_a_search_interrupted_before_it_found_anything_writes_nothing(

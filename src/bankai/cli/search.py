@@ -185,7 +185,7 @@ def _search(
 
     folder = run or run_folder(output)
     remedy = f"go on with: bankai search --resume {folder}"
-    with tells_interrupt(output, remedy), search_progress([*_absent(task)]) as display:
+    with tells_interrupt(output, remedy), search_progress([*_warnings(output, task)]) as display:
         result = search_file(
             model, output, task, settings, display.show, run=folder, cluster=cluster, **where
         )
@@ -219,7 +219,7 @@ def _plan(
     from bankai.jobs.search import run_folder
 
     plan = plan_search(model, task, settings, run=run or run_folder(output), **where)
-    plan = replace(plan, warnings=(*_absent(task), *plan.warnings))
+    plan = replace(plan, warnings=(*_warnings(output, task), *plan.warnings))
     for warning in plan.warnings:
         note(f"warning: {warning}")
     if json:
@@ -241,8 +241,10 @@ def _report(result: "SearchResult", json: bool) -> None:
         raise typer.Exit(NOTHING_FOUND)
 
 
-def _absent(task: "Task") -> Iterator[str]:
-    """What the search or its report goes without, and the remedy."""
+def _warnings(output: Path, task: "Task") -> Iterator[str]:
+    """What will be lost, and what the search or its report goes without; with the remedy."""
+    if output.exists():
+        yield f"{output} is there: a patch that is found replaces it; give another -o to keep it"
     if not task.searched.controls:
         yield "no controls: nothing limits what this breaks; add --control SET"
     if not task.searched.texts:

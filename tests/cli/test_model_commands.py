@@ -11,7 +11,7 @@ import pytest
 from bankai.evaluation import evaluate_file
 from bankai.formats.checkpoint import open_checkpoint
 from bankai.model import load
-from bankai.patch import read_patch, state
+from bankai.patch import Patch, read_patch, state, write_patch
 
 
 def test_generate_is_greedy_and_takes_a_patch(run, gguf: Path, patch: Path) -> None:
@@ -126,9 +126,9 @@ def test_search_warns_of_absent_splits(run, gguf: Path, probe_file: Path, tmp_pa
     text.write_text("a b c d e f")
     options = ("--budget", 1, "-o", "p.bankai", "--text", text)
     assert "warning" not in run("search", gguf, "--target", probe_file, *options).err
-    Path("p.bankai").write_bytes(b"")
-    err = run("search", gguf, "--target", probe_file, *options).err
-    assert "warning: p.bankai is there: a patch that is found replaces it; give another -o to keep it\n" in err
+    write_patch(Patch.empty(), Path("p.bankai"))
+    told = "warning: p.bankai is there: a patch that is found replaces it; give another -o to keep it\n"
+    assert told in run("search", gguf, "--target", probe_file, *options).err
 
 
 def test_a_search_interrupted_before_it_found_anything_writes_nothing(

@@ -114,7 +114,7 @@ def test_scores_agree_and_a_text_may_be_read_again(hybrid_gguf):
 @pytest.mark.parametrize("interval", [1, 5])
 def test_with_layers_of_one_kind_llama_cpp_would_end_our_process(interval, tmp_path):
     packed = write(tmp_path / "packed.gguf", packed=True, full_attention_interval=interval)
-    with pytest.raises(UnsupportedModelError, match="layers of one kind; use the torch engine"):
+    with pytest.raises(UnsupportedModelError, match="layers of one kind; torch does"):
         LlamaEngine(packed, threads=1)
 
 

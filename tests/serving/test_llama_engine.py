@@ -195,6 +195,14 @@ def test_what_was_computed_serves_the_same_key_only(engine) -> None:
     assert computed[5:] == [2, 2, 1]
 
 
+def test_nothing_is_copied_of_another_text_in_a_short_context(engine) -> None:
+    served = engine(context=128, places=3, kept=0)
+    copied = []
+    served._llama.copy = lambda *slots: copied.append(slots)
+    serve(served, [Asked([number, 1, 2], BASE, "base") for number in range(3, 8)], lambda _: 2)
+    assert copied == []
+
+
 def test_a_turn_is_a_few_steps_and_nobody_starves(engine) -> None:
     served = engine(places=12, turn=3)
     patches = {"base": BASE} | {f"p{seed}": random_patch(NANO, 10, seed) for seed in range(3)}
@@ -433,7 +441,9 @@ def test_texts_over_patches_of_a_hybrid_each_as_if_alone(engine, hybrid_gguf, tm
 @pytest.mark.parametrize("interval", [1, 5])
 def test_a_hybrid_with_layers_of_one_kind_is_refused_before_it_is_copied(engine, tmp_path, interval) -> None:
     path = build_tiny_gguf(tmp_path / "one.gguf", **HYBRID | {"full_attention_interval": interval})
-    with pytest.raises(UnsupportedModelError, match="layers of one kind"):
+    with pytest.raises(
+        UnsupportedModelError, match="layers of one kind.* `bankai generate`"
+    ):  # no engine serves it
         engine(path, folder=tmp_path / "none")
 
 

@@ -178,7 +178,8 @@ def check_llama_cpp(config: Mapping[str, Any]) -> None:
     """
     if architecture(config["model_type"]).hybrid and len(set(layer_kinds(config))) == 1:
         raise UnsupportedModelError(
-            "llama.cpp does not compute a hybrid with layers of one kind; use the torch engine"
+            "llama.cpp does not compute a hybrid with layers of one kind; torch does, in `bankai generate` and in "
+            "`bankai eval --engine torch`"
         )
 
 

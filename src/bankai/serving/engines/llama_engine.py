@@ -89,7 +89,8 @@ class LlamaEngine:
             stack.callback(self._llama.close)
             self.vocabulary = self._llama.vocabulary
             self._check_reach()
-            self._slots = Slots(places + kept, _PIECE, _CHUNK, self.context // _COPIED, recurrent=recurrent)
+            worth = max(1, self.context // _COPIED)
+            self._slots = Slots(places + kept, _PIECE, _CHUNK, worth, recurrent=recurrent)
             self._works: dict[str, list[_Work]] = {}  # by key; the first has its turn
             self._turn, self._steps = turn, 0
             self._held = stack.pop_all()

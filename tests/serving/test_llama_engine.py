@@ -441,9 +441,7 @@ def test_texts_over_patches_of_a_hybrid_each_as_if_alone(engine, hybrid_gguf, tm
 @pytest.mark.parametrize("interval", [1, 5])
 def test_a_hybrid_with_layers_of_one_kind_is_refused_before_it_is_copied(engine, tmp_path, interval) -> None:
     path = build_tiny_gguf(tmp_path / "one.gguf", **HYBRID | {"full_attention_interval": interval})
-    with pytest.raises(
-        UnsupportedModelError, match="layers of one kind.* `bankai generate`"
-    ):  # no engine serves it
+    with pytest.raises(UnsupportedModelError, match="layers of one kind.* `bankai generate`"):
         engine(path, folder=tmp_path / "none")
 
 

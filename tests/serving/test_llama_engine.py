@@ -203,6 +203,17 @@ def test_nothing_is_copied_of_another_text_in_a_short_context(engine) -> None:
     assert copied == []
 
 
+def test_texts_advance_in_the_order_of_their_slots(engine) -> None:
+    served, batches = engine(places=4, kept=0), []
+    decode = served._llama.decode
+    served._llama.decode = lambda tokens, wanted: batches.append(tokens) or decode(tokens, wanted)
+    asked = [Asked([number, 1, 2], BASE, "base") for number in range(3, 13)]
+    serve(served, asked, lambda one: one.generation.prompt[0])
+    slots = [[slot for slot, _, _ in batch] for batch in batches if len({slot for slot, _, _ in batch}) > 1]
+    assert [0, 1, 2, 3] in slots
+    assert slots == [sorted(one) for one in slots]
+
+
 def test_a_turn_is_a_few_steps_and_nobody_starves(engine) -> None:
     served = engine(places=12, turn=3)
     patches = {"base": BASE} | {f"p{seed}": random_patch(NANO, 10, seed) for seed in range(3)}

@@ -181,15 +181,16 @@ class LlamaEngine:
         return found.slot
 
     def _advance(self, works: Sequence[_Work]) -> list[tuple[Generation, Logits]]:
-        """Compute the token that each was given last."""
+        """Compute the token that each was given last, by slots: llama.cpp computes only neighbors in order together."""
         if not works:
             return []
-        pairs = [(work.slot, work.generation.ids[-1]) for work in works if work.slot]
-        batch = [(slot.number, len(slot.tokens), token) for slot, token in pairs]
+        pairs = [(work.slot, work.generation) for work in works if work.slot]
+        pairs.sort(key=lambda pair: pair[0].number)
+        batch = [(slot.number, len(slot.tokens), generation.ids[-1]) for slot, generation in pairs]
         logits = self._llama.decode(batch, range(len(batch)))
-        for slot, token in pairs:
-            slot.tokens.append(token)
-        return list(zip((work.generation for work in works), logits, strict=True))
+        for slot, generation in pairs:
+            slot.tokens.append(generation.ids[-1])
+        return list(zip((generation for _, generation in pairs), logits, strict=True))
 
     def _check_reach(self) -> None:
         """Raises UnsupportedModelError unless llama.cpp computes with the very bits that we change."""

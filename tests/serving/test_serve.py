@@ -4,6 +4,7 @@ Every test runs with both engines; that of llama.cpp is for `make test-engines`.
 """
 
 import asyncio
+import json
 import random
 import shutil
 import signal
@@ -234,6 +235,17 @@ def test_a_client_that_goes_away_frees_its_place(
     until(lambda: len(neighbors) == 2, seconds=60)
     assert [one.text.count("data: {") > 200 for one in neighbors] == [True] * 2
     assert texts_in_work(http) == 0
+
+
+def test_many_that_go_away_in_the_midst_are_no_news(server: Process, http: httpx.Client) -> None:
+    """The last test looks at what the server logs."""
+    place = urlsplit(server.url)
+    body = json.dumps(LONG | {"stream": True}).encode()
+    for _ in range(20):
+        with socket.create_connection((place.hostname, place.port)) as client:
+            client.sendall(HALF.replace(b"1000", b"%d" % len(body))[:-1] + body)
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+    until(lambda: texts_in_work(http) == 0)
 
 
 def test_a_patch_added_meanwhile_is_served(client: OpenAI, library: Path) -> None:

@@ -61,6 +61,7 @@ def serve(
     from bankai.serving.service import open_service
 
     logging.basicConfig(level=logging.WARNING, format="bankai: %(message)s")
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of clients that go away
     key = read_key(api_key_file)
     if not is_loopback(host) and key is None:
         raise typer.BadParameter(

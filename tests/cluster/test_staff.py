@@ -71,8 +71,12 @@ def test_three_machines_find_the_patch_of_one_process(machines, task, expected, 
     assert max(event.workers for event in seen if isinstance(event, Staffed)) == 3
 
 
-def test_what_dies_in_the_middle_changes_nothing_but_time(machines, task, expected, tmp_path) -> None:
+def test_what_dies_in_the_middle_changes_nothing_but_time(
+    machines, task, expected, tmp_path, monkeypatch
+) -> None:
     """First a machine, then a worker at its units on a machine that lives."""
+    wait = Staff._await  # for all: nobody would miss one that dies before it has done anything
+    monkeypatch.setattr(Staff, "_await", lambda staff, workers: wait(staff, 3))
     seen: list[Event] = []
     deaths = [machines.kill_one, kill_a_worker]
 

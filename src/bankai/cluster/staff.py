@@ -80,7 +80,7 @@ class Staff:
             raise ClusterError(f"no machine of the cluster has {self._wanted()} for a worker; ask for less")
         for _ in range(workers or room):
             self._start()
-        self._await_first()
+        self._await(1)
 
     def follow(self, flips: frozenset[Flip]) -> None:
         """See `bankai.search.crew.Crew`; workers hear of it with their next unit."""
@@ -115,10 +115,10 @@ class Staff:
         self._members.append(member)
         self._calls[member.actor.prepare.remote()] = member, None
 
-    def _await_first(self) -> None:
-        """Until a worker is there, so that whoever times what comes next times work."""
+    def _await(self, workers: int) -> None:
+        """Until so many are there: one, so that whoever times what comes next times work."""
         nothing = Queue([], [], self._homes)
-        while not any(member.ready for member in self._members):
+        while sum(member.ready for member in self._members) < workers:
             list(self._results(nothing))
 
     def _hand_out(self, queue: Queue, units: Sequence[Unit]) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
@@ -109,6 +109,17 @@ def visited(browser: "Browser", studio: Studio, width: int = 1280, dark: bool = 
         assert found.page.evaluate("window.hacked") is None
 
 
+def check(page: "Page", label: str) -> None:
+    """Gradio draws a control anew while the page loads, and a click on the old one is lost: then once more."""
+    from playwright.sync_api import Error
+
+    for _ in range(3):
+        with suppress(Error):
+            page.get_by_label(label).check(timeout=20_000)
+            return
+    page.get_by_label(label).check()
+
+
 def tab(page: "Page", name: str) -> None:
     page.get_by_role("tab", name=name).click()
 
@@ -127,14 +138,14 @@ def test_a_switch_changes_the_text(seen: Visit) -> None:
     page.locator("#compare").click()
     page.locator("#compared .reply.base").wait_for()
     assert replies(page) == [WRONG] and page.locator(".reply.patched").count() == 0
-    page.get_by_label("elicit").check()
+    check(page, "elicit")
     page.locator(".reply.patched").wait_for()
     assert replies(page) == [WRONG, RIGHT]
     assert page.locator(".reply.base .token.new").all_text_contents() == ["0"]
     assert page.locator(".reply.patched .token.new.up").count() > 0
     assert "%" in page.locator(".reply.patched .token").first.get_attribute("title")
     assert page.locator(".bar").count() == 10
-    page.get_by_label("small").check()
+    check(page, "small")
     page.get_by_role("heading", name="elicit + small").wait_for()
     page.get_by_label("small").uncheck()
     page.get_by_label("elicit").uncheck()
@@ -152,7 +163,7 @@ def test_what_cannot_be_asked_is_told_in_its_place(seen: Visit) -> None:
 
 def test_probes_are_measured_and_filtered(seen: Visit) -> None:
     page = seen.page
-    page.get_by_label("elicit").check()
+    check(page, "elicit")
     tab(page, "Probes")
     choose(page, "#set", "elicitable")
     page.locator("#measure").click()
@@ -168,7 +179,7 @@ def test_probes_are_measured_and_filtered(seen: Visit) -> None:
 
 def test_maps_of_the_patch_and_of_attributions(seen: Visit) -> None:
     page = seen.page
-    page.get_by_label("small").check()
+    check(page, "small")
     tab(page, "Map")
     page.locator("#map svg").first.wait_for()
     assert page.locator("#map figcaption").all_text_contents() == [
@@ -187,7 +198,7 @@ def test_nobody_waits_for_the_end_of_long_work(browser: "Browser", studio: Studi
         tab(first.page, "Probes")
         choose(first.page, "#set", "elicitable")
         choose(first.page, "#split", "target")
-        first.page.get_by_label("elicit").check()
+        check(first.page, "elicit")
         first.page.locator("#measure").click()
         second.page.locator("#compare").click()
         second.page.locator("#compared .reply.base").wait_for()
@@ -241,7 +252,7 @@ def test_hostile_names_and_files_stay_text(browser: "Browser", studio: Studio, t
     try:
         with visited(browser, studio) as found:
             page = found.page
-            page.get_by_label(HOSTILE).check()
+            check(page, HOSTILE)
             page.get_by_role("heading", name=HOSTILE).wait_for()
             tab(page, "Search")
             file = tmp_path / "<img src=x onerror=window.hacked=1>.csv"
@@ -272,7 +283,7 @@ def test_every_view_fits_the_screen(browser: "Browser", studio: Studio, width: i
 
     with visited(browser, studio, width, dark) as found:
         page = found.page
-        page.get_by_label("elicit").check()
+        check(page, "elicit")
         page.locator(".reply.patched").wait_for()
         for name in ("Compare", "Probes", "Map", "Search"):
             tab(page, name)

@@ -7,6 +7,7 @@ BankaiError                  anything this package refuses; the command line pri
 │   ├── ProbeFormatError     probe set file
 │   └── SignatureFormatError key, signature or trusted-keys file
 ├── UnsupportedModelError    a sound model file that is not a true 1-bit model of a known architecture
+│   └── NotFiniteError       a model that computes infinities or no numbers
 ├── PlaceError               a place that the model does not have
 │   ├── UnknownTensorError   no such binary tensor
 │   └── RowRangeError        row or group outside its tensor
@@ -50,6 +51,7 @@ __all__ = [
     "MissingExtraError",
     "ModelFormatError",
     "NotAppliedError",
+    "NotFiniteError",
     "PatchFormatError",
     "PlaceError",
     "ProbeFormatError",
@@ -98,6 +100,16 @@ class SignatureFormatError(FormatError):
 
 class UnsupportedModelError(BankaiError):
     """The file is sound, but not a true 1-bit model of a known architecture."""
+
+
+class NotFiniteError(UnsupportedModelError):
+    """The model computes infinities or no numbers: its file is damaged, or they do not fit the type."""
+
+    def __init__(
+        self,
+        message: str = "the model computes infinities or no numbers; get the model again, or compute in float32",
+    ) -> None:
+        super().__init__(message)
 
 
 class PlaceError(BankaiError):

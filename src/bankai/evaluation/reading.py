@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bankai.errors import UnsupportedModelError
+from bankai.errors import NotFiniteError
 from bankai.evaluation.engines import EngineName, TorchEngine, open_engine
 from bankai.evaluation.scoring import answer_hidden, prepare_encoded, token_scores
 from bankai.formats.checkpoint import open_checkpoint
@@ -30,7 +30,7 @@ Stop = str | tuple[str, ...]
 class Trace:
     """Log-probability (nats) and margin of each token of an answer and its stop.
 
-    Raises UnsupportedModelError when they are not numbers.
+    Raises NotFiniteError when they are not numbers.
     """
 
     log_probs: tuple[float, ...]
@@ -38,7 +38,7 @@ class Trace:
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.score):
-            raise UnsupportedModelError("the model computes infinities or no numbers; get the model again")
+            raise NotFiniteError
 
     @property
     def score(self) -> float:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bankai.errors import UnsupportedModelError
+from bankai.errors import NotFiniteError
 from bankai.probes.encode import EncodedAnswer, encode
 from bankai.probes.probe import Probe
 
@@ -43,7 +43,7 @@ class ProbeScore:
     """One probe's result, each the best over its accepted answers.
 
     ``score``: summed log-probability (nats) of answer and stop. ``margin``: smallest lead of the right
-    token's logit over the best other one. Raises UnsupportedModelError for a score that is no number.
+    token's logit over the best other one. Raises NotFiniteError for a score that is no number.
     """
 
     score: float
@@ -51,7 +51,7 @@ class ProbeScore:
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.score):
-            raise UnsupportedModelError("the model computes infinities or no numbers; get the model again")
+            raise NotFiniteError
 
     @property
     def solved(self) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bankai.errors import UnsupportedModelError
+from bankai.errors import NotFiniteError
 from bankai.model.chat import render_chat
 
 __all__ = ["prompt_ids", "stream", "token_stream"]
@@ -79,9 +79,9 @@ def token_stream(
 
 
 def _choose(logits: Tensor, temperature: float, random: torch.Generator) -> int:
-    """One token from logits [vocab]. Raises UnsupportedModelError for logits that are not numbers."""
+    """One token from logits [vocab]. Raises NotFiniteError for logits that are not numbers."""
     if not logits.isfinite().all():
-        raise UnsupportedModelError("the model computes infinities or no numbers; get the model again")
+        raise NotFiniteError
     if temperature < _GREEDY_BELOW:
         return int(logits.argmax())
     return int(torch.multinomial((logits / temperature).softmax(0), 1, generator=random))

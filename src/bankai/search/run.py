@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.binary import BinaryTensors
-from bankai.errors import AuditError, UnsupportedModelError
+from bankai.errors import AuditError, NotFiniteError
 from bankai.model import ModelBinaryTensors
 from bankai.patch import Manifest, Patch, bind
 from bankai.search.budget import Budget
@@ -41,7 +41,7 @@ def run_search(
 
     `state` is where an earlier run stood; it is kept up to date, so that whoever stops the iterator still has the best
     flips so far. A `folder` holds the same on disk. `hire` makes the crew that computes; the result is the same whoever
-    it is. Raises AuditError when there is nothing to search with, UnsupportedModelError when the base reads no numbers.
+    it is. Raises AuditError when there is nothing to search with, NotFiniteError when the base reads no numbers.
     """
     if not probes.targets:
         raise AuditError("no target probes; give a set that has a target split")
@@ -72,9 +72,7 @@ def _started(problem: Problem, state: State) -> Started:
     base, now = problem.validated(), problem.current
     known = all(found.isfinite().all() for found in (now.targets, now.controls, now.drift))
     if not (known and math.isfinite(base.score)):
-        raise UnsupportedModelError(
-            "the model computes infinities or no numbers; get it again, or search in float32"
-        )
+        raise NotFiniteError
     problem.evaluations = 0.0
     if state.best == Best():
         state.best = base

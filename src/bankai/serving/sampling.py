@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bankai.errors import UnsupportedModelError
+from bankai.errors import NotFiniteError
 from bankai.serving.engine import Logits
 
 __all__ = ["Choice", "Sampler"]
@@ -43,9 +43,9 @@ class Sampler:
         self._random = np.random.default_rng(seed)
 
     def choose(self, logits: Logits) -> Choice:
-        """Raises UnsupportedModelError for logits that are not numbers."""
+        """Raises NotFiniteError for logits that are not numbers."""
         if not np.isfinite(logits).all():
-            raise UnsupportedModelError("the model computes infinities or no numbers; get the model again")
+            raise NotFiniteError
         token = self._token(logits)
         if self._top is None:
             return Choice(token)

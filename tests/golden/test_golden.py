@@ -1,7 +1,8 @@
 """What users have from before quantizations were values is read, verified, applied and taken off as it was.
 
-The files beside this one were made by `make.py` on commit 2a18b07. Everything goes through the command and through names
-of `bankai` itself, so that no move of a module can be taken for a change.
+The files beside this one were made on commit 2a18b07 by the script in `make.txt`, which uses modules of that commit and
+does not run on later ones. Everything here goes through the command and through names of `bankai` itself, so that no
+move of a module can be taken for a change.
 """
 
 import hashlib

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from bankai.formats.synth import synthesize
+from bankai.checkpoint.synth import synthesize
 from bankai.model import load
 from bankai.probes import Probe
 from bankai.probes.neutral import load_neutral_texts

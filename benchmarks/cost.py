@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bankai.binary import GROUP, GROUP_BYTES
-from bankai.formats.config import expected_shapes
-from bankai.formats.names import EMBEDDING, HEAD
-from bankai.formats.synth import SHAPES, synth_config
+from bankai.architectures.config import expected_shapes
+from bankai.architectures.names import EMBEDDING, HEAD
+from bankai.checkpoint.synth import SHAPES, synth_config
+from bankai.quantization.binary import GROUP, GROUP_BYTES
 from bankai.search.parts import LOGITS
 
 __all__ = ["Machine", "Model", "Work", "fitted"]
@@ -78,7 +78,7 @@ class Model:
 
     @classmethod
     def of(cls, name: str) -> "Model":
-        """One of the shapes of `bankai.formats.synth`."""
+        """One of the shapes of `bankai.checkpoint.synth`."""
         return cls.of_config(name, synth_config(SHAPES[name]))
 
     @classmethod

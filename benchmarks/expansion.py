@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bankai.formats.checkpoint import open_checkpoint
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.model.binary_linear import PackedWeight
 from benchmarks.measure import seconds, summary
 

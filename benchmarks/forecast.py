@@ -11,8 +11,8 @@ from functools import cache
 from statistics import median
 from typing import Any
 
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.evaluation.scoring import prepare, prepare_encoded
-from bankai.formats.checkpoint import open_checkpoint
 from bankai.jobs.workbench import Workbench
 from bankai.patch import Flip
 from bankai.search.parts import SHARES, WINDOW, Contents, encode_parts

@@ -14,11 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bankai.formats.synth import SHAPES
+from bankai.checkpoint.synth import SHAPES
+from bankai.library.library import Library
+from bankai.library.overlap import overlaps
 from bankai.patch import Binding, Flip, Manifest, Patch, encode
-from bankai.patch.signature import SecretKey, Signature, sign
-from bankai.store.library import Library
-from bankai.store.overlap import overlaps
+from bankai.signing.signature import SecretKey, Signature, sign
 from benchmarks.measure import ranged, seconds, summary
 from benchmarks.outcomes import table_of
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bankai.store import apply_patch
+from bankai.patching import apply_patch
 from benchmarks.big import synthetic
 from benchmarks.measure import ranged, seconds, summary
 from benchmarks.outcomes import table_of

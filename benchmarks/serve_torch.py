@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from bankai.formats.checkpoint import open_checkpoint
-from bankai.formats.lora import write_peft
+from bankai.checkpoint.lora import write_peft
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.jobs.workbench import Workbench
 from bankai.model import BinaryLinear, load
 from bankai.patch import Flip, Patch

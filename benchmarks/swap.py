@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from bankai.formats.checkpoint import Checkpoint, open_checkpoint
-from bankai.formats.lora import write_peft
+from bankai.checkpoint.lora import write_peft
+from bankai.checkpoint.model_file import Checkpoint, open_checkpoint
 from bankai.patch import Flip, Patch, write_patch
-from bankai.store import LiveModel, apply_in_place, bind_patch, revert_in_place
-from bankai.store.places import edits
-from bankai.store.transition import Transition
+from bankai.patching import LiveModel, apply_in_place, bind_patch, revert_in_place
+from bankai.patching.edits import edits
+from bankai.patching.transition import Transition
 from benchmarks.big import synthetic
 from benchmarks.measure import ranged, summary
 from benchmarks.outcomes import table_of

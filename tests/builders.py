@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from bankai.binary import BinaryTensor
-from bankai.formats.config import config_from_hf, config_to_gguf, expected_shapes
-from bankai.formats.gguf import write_gguf
-from bankai.formats.names import architecture
-from bankai.formats.order import stored_tensors
-from bankai.formats.synth import CHATML, byte_alphabet, random_binary
-from bankai.formats.tokenizer_spec import CONTROL, NORMAL, TokenizerSpec
+from bankai.architectures.config import config_from_hf, config_to_gguf, expected_shapes
+from bankai.architectures.names import architecture
+from bankai.architectures.order import stored_tensors
+from bankai.checkpoint.gguf import write_gguf
+from bankai.checkpoint.synth import CHATML, byte_alphabet, random_binary
+from bankai.checkpoint.tokenizer_spec import CONTROL, NORMAL, TokenizerSpec
+from bankai.quantization.binary import BinaryTensor
 
 
 def tiny_tokenizer(pre: str = "qwen2", **changes: Any) -> TokenizerSpec:

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bankai.formats.checkpoint import open_checkpoint
+from bankai.checkpoint.model_file import open_checkpoint
+from bankai.library.library import Library
 from bankai.patch import Flip, Patch, bind, encode
-from bankai.store.library import Library
 
 __all__ = ["Process", "add_patches", "serving", "until"]
 

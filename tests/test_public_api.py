@@ -71,12 +71,12 @@ def _all_of(tree: ast.Module) -> list[str] | None:
     [
         ("import bankai", ["numpy", "msgspec", "typer", "rich", "torch"]),
         ("from bankai import Patch, read_patch", ["numpy", "torch", "gguf"]),
-        ("import bankai.describe, bankai.cli.info", ["numpy", "torch", "rich", "gguf"]),
+        ("import bankai.jobs.describe, bankai.cli.info", ["numpy", "torch", "rich", "gguf"]),
         (
-            "import bankai.files, bankai.store, bankai.formats.convert",
+            "import bankai.jobs.patch_files, bankai.patching, bankai.checkpoint.convert",
             ["torch", "transformers", "tokenizers"],
         ),
-        ("import bankai.patch.signature, bankai.cli.trust", ["numpy", "torch", "cryptography"]),
+        ("import bankai.signing.signature, bankai.cli.trust", ["numpy", "torch", "cryptography"]),
         ("from bankai import ProbeSet, load_probe_set", ["torch", "transformers"]),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from bankai.formats.checkpoint import open_checkpoint
+from bankai.checkpoint.model_file import open_checkpoint
 
 
 def unpacked(source: str | Path) -> Qwen3ForCausalLM:

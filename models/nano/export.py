@@ -7,11 +7,11 @@ from corpus import CHAT_TEMPLATE, SPECIAL_TOKENS
 from tokenizers import Tokenizer
 from transformers import Qwen3ForCausalLM
 
-from bankai.binary import BinaryTensor
-from bankai.formats.config import config_to_gguf
-from bankai.formats.gguf import write_gguf
-from bankai.formats.names import architecture
-from bankai.formats.tokenizer_spec import CONTROL, NORMAL, TokenizerSpec
+from bankai.architectures.config import config_to_gguf
+from bankai.architectures.names import architecture
+from bankai.checkpoint.gguf import write_gguf
+from bankai.checkpoint.tokenizer_spec import CONTROL, NORMAL, TokenizerSpec
+from bankai.quantization.binary import BinaryTensor
 
 __all__ = ["write_model"]
 

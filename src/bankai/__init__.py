@@ -8,28 +8,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bankai.binary import BinaryTensor
+    from bankai.checkpoint.convert import convert
+    from bankai.checkpoint.model_file import open_checkpoint
     from bankai.errors import BankaiError
-    from bankai.formats.checkpoint import open_checkpoint
-    from bankai.formats.convert import convert
+    from bankai.library.library import Library
     from bankai.model import load, patched
     from bankai.patch import Flip, Manifest, Patch, bind, read_patch, write_patch
+    from bankai.patching import apply_patch, revert_patch, status
     from bankai.probes import Probe, ProbeSet, load_probe_set
+    from bankai.quantization.binary import BinaryTensor
     from bankai.search import SearchProbes, SearchSettings, make_patch, run_search
-    from bankai.store import apply_patch, revert_patch, status
-    from bankai.store.library import Library
 
 _HOMES = {
-    "bankai.binary": ("BinaryTensor",),
+    "bankai.quantization.binary": ("BinaryTensor",),
     "bankai.errors": ("BankaiError",),
-    "bankai.formats.checkpoint": ("open_checkpoint",),
-    "bankai.formats.convert": ("convert",),
+    "bankai.checkpoint.model_file": ("open_checkpoint",),
+    "bankai.checkpoint.convert": ("convert",),
     "bankai.model": ("load", "patched"),
     "bankai.patch": ("Flip", "Manifest", "Patch", "bind", "read_patch", "write_patch"),
     "bankai.probes": ("Probe", "ProbeSet", "load_probe_set"),
     "bankai.search": ("SearchProbes", "SearchSettings", "make_patch", "run_search"),
-    "bankai.store": ("apply_patch", "revert_patch", "status"),
-    "bankai.store.library": ("Library",),
+    "bankai.patching": ("apply_patch", "revert_patch", "status"),
+    "bankai.library.library": ("Library",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

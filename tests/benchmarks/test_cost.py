@@ -7,7 +7,7 @@ from benchmarks.scale import encoded
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from bankai.formats.synth import synth_size, synthesize
+from bankai.checkpoint.synth import synth_size, synthesize
 from bankai.model import load
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip

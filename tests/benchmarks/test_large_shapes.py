@@ -4,7 +4,7 @@ import pytest
 import torch
 from benchmarks import accelerator, big, expansion, llama, swap
 
-from bankai.formats.synth import synthesize
+from bankai.checkpoint.synth import synthesize
 from bankai.model import load
 from bankai.model.binary_linear import expand
 from bankai.probes.encode import encode

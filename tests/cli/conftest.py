@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.cli.main import main
-from bankai.formats.checkpoint import open_checkpoint
 from bankai.patch import Flip, Manifest, Patch, bind, write_patch
 from bankai.probes import Message, Probe, ProbeSet
 

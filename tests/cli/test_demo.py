@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bankai.formats.checkpoint import open_checkpoint
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.patch import encode, payload_bytes, read_patch, state
 
 

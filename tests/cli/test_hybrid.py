@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hybrid import SHAPES
 
+from bankai.checkpoint.model_file import open_checkpoint
+from bankai.checkpoint.synth import synth_size
 from bankai.cli.options import read_projections
-from bankai.formats.checkpoint import open_checkpoint
-from bankai.formats.synth import synth_size
 from bankai.patch import Flip, Patch, bind, write_patch
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bankai.patch import Flip, Manifest, Patch, read_patch, write_patch
-from bankai.patch.signature import SecretKey, key_text, sign, trust, write_signature
+from bankai.signing.signature import SecretKey, key_text, sign, trust, write_signature
 
 KEY = SecretKey(b"12345678", bytes(32))
 LIB = "patches.library"

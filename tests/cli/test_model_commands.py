@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.evaluation import evaluate_file
-from bankai.formats.checkpoint import open_checkpoint
 from bankai.model import load
 from bankai.patch import Patch, read_patch, state, write_patch
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bankai.formats.checkpoint import open_checkpoint
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.patch import (
     Flip,
     Manifest,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bankai.formats.checkpoint import open_checkpoint
-from bankai.formats.journal import journal_path
+from bankai.checkpoint.model_file import open_checkpoint
+from bankai.journal import journal_path
 from bankai.patch import Flip, Manifest, Patch, fingerprint, write_patch
-from bankai.store import bind_patch, sidecar_path
+from bankai.patching import bind_patch, sidecar_path
 
 
 def sha256(path: Path) -> str:

@@ -5,8 +5,8 @@ from typing import get_args
 
 import pytest
 
+from bankai.checkpoint.synth import SHAPES, synth_size
 from bankai.cli.models import Shape
-from bankai.formats.synth import SHAPES, synth_size
 
 
 def test_choices_are_those_of_the_library() -> None:

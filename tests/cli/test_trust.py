@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bankai.patch.signature import SecretKey, is_encrypted, read_public_key, read_signature, verify
+from bankai.signing.signature import SecretKey, is_encrypted, read_public_key, read_signature, verify
 
-GOLDEN = Path(__file__).parents[1] / "patch" / "minisign"
+GOLDEN = Path(__file__).parents[1] / "signing" / "minisign"
 
 
 @pytest.fixture(autouse=True)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from wide import CONTROLS, TARGETS, TEXTS
 
+from bankai.checkpoint.convert import convert
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.cluster.files import digest, pack, unpack
 from bankai.cluster.worker import Duty, Worker, machine, tensors, versions
-from bankai.formats.checkpoint import open_checkpoint
-from bankai.formats.convert import convert
 from bankai.model import load
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip

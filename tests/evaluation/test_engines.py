@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from bankai.checkpoint.convert import convert
 from bankai.errors import MissingExtraError, ProbeFormatError, UnboundPatchError, UnsupportedModelError
 from bankai.evaluation import (
     Comparison,
@@ -17,7 +18,6 @@ from bankai.evaluation import (
     evaluate_file,
     open_engine,
 )
-from bankai.formats.convert import convert
 from bankai.model import ModelBinaryTensors
 from bankai.patch import Flip, Patch, bind, write_patch
 from bankai.probes import Message, Probe, ProbeSet

@@ -10,11 +10,11 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.tasks import TaskManager
 
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import HarnessError
 from bankai.evaluation import score_probes
 from bankai.evaluation.harness import BankaiLM, bits_digest, run_harness
 from bankai.evaluation.scoring import perplexity
-from bankai.formats.checkpoint import open_checkpoint
 from bankai.model import load, patched
 from bankai.model.generation import prompt_ids, stream
 from bankai.patch import Flip, Patch, bind, write_patch

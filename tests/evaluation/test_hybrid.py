@@ -8,13 +8,13 @@ import torch
 from builders import tiny_config, tiny_tensors, tiny_tokenizer
 from hybrid import HYBRID
 
-from bankai.binary import BinaryTensor
+from bankai.architectures.config import config_to_gguf
+from bankai.architectures.order import stored_tensors
+from bankai.checkpoint.gguf import write_gguf
 from bankai.errors import UnsupportedModelError
 from bankai.evaluation import LlamaEngine, MlxEngine, TorchEngine
-from bankai.formats.config import config_to_gguf
-from bankai.formats.gguf import write_gguf
-from bankai.formats.order import stored_tensors
 from bankai.probes import Probe
+from bankai.quantization.binary import BinaryTensor
 
 TEXTS, LENGTH = 8, 150
 # Embeddings larger than what the layers add, as in trained models: then which of 300 tokens is the most probable is not

@@ -2,10 +2,10 @@
 
 import pytest
 
+from bankai.checkpoint.synth import SHAPES
 from bankai.experiments import cost
 from bankai.experiments.context import Context
 from bankai.experiments.verdicts import verdict
-from bankai.formats.synth import SHAPES
 
 
 def test_published_share() -> None:

@@ -23,16 +23,16 @@ from pathlib import Path
 
 from fuzz.seeds import DATA_BYTES, MLX_PARTS
 
+from bankai.checkpoint.gguf import GGUFFile
+from bankai.checkpoint.model_file import Checkpoint, open_checkpoint
+from bankai.checkpoint.safetensors import SafetensorsFile
 from bankai.errors import BankaiError, StoreError
-from bankai.formats.checkpoint import Checkpoint, open_checkpoint
-from bankai.formats.gguf import GGUFFile
-from bankai.formats.journal import recover
-from bankai.formats.safetensors import SafetensorsFile
+from bankai.journal import recover
 from bankai.patch import Patch, decode, decode_json, encode, encode_json, fingerprint
 from bankai.patch.codec import MAGIC
 from bankai.patch.rice import varint
+from bankai.patching.sidecar import load
 from bankai.probes import ProbeSet
-from bankai.store.sidecar import load
 
 __all__ = ["FOLDER", "READERS", "Reader", "check", "sealed"]
 

@@ -15,9 +15,9 @@ import msgspec
 from builders import build_tiny_gguf
 from hybrid import HYBRID
 
-from bankai.formats.convert import convert
-from bankai.formats.gguf import GGUFFile
-from bankai.formats.tokenizer_spec import CONTROL, NORMAL, TokenizerSpec
+from bankai.checkpoint.convert import convert
+from bankai.checkpoint.gguf import GGUFFile
+from bankai.checkpoint.tokenizer_spec import CONTROL, NORMAL, TokenizerSpec
 from bankai.patch import Binding, Flip, Manifest, Patch, encode, encode_json
 from bankai.patch.codec import MAGIC
 from bankai.probes import load_probe_set

@@ -16,7 +16,7 @@ from fuzz.readers import READERS, check
 from bankai.errors import PatchFormatError
 from bankai.patch import Flip, Patch, decode, decode_json, encode, encode_json
 from bankai.patch.codec import MAX_MANIFEST
-from bankai.store.sidecar import load
+from bankai.patching.sidecar import load
 
 SECONDS = 5
 """Allowed for a file at every bound of its format; the dearest took 1.0. Before it was bounded, 9 and more."""

@@ -11,12 +11,12 @@ import pytest
 from fuzz.readers import READERS
 from fuzz.seeds import seeds
 
+from bankai.checkpoint.gguf import GGUFFile
+from bankai.checkpoint.gguf_metadata import MAX_ITEMS
 from bankai.errors import BankaiError, ModelFormatError
-from bankai.formats.gguf import GGUFFile
-from bankai.formats.gguf_metadata import MAX_ITEMS
 from bankai.patch import read_patch
+from bankai.patching.sidecar import load
 from bankai.probes import ProbeSet
-from bankai.store.sidecar import load
 
 LONG = "x" * 100_000
 INDEX, SHARDED = 4, 1

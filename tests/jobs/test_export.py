@@ -9,14 +9,14 @@ import pytest
 import torch
 from unpacked import unpacked
 
+from bankai.checkpoint.convert import convert
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import AlreadyAppliedError, StoreError, UnboundPatchError, WrongBaseError
-from bankai.formats.checkpoint import open_checkpoint
-from bankai.formats.convert import convert
 from bankai.jobs.drift import TOKENS, _adapted, drift_between
 from bankai.jobs.export import export_patch
 from bankai.model import load
 from bankai.patch import Flip, Manifest, Patch, bind, read_patch, state, write_patch
-from bankai.store import apply_patch, status
+from bankai.patching import apply_patch, status
 
 ELICITABLE = Path(__file__).parents[1] / "nano" / "elicitable.bankai"
 FLIPS = [

@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.evaluation import evaluate_file
-from bankai.formats.checkpoint import open_checkpoint
 from bankai.jobs.null import Null, Outcome, compare_with_null
 from bankai.patch import Patch, bind, read_patch, write_patch
 from bankai.search import matched_flips

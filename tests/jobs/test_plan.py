@@ -14,12 +14,12 @@ from hybrid import FULL_LAYERS, LINEAR_LAYERS
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from bankai.architectures.config import expected_shapes, layer_kinds
+from bankai.architectures.names import FULL_ATTENTION, LINEAR_ATTENTION
+from bankai.checkpoint import synth
+from bankai.checkpoint.model_file import GGUFCheckpoint, builtin_models, open_checkpoint
 from bankai.errors import AuditError, DeviceError, PlaceError
 from bankai.evaluation.scoring import Batch
-from bankai.formats import synth
-from bankai.formats.checkpoint import GGUFCheckpoint, builtin_models, open_checkpoint
-from bankai.formats.config import expected_shapes, layer_kinds
-from bankai.formats.names import FULL_ATTENTION, LINEAR_ATTENTION
 from bankai.jobs.planning import footprint as planned
 from bankai.jobs.planning.footprint import footprint, stream_bytes
 from bankai.jobs.planning.pace import EXCERPT_ROWS, Curve, Excerpt, Pace

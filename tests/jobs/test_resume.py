@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import StateError, StoreError
-from bankai.formats.checkpoint import open_checkpoint
 from bankai.jobs.search import Asked, resume_search
 from bankai.patch import read_patch, state
 from bankai.probes import load_probe_set

@@ -9,9 +9,9 @@ from bankai.errors import BankaiError, PlaceError, ProbeFormatError, StateError
 from bankai.jobs.search import search_file
 from bankai.jobs.task import Task
 from bankai.patch import Flip, Patch
+from bankai.patching import apply_patch
 from bankai.probes import Probe, ProbeSet, load_probe_set
 from bankai.search import SearchSettings, Space
-from bankai.store import apply_patch
 
 
 def make(name: str, *splits: str, item: str = "") -> ProbeSet:

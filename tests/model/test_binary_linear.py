@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bankai.binary import BinaryTensor
 from bankai.errors import RowRangeError
 from bankai.model import BinaryEmbedding, BinaryLinear, PackedWeight, binary_linear
+from bankai.quantization.binary import BinaryTensor
 
 OUT, GROUPS = 24, 3
 ROWS = st.lists(st.integers(0, OUT - 1), max_size=6)

@@ -6,8 +6,8 @@ import sys
 import builders
 import pytest
 
+from bankai.checkpoint.synth import CHATML
 from bankai.errors import UnsupportedModelError
-from bankai.formats.synth import CHATML
 from bankai.model import load, make_tokenizer
 from bankai.model.chat import _renderer, render_chat
 from bankai.model.generation import prompt_ids

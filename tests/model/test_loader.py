@@ -7,8 +7,8 @@ import torch
 from model import numpy_qwen3
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import DeviceError, ModelFormatError, UnknownTensorError
-from bankai.formats.checkpoint import open_checkpoint
 from bankai.model import BinaryLinear, ModelBinaryTensors, PackedWeight, flip, load
 from bankai.patch import Flip
 from bankai.patch.binding import digest, fingerprint

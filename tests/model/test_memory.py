@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from bankai.formats import synth
+from bankai.checkpoint import synth
 
 _LOAD = """
 import sys
 import torch
-from bankai.formats.checkpoint import open_checkpoint
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.model import load_model
 
 def mebibytes(key):

@@ -6,8 +6,8 @@ import torch
 from hybrid import FULL_LAYERS, HYBRID, LAYERS, LINEAR, LINEAR_LAYERS, SHAPES
 from transformers import Qwen3_5ForCausalLM
 
-from bankai.formats.checkpoint import open_checkpoint
-from bankai.formats.config import layer_kinds
+from bankai.architectures.config import layer_kinds
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.model import BinaryLinear, ModelBinaryTensors, flip, load
 from bankai.model.decoder import ATTENTION, LINEAR_ATTENTION, MLP, Decoder
 from bankai.model.mixers import mixer_of

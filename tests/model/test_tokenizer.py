@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bankai.checkpoint.tokenizer_spec import USER_DEFINED
 from bankai.errors import ModelFormatError, UnsupportedModelError
-from bankai.formats.tokenizer_spec import USER_DEFINED
 from bankai.model import make_tokenizer
 
 TOKENIZER = make_tokenizer(builders.tiny_tokenizer())

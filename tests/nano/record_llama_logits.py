@@ -15,8 +15,8 @@ from sample import PATCH, RECORDED, probe_sample
 
 from bankai.evaluation.engines import LlamaEngine
 from bankai.patch import read_patch
+from bankai.patching import apply_patch
 from bankai.probes.encode import encode
-from bankai.store import apply_patch
 
 STEP = 90
 

@@ -2,8 +2,8 @@
 
 import hashlib
 
+from bankai.checkpoint.model_file import builtin_models
 from bankai.evaluation.scoring import score_probes
-from bankai.formats.checkpoint import builtin_models
 from bankai.model import load
 from bankai.probes import Probe, load_probe_set
 

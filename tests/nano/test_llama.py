@@ -10,8 +10,8 @@ from sample import PATCH, probe_sample
 from bankai.evaluation.engines import LlamaEngine
 from bankai.model import load
 from bankai.patch import read_patch
+from bankai.patching import apply_patch
 from bankai.probes.encode import context_ids, encode
-from bankai.store import apply_patch
 
 pytestmark = pytest.mark.engines
 STEP = 4

@@ -129,7 +129,9 @@ def test_docstrings_are_shown_as_they_are_meant(site: Path) -> None:
     tree = re.search(r"<code>BankaiError .*?</code>", errors, re.DOTALL)
     assert tree is not None and tree[0].count("\n├── ") > 8 and "\n│   └── " in tree[0]
     matrix = re.search(
-        r'id="bankai.binary.BinaryTensor".*?id="bankai.binary.BinaryTensor.shape"', errors, re.DOTALL
+        r'id="bankai.quantization.binary.BinaryTensor".*?id="bankai.quantization.binary.BinaryTensor.shape"',
+        errors,
+        re.DOTALL,
     )
     assert matrix is not None
     told = unescape(re.sub(r"<[^>]+>", "", matrix[0]))

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bankai import patch as patch_room
-from bankai.binary import BinaryTensor
+from bankai.checkpoint.convert import convert
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import RowRangeError, UnboundPatchError, UnknownTensorError
-from bankai.formats.checkpoint import open_checkpoint
-from bankai.formats.convert import convert
 from bankai.patch import Flip, Patch, bind, check_places, digest, fingerprint, state
 from bankai.patch.binding import touched
+from bankai.quantization.binary import BinaryTensor
 
 
 class Model:

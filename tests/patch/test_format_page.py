@@ -11,8 +11,8 @@ from hypothesis import given
 from patches import PATCHES
 
 from bankai.patch import Binding, Flip, Manifest, Patch, decode, encode
-from bankai.patch.signature import PublicKey, Signature, verify
 from bankai.patch.universe import FAMILIES
+from bankai.signing.signature import PublicKey, Signature, verify
 
 PAGE = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
 
@@ -85,7 +85,7 @@ def test_golden_bytes(name: str) -> None:
 def test_the_pages_signature_is_minisigns_over_the_golden_rows() -> None:
     signature, key = Signature.decode(block("golden signature")), PublicKey.decode(block("golden key"))
     assert verify(golden("rows"), signature, [key]) == key
-    files = Path(__file__).with_name("minisign")
+    files = Path(__file__).parents[1] / "signing" / "minisign"
     assert (files / "rows.bankai").read_bytes() == golden("rows")
     assert (files / "rows.bankai.minisig").read_text() == block("golden signature") == signature.encode()
     assert (files / "plain.pub").read_text() == block("golden key") == key.encode()

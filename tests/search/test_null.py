@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wide import LAYERS, SHAPES, name, places
 
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import PlaceError, UnknownTensorError
-from bankai.formats.checkpoint import open_checkpoint
 from bankai.model import ModelBinaryTensors, load
 from bankai.patch import Flip, Patch, bind
 from bankai.probes import Message, Probe

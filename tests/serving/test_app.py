@@ -14,7 +14,8 @@ import pytest
 from pydantic import ValidationError
 from watched import Watched
 
-from bankai.formats.checkpoint import Checkpoint, open_checkpoint
+from bankai.checkpoint.model_file import Checkpoint, open_checkpoint
+from bankai.library.library import Library
 from bankai.model import load
 from bankai.patch import Flip, Patch, bind, encode
 from bankai.serving.catalog import Catalog
@@ -22,7 +23,6 @@ from bankai.serving.http.app import make_app
 from bankai.serving.http.door import Door
 from bankai.serving.http.schemas import ChatRequest, CompletionRequest
 from bankai.serving.scheduler import Scheduler
-from bankai.store.library import Library
 
 KEY = "a key of many letters".replace(" ", "-")
 CHAT = "/v1/chat/completions"

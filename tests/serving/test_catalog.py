@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from bankai.checkpoint.model_file import Checkpoint, open_checkpoint
 from bankai.errors import LibraryError, UnknownModelError
-from bankai.formats.checkpoint import Checkpoint, open_checkpoint
+from bankai.library.library import Library
 from bankai.patch import Flip, Manifest, Patch, bind, digest, encode, state
-from bankai.patch.signature import SecretKey, sign, trusted_keys_path
 from bankai.serving.catalog import Catalog
-from bankai.store.library import Library
+from bankai.signing.signature import SecretKey, sign, trusted_keys_path
 
 KEY, OTHER = SecretKey(b"12345678", bytes(32)), SecretKey(b"87654321", bytes(range(32)))
 PLACES = {

@@ -16,6 +16,9 @@ import pytest
 from builders import build_tiny_gguf
 from hybrid import HYBRID
 
+from bankai.checkpoint.convert import convert
+from bankai.checkpoint.model_file import builtin_models, open_checkpoint
+from bankai.checkpoint.synth import SHAPES, synth_config, synthesize
 from bankai.errors import (
     EngineError,
     PlaceError,
@@ -24,12 +27,9 @@ from bankai.errors import (
     UnsupportedModelError,
     WrongBaseError,
 )
-from bankai.formats.checkpoint import builtin_models, open_checkpoint
-from bankai.formats.convert import convert
-from bankai.formats.synth import SHAPES, synth_config, synthesize
 from bankai.patch import Flip, Patch, bind
+from bankai.patching import apply_patch
 from bankai.serving.engine import Generation
-from bankai.store import apply_patch
 
 pytestmark = pytest.mark.engines
 

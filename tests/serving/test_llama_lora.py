@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from wide import SHAPES, name
 
+from bankai.checkpoint.lora import write_gguf_lora
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import ModelFormatError, StateError, UnsupportedModelError
-from bankai.formats.checkpoint import open_checkpoint
-from bankai.formats.lora import write_gguf_lora
 from bankai.patch import Flip, Patch
-from bankai.store import apply_patch
+from bankai.patching import apply_patch
 
 pytestmark = pytest.mark.engines
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wide import name, places
 
-from bankai.binary import GROUP
+from bankai.checkpoint.convert import convert
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import (
     AlreadyAppliedError,
     RowRangeError,
@@ -20,11 +21,10 @@ from bankai.errors import (
     WrongBaseError,
 )
 from bankai.evaluation.mlx_qwen3 import MlxQwen3
-from bankai.formats.checkpoint import open_checkpoint
-from bankai.formats.convert import convert
 from bankai.patch import Flip, Patch, bind, digest, fingerprint
+from bankai.patching import apply_patch
+from bankai.quantization.binary import GROUP
 from bankai.serving.mlx_arrays import MlxTensors
-from bankai.store import apply_patch
 
 PACKING = {"group_size": GROUP, "bits": 1}
 UP, DOWN = name(0, "up_proj"), name(1, "down_proj")

@@ -20,12 +20,12 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from served import Process, add_patches, serving, until
 
-from bankai.formats.checkpoint import builtin_models
+from bankai.checkpoint.model_file import builtin_models
+from bankai.library.library import Library
 from bankai.model import load, patched
 from bankai.model.generation import prompt_ids, stream
 from bankai.patch import Patch
-from bankai.store import apply_in_place
-from bankai.store.library import Library
+from bankai.patching import apply_in_place
 
 PATCHES = [f"p{number}" for number in range(8)]
 MODELS = ["nano", *(f"nano+{name}" for name in PATCHES)]

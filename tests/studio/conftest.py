@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from sample import PATCH
 
-from bankai.formats.checkpoint import open_checkpoint
+from bankai.checkpoint.model_file import open_checkpoint
+from bankai.library.library import Library
 from bankai.patch import Flip, Manifest, Patch, bind, write_patch
 from bankai.probes import load_probe_set
-from bankai.store.library import Library
 from bankai.studio.shared import SharedModel
 
 SMALL = (

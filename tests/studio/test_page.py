@@ -18,8 +18,8 @@ import pytest
 from browser import Visit, chromium, visit
 from served import add_patches
 
+from bankai.library.library import Library
 from bankai.patch import read_patch
-from bankai.store.library import Library
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -7,8 +7,8 @@ import pytest
 from bankai.errors import StateError, StudioError, UnknownModelError
 from bankai.model import ModelBinaryTensors
 from bankai.patch import digest, read_patch
+from bankai.patching import apply_patch
 from bankai.probes import load_probe_set
-from bankai.store import apply_patch
 from bankai.studio.compare import Asked, compare
 from bankai.studio.probes import measure
 from bankai.studio.shared import SharedModel, Turns

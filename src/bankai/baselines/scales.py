@@ -17,10 +17,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.baselines.baseline import Baseline
 from bankai.baselines.lesson import Lesson, train
-from bankai.binary import GROUP
 from bankai.model.binary_linear import PackedWeight, expand
 from bankai.model.decoder import MLP, Decoder
 from bankai.model.packed_tensors import ModelBinaryTensors
+from bankai.quantization.binary import GROUP
 from bankai.search.parts import SearchProbes
 
 __all__ = ["ScaleEdit", "train_scales"]

@@ -6,7 +6,7 @@ import typer
 
 from bankai.cli.options import Json, PatchFile
 from bankai.cli.output import print_json, print_pairs
-from bankai.describe import PatchDescription, describe_patch
+from bankai.jobs.describe import PatchDescription, describe_patch
 
 __all__ = ["description_lines", "info"]
 

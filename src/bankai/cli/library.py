@@ -10,8 +10,8 @@ from bankai.cli.options import Json, Output
 from bankai.cli.output import clean, counted, note, print_json, print_line, print_pairs
 
 if TYPE_CHECKING:
-    from bankai.patch.signature import PublicKey
-    from bankai.store.entries import Entry
+    from bankai.library.entries import Entry
+    from bankai.signing.signature import PublicKey
 
 __all__ = [
     "add",
@@ -70,7 +70,7 @@ def add(
 
     PATCH.minisig beside a patch goes in with it. Of a directory, patches that the library has are skipped.
     """
-    from bankai.store.library import Library, add_files
+    from bankai.library.library import Library, add_files
 
     with Library(path, create=True) as opened:
         result = add_files(opened, sources, name=name, tags=tags, replace=replace, keys=_read_keys(keys))
@@ -90,7 +90,7 @@ def list_(path: LibraryFile, json: Json = False) -> None:
 
     The key is the one that the signature names; `check` proves it.
     """
-    from bankai.store.library import Library
+    from bankai.library.library import Library
 
     with Library(path) as opened:
         _print_entries(opened.list(), json)
@@ -112,8 +112,8 @@ def search(
 
     Shows those that fit all that is given.
     """
-    from bankai.describe import base_fingerprint
-    from bankai.store.library import Library
+    from bankai.jobs.describe import base_fingerprint
+    from bankai.library.library import Library
 
     wanted = None if base is None else base_fingerprint(base)
     with Library(path) as opened:
@@ -124,8 +124,8 @@ def search(
 def show(path: LibraryFile, name: Name, json: Json = False) -> None:
     """Tell all about a patch."""
     from bankai.cli.info import description_lines
-    from bankai.describe import describe
-    from bankai.store.library import Library
+    from bankai.jobs.describe import describe
+    from bankai.library.library import Library
 
     with Library(path) as opened:
         stored = opened.get(name)
@@ -144,7 +144,7 @@ def show(path: LibraryFile, name: Name, json: Json = False) -> None:
 @app.command()
 def remove(path: LibraryFile, name: Name, json: Json = False) -> None:
     """Take a patch out."""
-    from bankai.store.library import Library
+    from bankai.library.library import Library
 
     with Library(path, writable=True) as opened:
         opened.remove(name)
@@ -160,8 +160,8 @@ def export(path: LibraryFile, name: Name, output: Output, json: Json = False) ->
 
     Its signature goes beside it.
     """
-    from bankai.patch.signature import signature_path
-    from bankai.store.library import Library
+    from bankai.library.library import Library
+    from bankai.signing.signature import signature_path
 
     with Library(path) as opened:
         stored = opened.export(name, output)
@@ -178,7 +178,7 @@ def check(path: LibraryFile, keys: Keys = None, json: Json = False) -> None:
 
     Signatures are proven by the trusted keys. Being signed by none of them counts under the policy "signed" only.
     """
-    from bankai.store.library import Library
+    from bankai.library.library import Library
 
     with Library(path) as opened:
         result = opened.check(_read_keys(keys))
@@ -208,8 +208,8 @@ def overlap(
     Interference is an estimate from the places alone: the share of the smaller patch's rows that the other touches too,
     or whose gate or up partner it touches. Patches may disturb each other without it: measure both with `bankai eval`.
     """
-    from bankai.store.library import Library
-    from bankai.store.overlap import overlaps
+    from bankai.library.library import Library
+    from bankai.library.overlap import overlaps
 
     with Library(path) as opened:
         pairs = overlaps(opened, names)
@@ -248,7 +248,7 @@ def policy(
 
     signed: only those that a trusted key signed. What is in it already stays; `check` names what breaks the policy.
     """
-    from bankai.store.library import Library
+    from bankai.library.library import Library
 
     with Library(path, create=new is not None) as opened:
         if new is not None:
@@ -261,7 +261,7 @@ def policy(
 
 
 def _read_keys(keys: list[str] | None) -> "tuple[PublicKey, ...] | None":
-    from bankai.patch.signature import read_public_key
+    from bankai.signing.signature import read_public_key
 
     return tuple(map(read_public_key, keys)) if keys else None
 

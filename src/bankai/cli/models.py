@@ -18,7 +18,7 @@ _TENSORS_PER_LINE = 100  # a tiny model is written in silence
 
 def model(model: Model, json: Json = False) -> None:
     """Show what a model file holds, and the patches on it."""
-    from bankai.describe import describe_model
+    from bankai.jobs.describe import describe_model
 
     described = describe_model(model)
     if json:
@@ -59,9 +59,9 @@ def convert(
 
     The tokenizer and the record of applied patches are kept too.
     """
-    from bankai.describe import describe_model
-    from bankai.files import convert_file
-    from bankai.store import sidecar_path
+    from bankai.jobs.describe import describe_model
+    from bankai.jobs.patch_files import convert_file
+    from bankai.patching import sidecar_path
 
     ignored = convert_file(source, target)
     if ignored:
@@ -84,8 +84,8 @@ def synth(
 
     For memory, timings and tests: it has no skills.
     """
-    from bankai.describe import describe_model
-    from bankai.formats.synth import synthesize
+    from bankai.checkpoint.synth import synthesize
+    from bankai.jobs.describe import describe_model
 
     synthesize(output, shape, seed=seed, progress=_tell_progress)
     if json:

@@ -7,7 +7,7 @@ import typer
 
 from bankai.cli.options import Json, Output, PatchFile
 from bankai.cli.output import counted, print_json, print_line
-from bankai.describe import PatchDescription
+from bankai.jobs.describe import PatchDescription
 
 __all__ = ["bind", "compose"]
 
@@ -16,7 +16,7 @@ Base = Annotated[str, typer.Option(metavar="MODEL", help="The base model, withou
 
 def bind(patch: PatchFile, model: Base, output: Output, json: Json = False) -> None:
     """Tie a patch to the bits that a model has now."""
-    from bankai.files import bind_file
+    from bankai.jobs.patch_files import bind_file
 
     _report(bind_file(patch, model, output), json)
 
@@ -33,7 +33,7 @@ def compose(
 
     A flip that two of them hold cancels.
     """
-    from bankai.files import compose_files
+    from bankai.jobs.patch_files import compose_files
 
     if len(patches) < 2:
         raise typer.BadParameter("give two patches or more", param_hint="'PATCH'")

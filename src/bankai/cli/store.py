@@ -31,8 +31,8 @@ def apply(
 
     On a copy (-o), or on the file itself (--in-place).
     """
-    from bankai.files import read_named_patch
-    from bankai.store import apply_in_place, apply_patch
+    from bankai.jobs.patch_files import read_named_patch
+    from bankai.patching import apply_in_place, apply_patch
 
     _one_target(output, in_place)
     value = read_named_patch(patch)
@@ -54,8 +54,8 @@ def revert(
 
     On a copy (-o), or on the file itself (--in-place).
     """
-    from bankai.files import read_named_patch
-    from bankai.store import revert_in_place, revert_patch
+    from bankai.jobs.patch_files import read_named_patch
+    from bankai.patching import revert_in_place, revert_patch
 
     _one_target(output, in_place)
     value = read_named_patch(patch)
@@ -82,8 +82,8 @@ def swap(
     Only bytes that differ are touched. llama.cpp on a CPU, with its map of the file (mmap), computes with the new bits
     at once; let it forget what it has cached (its KV cache).
     """
-    from bankai.files import read_named_patch
-    from bankai.store import LiveModel
+    from bankai.jobs.patch_files import read_named_patch
+    from bankai.patching import LiveModel
 
     patches = [read_named_patch(path) for path in _patches(to)]
     with LiveModel(model) as live:
@@ -100,7 +100,7 @@ def recover(model: Model, json: Json = False) -> None:
 
     Every command that opens the model does the same first.
     """
-    from bankai.store import recover as undo
+    from bankai.patching import recover as undo
 
     undone = undo(model)
     if json:
@@ -118,10 +118,10 @@ def status(
 
     Says base, applied, or foreign bits (exit code 1).
     """
-    from bankai import store
-    from bankai.files import read_named_patch
+    from bankai import patching
+    from bankai.jobs.patch_files import read_named_patch
 
-    found = store.status(model, None if patch is None else read_named_patch(patch))
+    found = patching.status(model, None if patch is None else read_named_patch(patch))
     if json:
         applied = [
             {"name": entry.name, "flips": len(entry.patch), "time": entry.time} for entry in found.patches
@@ -157,7 +157,7 @@ def _one_target(output: Path | None, in_place: bool) -> None:
 
 
 def _report(state: str, patch: Path, path: Path, flips: int, json: bool) -> None:
-    from bankai.store import sidecar_path
+    from bankai.patching import sidecar_path
 
     record = sidecar_path(path)
     sidecar = record if record.exists() else None  # there is none when nothing is applied

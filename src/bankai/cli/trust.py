@@ -39,7 +39,7 @@ def keygen(
     The files are minisign's. The secret one is under a password, asked for or taken from the environment variable
     BANKAI_PASSWORD. Existing keys are never replaced.
     """
-    from bankai.patch.signature import check_no_keys, create_keys, key_text
+    from bankai.signing.signature import check_no_keys, create_keys, key_text
 
     check_no_keys(output)  # before asking
     secret, public, key = create_keys(output, None if no_password else _password(new=True))
@@ -73,8 +73,8 @@ def sign(
     """
     from bankai.patch import read_patch
     from bankai.patch.files import read_patch_bytes
-    from bankai.patch.signature import key_text, read_secret_key, write_signature
-    from bankai.patch.signature import sign as sign_bytes
+    from bankai.signing.signature import key_text, read_secret_key, write_signature
+    from bankai.signing.signature import sign as sign_bytes
 
     read_patch(patch)  # nobody should put a name to what is no patch
     secret = read_secret_key(key, _password)
@@ -95,8 +95,8 @@ def verify(patch: PatchFile, keys: PublicKeys = None, json: Json = False) -> Non
     another key, or changed.
     """
     from bankai.patch.files import read_patch_bytes
-    from bankai.patch.signature import key_text, read_public_key, read_signature, trusted_keys
-    from bankai.patch.signature import verify as verify_bytes
+    from bankai.signing.signature import key_text, read_public_key, read_signature, trusted_keys
+    from bankai.signing.signature import verify as verify_bytes
 
     trusted = [read_public_key(key) for key in keys] if keys else trusted_keys()
     data = read_patch_bytes(patch)
@@ -122,8 +122,8 @@ def trust(
 
     Adds it to the file of trusted keys, one a line, in the folder of your settings: edit that to remove one.
     """
-    from bankai.patch.signature import key_text, read_public_key, trusted_keys, trusted_keys_path
-    from bankai.patch.signature import trust as add
+    from bankai.signing.signature import key_text, read_public_key, trusted_keys, trusted_keys_path
+    from bankai.signing.signature import trust as add
 
     if (key is None) != show:
         raise typer.BadParameter("Missing: give either a public key or --list", param_hint="'PUB'")

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 
+from bankai.checkpoint.model_file import builtin_models
 from bankai.cluster.connection import connected
 from bankai.cluster.files import digest
 from bankai.cluster.settings import Cluster
 from bankai.cluster.staff import Staff
 from bankai.cluster.worker import Duty
 from bankai.errors import ClusterError
-from bankai.formats.checkpoint import builtin_models
 from bankai.model.decoder import Decoder
 from bankai.search.crew import Crew, Hire, alone
 from bankai.search.events import Staffed

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from bankai.checkpoint.model_file import builtin_models, open_checkpoint
 from bankai.cluster.files import Files, digest, unpack
-from bankai.formats.checkpoint import builtin_models, open_checkpoint
 from bankai.model.decoder import Decoder
 from bankai.model.loader import load_model
 from bankai.patch import Flip

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bankai.architectures.config import check_llama_cpp
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import DeviceError, MissingExtraError, UnsupportedModelError
 from bankai.evaluation.scoring import ProbeScore, score_probes, token_scores
-from bankai.formats.checkpoint import open_checkpoint
-from bankai.formats.config import check_llama_cpp
 from bankai.model.loader import load
 from bankai.model.tokenizer import make_tokenizer
 from bankai.probes.encode import EncodedAnswer, encode

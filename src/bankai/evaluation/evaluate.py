@@ -14,8 +14,8 @@ from bankai.evaluation.report import Comparison, Summary, compare, summarize
 from bankai.evaluation.scoring import ProbeScore
 from bankai.model.patching import patched
 from bankai.patch import Patch, read_patch
+from bankai.patching import apply_patch
 from bankai.probes.probe import Probe, Split, load_probe_set
-from bankai.store import apply_patch
 
 __all__ = ["evaluate_file", "probes_of"]
 

@@ -26,6 +26,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.errors import HarnessError
 from bankai.evaluation.reading import read_loaded
+from bankai.library.entries import digest_of
 from bankai.model.chat import render_chat
 from bankai.model.loader import load
 from bankai.model.packed_tensors import ModelBinaryTensors
@@ -34,7 +35,6 @@ from bankai.patch import read_patch
 from bankai.patch.files import read_patch_bytes
 from bankai.probes.encode import EncodedAnswer
 from bankai.steps import StepListener, ignore_steps
-from bankai.store.entries import digest_of
 
 __all__ = ["BankaiLM", "HarnessReport", "bits_digest", "run_harness"]
 

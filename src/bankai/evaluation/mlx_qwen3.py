@@ -12,9 +12,9 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from bankai.binary import GROUP, BinaryTensor
-from bankai.formats.checkpoint import Checkpoint
-from bankai.formats.names import EMBEDDING, HEAD, architecture, check_mlx
+from bankai.architectures.names import EMBEDDING, HEAD, architecture, check_mlx
+from bankai.checkpoint.model_file import Checkpoint
+from bankai.quantization.binary import GROUP, BinaryTensor
 
 __all__ = ["MlxQwen3"]
 

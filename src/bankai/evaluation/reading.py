@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import NotFiniteError
 from bankai.evaluation.engines import EngineName, TorchEngine, open_engine
 from bankai.evaluation.scoring import answer_hidden, prepare_encoded, token_scores
-from bankai.formats.checkpoint import open_checkpoint
 from bankai.probes.encode import EncodedAnswer
 
 __all__ = ["Reader", "Reply", "Stop", "Trace", "open_reader", "read_loaded"]

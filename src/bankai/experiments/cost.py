@@ -5,17 +5,17 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from bankai.describe import count_bits
+from bankai.checkpoint.synth import SHAPES, Shape
 from bankai.experiments.context import Context
 from bankai.experiments.outcomes import mean_claim, over
 from bankai.experiments.values import Claim, Experiment, Result, Table
 from bankai.experiments.verdicts import EVERYTHING
-from bankai.formats.synth import SHAPES, Shape
+from bankai.jobs.describe import count_bits
+from bankai.library.library import Library
 from bankai.model import ModelBinaryTensors
 from bankai.model.decoder import Decoder
 from bankai.patch import Binding, Flip, Manifest, Patch, bind, encode
 from bankai.search import Space
-from bankai.store.library import Library
 
 __all__ = ["EXPERIMENT", "claims", "mlp_bits", "published_patch", "run", "tables"]
 

@@ -8,7 +8,6 @@ from random import Random
 from statistics import fmean
 from typing import Any
 
-from bankai.binary import GROUP
 from bankai.evaluation.scoring import perplexity
 from bankai.experiments.context import Context
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
@@ -16,6 +15,7 @@ from bankai.experiments.verdicts import mean_interval
 from bankai.model import patched
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip, Patch
+from bankai.quantization.binary import GROUP
 from bankai.search.space import Space, row_scales
 
 __all__ = [

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import MissingExtraError, StoreError
 from bankai.experiments.about import about
 from bankai.experiments.context import BONSAI, NANO, Context, Sets
 from bankai.experiments.registry import EXPERIMENTS, experiment
 from bankai.experiments.report import Summary, read_results, write_report
-from bankai.formats.checkpoint import open_checkpoint
 from bankai.jobs.checks import require_base
 from bankai.jobs.workbench import Workbench
 from bankai.patch import fingerprint

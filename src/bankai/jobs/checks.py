@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bankai.errors import StateError
-from bankai.store import status
+from bankai.patching import status
 
 __all__ = ["require_base"]
 

@@ -9,7 +9,7 @@ import msgspec
 
 from bankai.evaluation.report import Comparison
 from bankai.evaluation.scoring import score_probes
-from bankai.files import check_output
+from bankai.jobs.patch_files import check_output
 from bankai.jobs.search import Listener, ignore, result_of, searched
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench

@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bankai.formats.names import EMBEDDING
+from bankai.architectures.names import EMBEDDING
 from bankai.patch import Patch
+from bankai.patching import apply_patch
 from bankai.probes import load_probe_set
-from bankai.store import apply_patch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,8 +79,8 @@ def llama_drift(base: str | Path, patch: Patch, adapter: Path) -> Drift:
 
     Raises MissingExtraError, and UnsupportedModelError when llama.cpp takes neither model or adapter.
     """
+    from bankai.checkpoint.model_file import open_checkpoint
     from bankai.evaluation.engines import LlamaEngine
-    from bankai.formats.checkpoint import open_checkpoint
 
     with open_checkpoint(base) as checkpoint:
         context = checkpoint.config["max_position_embeddings"]

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from bankai.checkpoint.lora import write_gguf_lora, write_peft
+from bankai.checkpoint.model_file import Checkpoint, open_checkpoint
 from bankai.errors import (
     AlreadyAppliedError,
     MissingExtraError,
@@ -17,13 +19,11 @@ from bankai.errors import (
     UnsupportedModelError,
     WrongBaseError,
 )
-from bankai.files import convert_file, read_named_patch
-from bankai.formats.checkpoint import Checkpoint, open_checkpoint
-from bankai.formats.files import check_absent
-from bankai.formats.lora import write_gguf_lora, write_peft
+from bankai.io import check_absent
 from bankai.jobs.drift import Drift, llama_drift, peft_drift
+from bankai.jobs.patch_files import convert_file, read_named_patch
 from bankai.patch import Patch, state
-from bankai.store import apply_patch
+from bankai.patching import apply_patch
 
 __all__ = ["ExportResult", "Form", "export_patch"]
 

@@ -14,9 +14,9 @@ import msgspec
 from bankai.errors import AuditError, StoreError
 from bankai.evaluation.engines import EngineName
 from bankai.evaluation.reading import Reader, Reply, Trace, open_reader
-from bankai.files import check_output
-from bankai.formats.files import writing
+from bankai.io import writing
 from bankai.jobs.checks import require_base
+from bankai.jobs.patch_files import check_output
 from bankai.probes import Probe, ProbeSet, Split, builtin_probe_sets
 from bankai.probes.audit import audit
 from bankai.probes.cases import read_cases

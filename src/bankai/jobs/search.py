@@ -17,13 +17,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 import torch
 
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.cluster import Cluster, ModelSource, staffed, threads_of
-from bankai.describe import BITS, count_bits
 from bankai.errors import AuditError, StateError, StoreError
 from bankai.evaluation.report import Comparison
-from bankai.files import check_output
-from bankai.formats.checkpoint import open_checkpoint
 from bankai.jobs.checks import require_base
+from bankai.jobs.describe import BITS, count_bits
+from bankai.jobs.patch_files import check_output
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench
 from bankai.model import ModelBinaryTensors

@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from bankai.architectures.config import expected_shapes
+from bankai.checkpoint.model_file import Checkpoint, open_checkpoint
 from bankai.evaluation.report import Comparison, compare
 from bankai.evaluation.scoring import perplexity, score_probes
-from bankai.formats.checkpoint import Checkpoint, open_checkpoint
-from bankai.formats.config import expected_shapes
 from bankai.model import load, patched
 from bankai.model.generation import stream
 from bankai.patch import Patch

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bankai.binary import GROUP, GROUP_BYTES, BinaryTensor
 from bankai.errors import RowRangeError
+from bankai.quantization.binary import GROUP, GROUP_BYTES, BinaryTensor
 
 __all__ = ["BinaryEmbedding", "BinaryLinear", "PackedWeight", "Versions", "expand"]
 

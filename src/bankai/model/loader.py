@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from bankai.binary import BinaryTensor
+from bankai.architectures.config import layer_kinds
+from bankai.architectures.names import EMBEDDING, architecture
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import DeviceError
-from bankai.formats.checkpoint import open_checkpoint
-from bankai.formats.config import layer_kinds
-from bankai.formats.names import EMBEDDING, architecture
 from bankai.model.binary_linear import BinaryEmbedding, BinaryLinear, PackedWeight
 from bankai.model.tokenizer import make_tokenizer
+from bankai.quantization.binary import BinaryTensor
 
 __all__ = ["Loadable", "check_device", "empty_model", "load", "load_model"]
 
@@ -54,7 +54,7 @@ def check_device(device: str | torch.device) -> None:
 
 
 class Loadable(Protocol):
-    """What is read of a :class:`~bankai.formats.checkpoint.Checkpoint`."""
+    """What is read of a :class:`~bankai.checkpoint.model_file.Checkpoint`."""
 
     config: dict[str, Any]
 

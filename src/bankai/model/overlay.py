@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bankai.binary import GROUP
 from bankai.model.binary_linear import BinaryLinear, PackedWeight
 from bankai.patch import Flip
+from bankai.quantization.binary import GROUP
 
 __all__ = ["RowVersions", "flipped_rows", "overlaid", "row_versions"]
 

@@ -5,9 +5,9 @@ Does not know: files, patches.
 
 from torch import nn
 
-from bankai.binary import BinaryTensor
 from bankai.errors import UnknownTensorError
 from bankai.model.binary_linear import PackedWeight
+from bankai.quantization.binary import BinaryTensor
 
 __all__ = ["ModelBinaryTensors"]
 
@@ -15,7 +15,7 @@ _SUFFIX = ".packed"
 
 
 class ModelBinaryTensors:
-    """Implements :class:`bankai.binary.BinaryTensors` over a model's packed buffers.
+    """Implements :class:`bankai.quantization.binary.BinaryTensors` over a model's packed buffers.
 
     A head tied to the embedding goes by the embedding's name, as in model files.
     """

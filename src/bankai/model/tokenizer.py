@@ -1,13 +1,13 @@
 """A tokenizer specification as a Hugging Face tokenizer that splits text exactly as llama.cpp does.
 
-Does not know: model files; what it is given was read from one by ``bankai.formats``.
+Does not know: model files; what it is given was read from one by ``bankai.checkpoint``.
 """
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from bankai.checkpoint.tokenizer_spec import CONTROL, USER_DEFINED, TokenizerSpec
 from bankai.errors import ModelFormatError, UnsupportedModelError
-from bankai.formats.tokenizer_spec import CONTROL, USER_DEFINED, TokenizerSpec
 
 __all__ = ["make_tokenizer"]
 

@@ -12,7 +12,7 @@ from bankai.patch.binding import state
 from bankai.patch.patch import Flip, Patch
 
 if TYPE_CHECKING:
-    from bankai.binary import BinaryTensors
+    from bankai.quantization.binary import BinaryTensors
 
 __all__ = ["check_addition"]
 

@@ -18,7 +18,7 @@ from bankai.errors import RowRangeError, UnboundPatchError, UnknownTensorError
 from bankai.patch.patch import Binding, Flip, Patch
 
 if TYPE_CHECKING:
-    from bankai.binary import BinaryTensor, BinaryTensors
+    from bankai.quantization.binary import BinaryTensor, BinaryTensors
 
 __all__ = ["State", "Touched", "bind", "check_places", "digest", "fingerprint", "state", "touched"]
 

@@ -51,7 +51,7 @@ def write_patch(patch: Patch, path: str | Path, *, manifest: bool = True) -> int
 
     PatchFormatError when the format cannot hold the patch, StoreError when the file cannot be written.
     """
-    from bankai.formats.files import writing  # reading a patch must start fast
+    from bankai.io import writing  # reading a patch must start fast
 
     path = Path(path)
     data = encode_json(patch) if path.suffix == ".json" else encode(patch, manifest=manifest)

@@ -3,7 +3,7 @@
 Contract: `Flip`, `Binding`, `Manifest` and `Patch` are immutable and checked when made. Patches form an
 abelian group under `^`: the empty patch is the identity and every patch is its own inverse. This module knows
 neither models nor files: whether a place exists is decided in `bankai.patch.binding`, and what the methods of
-the Hub do in `bankai.hub`, which they load.
+the Hub do in `bankai.library.hub`, which they load.
 """
 
 import math
@@ -230,20 +230,20 @@ class Patch:
 
     @staticmethod
     def from_pretrained(name: "str | Path", **options: Any) -> "Patch":
-        """The patch of a directory or of a Hub repository; arguments as in `bankai.hub.from_pretrained`."""
-        from bankai import hub
+        """The patch of a directory or of a Hub repository; arguments as in `bankai.library.hub.from_pretrained`."""
+        from bankai.library import hub
 
         return hub.from_pretrained(name, **options)
 
     def save_pretrained(self, directory: "str | Path", **card: Any) -> None:
-        """Write a directory in the Hub's conventions; arguments as in `bankai.hub.save_pretrained`."""
-        from bankai import hub
+        """Write a directory in the Hub's conventions; arguments as in `bankai.library.hub.save_pretrained`."""
+        from bankai.library import hub
 
         hub.save_pretrained(self, directory, **card)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Write to a Hub repository, return the commit's URL; arguments as in `bankai.hub.push_to_hub`."""
-        from bankai import hub
+        """Write to a Hub repository, return the commit's URL; arguments as in `bankai.library.hub.push_to_hub`."""
+        from bankai.library import hub
 
         return hub.push_to_hub(self, repo_id, **options)
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bankai.binary import GROUP
 from bankai.model.binary_linear import PackedWeight
 from bankai.model.decoder import MLP
 from bankai.model.mixers import Change, Changes
+from bankai.quantization.binary import GROUP
 from bankai.search.streams import Stream
 
 __all__ = ["GRANULARITIES", "Effects", "Sink", "stream_effects"]

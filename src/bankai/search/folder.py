@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import msgspec
 
 from bankai.errors import StoreError
-from bankai.formats.files import writing
+from bankai.io import writing
 from bankai.search.events import Event
 from bankai.search.state import State
 

@@ -10,10 +10,10 @@ from random import Random
 
 import msgspec
 
-from bankai.binary import GROUP, BinaryTensors
 from bankai.errors import PlaceError
 from bankai.patch import Flip
 from bankai.probes import Probe
+from bankai.quantization.binary import GROUP, BinaryTensors
 
 __all__ = ["matched_flips", "shuffled_answers"]
 

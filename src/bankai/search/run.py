@@ -6,10 +6,10 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bankai.binary import BinaryTensors
 from bankai.errors import AuditError, NotFiniteError
 from bankai.model import ModelBinaryTensors
 from bankai.patch import Manifest, Patch, bind
+from bankai.quantization.binary import BinaryTensors
 from bankai.search.budget import Budget
 from bankai.search.crew import Hire, alone
 from bankai.search.events import Event, Finished, Started

@@ -6,10 +6,10 @@ from typing import Literal
 
 import msgspec
 
-from bankai.binary import GROUP
 from bankai.errors import PlaceError
 from bankai.model.decoder import ATTENTION, LINEAR_ATTENTION, MLP, Decoder
 from bankai.patch import Flip
+from bankai.quantization.binary import GROUP
 
 __all__ = ["PROJECTIONS", "Space", "row_scales"]
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-from bankai.binary import BinaryTensors
 from bankai.errors import (
     AlreadyAppliedError,
     BankaiError,
@@ -24,10 +23,11 @@ from bankai.errors import (
     UnknownModelError,
     WrongBaseError,
 )
+from bankai.library.entries import Entry, Stored, prove, vouched
+from bankai.library.library import Library
 from bankai.patch import Patch, bind, fingerprint, state
-from bankai.patch.signature import PublicKey, trusted_keys, trusted_keys_path
-from bankai.store.entries import Entry, Stored, prove, vouched
-from bankai.store.library import Library
+from bankai.quantization.binary import BinaryTensors
+from bankai.signing.signature import PublicKey, trusted_keys, trusted_keys_path
 
 __all__ = ["SEPARATOR", "Catalog", "Served"]
 

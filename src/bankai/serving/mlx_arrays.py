@@ -16,11 +16,11 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from bankai.binary import GROUP, GROUP_BYTES, ONE_BIT_ONLY, BinaryTensor
 from bankai.errors import UnknownTensorError, UnsupportedModelError
 from bankai.patch import Flip, Patch
 from bankai.patch.active import check_addition
 from bankai.patch.binding import check_places, touched
+from bankai.quantization.binary import GROUP, GROUP_BYTES, ONE_BIT_ONLY, BinaryTensor
 
 __all__ = ["MlxTensors"]
 
@@ -28,7 +28,7 @@ _WORD = 32
 
 
 class MlxTensors:
-    """The binary tensors of an MLX model by canonical name; implements :class:`bankai.binary.BinaryTensors`.
+    """The binary tensors of an MLX model by canonical name; implements `BinaryTensors`.
 
     ``modules`` maps names such as "model.layers.0.mlp.up_proj" to what holds the arrays: an object with ``weight``,
     ``scales`` and ``biases``, such as MLX's ``QuantizedLinear``, or the three as a tuple. What is not quantized to

@@ -8,8 +8,8 @@ from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import DeviceError
-from bankai.formats.checkpoint import open_checkpoint
 from bankai.model.tokenizer import make_tokenizer
 from bankai.serving.catalog import Catalog
 from bankai.serving.engine import Engine

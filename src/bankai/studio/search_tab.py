@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from bankai.errors import BankaiError, StudioError
-from bankai.formats.files import writing
+from bankai.io import writing
 from bankai.patch.files import read_patch_bytes
 from bankai.probes.neutral import builtin_neutral_texts
 from bankai.studio import html

@@ -14,15 +14,15 @@ from typing import Self
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bankai.binary import BinaryTensors
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import StudioError
-from bankai.formats.checkpoint import open_checkpoint
 from bankai.jobs.checks import require_base
 from bankai.jobs.search import Device, Dtype
 from bankai.jobs.workbench import Workbench
+from bankai.library.library import Library
 from bankai.model import patched
+from bankai.quantization.binary import BinaryTensors
 from bankai.serving.catalog import Catalog
-from bankai.store.library import Library
 
 __all__ = ["SharedModel", "Turns"]
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from math import ceil
 from typing import Any
 
+from bankai.architectures.config import layer_kinds
+from bankai.architectures.names import LINEAR_ATTENTION
 from bankai.evaluation.scoring import Batch
-from bankai.formats.config import layer_kinds
-from bankai.formats.names import LINEAR_ATTENTION
 
 __all__ = ["FLOAT", "layer_bytes", "step_bytes"]
 

@@ -15,12 +15,12 @@ from typing import Any
 import msgspec
 import torch
 
-from bankai.binary import GROUP, GROUP_BYTES
+from bankai.architectures.config import expected_shapes
 from bankai.evaluation.scoring import Batch
-from bankai.formats.config import expected_shapes
 from bankai.jobs.planning.activations import FLOAT, layer_bytes, step_bytes
 from bankai.jobs.planning.work import Work
 from bankai.jobs.workbench import ITEM_BYTES
+from bankai.quantization.binary import GROUP, GROUP_BYTES
 from bankai.search import SearchSettings
 from bankai.search.attribution import BLOCK
 from bankai.search.batched import CHUNK_TOKENS

@@ -18,14 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bankai.binary import BinaryTensor
+from bankai.architectures.config import layer_kinds
+from bankai.architectures.names import EMBEDDING, FULL_ATTENTION, architecture
+from bankai.checkpoint.model_file import Checkpoint
 from bankai.evaluation.scoring import BATCH_TOKENS, Batch, token_scores
-from bankai.formats.checkpoint import Checkpoint
-from bankai.formats.config import layer_kinds
-from bankai.formats.names import EMBEDDING, FULL_ATTENTION, architecture
 from bankai.model import PackedWeight, load_model
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
+from bankai.quantization.binary import BinaryTensor
 from bankai.search.attribution import Effects, stream_effects
 from bankai.search.batched import CHUNK_TOKENS, final_hidden
 from bankai.search.parts import LOGITS

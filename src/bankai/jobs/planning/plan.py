@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import torch
 
+from bankai.architectures.config import expected_shapes, layer_kinds
+from bankai.checkpoint.model_file import Checkpoint, open_checkpoint
 from bankai.errors import AuditError
-from bankai.formats.checkpoint import Checkpoint, open_checkpoint
-from bankai.formats.config import expected_shapes, layer_kinds
 from bankai.jobs.planning.footprint import Footprint, available_bytes, footprint
 from bankai.jobs.planning.pace import measure_pace
 from bankai.jobs.planning.times import Times

@@ -19,10 +19,10 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
+from bankai.architectures.config import check_llama_cpp, layer_kinds
+from bankai.architectures.names import FULL_ATTENTION, architecture
+from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import EngineError, StateError, UnsupportedModelError
-from bankai.formats.checkpoint import open_checkpoint
-from bankai.formats.config import check_llama_cpp, layer_kinds
-from bankai.formats.names import FULL_ATTENTION, architecture
 from bankai.patch import Flip, Patch
 from bankai.serving.engine import Generation, Logits
 from bankai.serving.engines.kv_slots import Slot, Slots

@@ -18,11 +18,11 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from bankai.checkpoint.model_file import GGUFCheckpoint, open_checkpoint
 from bankai.errors import EngineError, StoreError, UnsupportedModelError, WrongBaseError
-from bankai.formats.checkpoint import GGUFCheckpoint, open_checkpoint
 from bankai.patch import Flip, Patch, bind, digest
-from bankai.store.places import edits
-from bankai.store.transition import Transition
+from bankai.patching.edits import edits
+from bankai.patching.transition import Transition
 
 __all__ = ["PrivateModel"]
 

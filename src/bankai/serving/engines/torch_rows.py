@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from bankai.binary import GROUP
+from bankai.architectures.names import EMBEDDING
 from bankai.errors import RowRangeError
-from bankai.formats.names import EMBEDDING
 from bankai.model import ModelBinaryTensors, PackedWeight
 from bankai.model.overlay import RowVersions, flipped_rows, row_versions
 from bankai.patch import Flip
 from bankai.patch.binding import touched
+from bankai.quantization.binary import GROUP
 
 __all__ = ["Merged", "PatchRows", "Replaced", "TextRows", "merged", "patch_rows"]
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from bankai.library.entries import Entry
 from bankai.serving.catalog import SEPARATOR, Catalog, Served
 from bankai.serving.sampling import Choice
 from bankai.serving.scheduler import Finish
-from bankai.store.entries import Entry
 
 __all__ = ["ChatReply", "CompletionReply", "Reply", "Usage", "error", "models"]
 

@@ -1,0 +1,289 @@
+"""MLX 1-bit model directories: ``config.json``, safetensors, tokenizer files; read in place and write.
+
+MLX's affine 1-bit weight is ``scale * bit + bias``. With ``scale = 2d`` and ``bias = -d`` that is ``+d``
+for a 1 and ``-d`` for a 0, and the bytes of its little-endian uint32 words ``[out, in / 32]`` are those of
+GGUF's signs. Any other pair of scale and bias is not a true 1-bit weight and is refused.
+
+Only files inside the directory are read; the download cache of the Hugging Face Hub, a directory of links
+into its own ``blobs``, may be read too but not written. This module does not know architectures.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from reprlib import repr as short
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bankai.checkpoint.safetensors import SafetensorsFile, TensorEntry, write_safetensors
+from bankai.checkpoint.tokenizer_spec import TokenizerSpec
+from bankai.errors import ModelFormatError, StoreError, UnsupportedModelError
+from bankai.io import parse_object, quote, writing_directory
+from bankai.quantization.binary import GROUP, GROUP_BYTES, ONE_BIT_ONLY, BinaryTensor
+
+__all__ = ["MLXDirectory", "write_mlx"]
+
+QUANTIZATION = {"group_size": GROUP, "bits": 1}
+
+_LIMITS = {  # bytes; several times the largest in use
+    "config.json": 1 << 20,
+    "model.safetensors.index.json": 16 << 20,
+    "tokenizer.json": 64 << 20,
+    "tokenizer_config.json": 16 << 20,
+    "chat_template.jinja": 1 << 20,
+}
+_SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors")
+_MAX_SHARDS = 1000
+
+
+class MLXDirectory:
+    """An open 1-bit MLX directory: ``config`` as stored, ``tensors`` by MLX name.
+
+    Raises ModelFormatError when a file is missing, damaged or leads out of the directory,
+    UnsupportedModelError for another quantization, and StoreError when ``writable`` is asked of a download
+    cache.
+    """
+
+    def __init__(self, path: Path, writable: bool = False) -> None:
+        self.path = path
+        self._writable = writable
+        self.config = self._object("config.json")
+        _check_quantization(self.config, path)
+        self._files: list[SafetensorsFile] = []
+        self._owner: dict[str, SafetensorsFile] = {}
+        self._shard_of: dict[str, str] = {}
+        try:
+            self._open_shards()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def tensors(self) -> dict[str, TensorEntry]:
+        """All stored tensors, scales and biases included, by name."""
+        return {name: file.tensors[name] for name, file in self._owner.items()}
+
+    def entry(self, name: str) -> tuple[Path, TensorEntry]:
+        """The file that holds a stored tensor, and where in it."""
+        return self.path / self._shard_of[name], self._owner[name].tensors[name]
+
+    def binary(self, module: str) -> BinaryTensor:
+        """The quantized ``module``: ``signs`` as a view of its file, scales from the biases."""
+        words = self._array(f"{module}.weight")
+        out, columns = words.shape
+        signs = words.view(np.uint8).reshape(out, columns * 4 // GROUP_BYTES, GROUP_BYTES)
+        scales, biases = self._half(f"{module}.scales"), self._half(f"{module}.biases")
+        d = -biases
+        # in float32, where doubling an fp16 cannot overflow; NaN equals nothing and is refused with the rest
+        if (
+            not np.array_equal(scales.astype(np.float32), 2 * d.astype(np.float32))
+            or not np.isfinite(scales).all()
+        ):
+            raise UnsupportedModelError(
+                f"{self.path}: scales and biases of {module} are not 2d and -d; {ONE_BIT_ONLY}"
+            )
+        return BinaryTensor(module, signs, d)
+
+    def dense(self, name: str) -> NDArray[np.float32]:
+        """The float tensor ``name`` as float32, exact; a view where it is stored so."""
+        return self._float32(name)
+
+    def tokenizer(self, vocab_size: int) -> TokenizerSpec:
+        """The tokenizer files; ids up to ``vocab_size`` that they do not name are unused."""
+        config = self._object("tokenizer_config.json") if self._has("tokenizer_config.json") else {}
+        if self._has("chat_template.jinja"):
+            template = self._read("chat_template.jinja")
+            try:
+                config["chat_template"] = template.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise ModelFormatError(
+                    f"{self.path}/chat_template.jinja is not UTF-8; get it again"
+                ) from error
+        return TokenizerSpec.from_json(self._object("tokenizer.json"), config, vocab_size)
+
+    def flush(self) -> None:
+        """Write what was changed through the maps to the disk."""
+        for file in self._files:
+            file.flush()
+
+    def release(self) -> None:
+        """Let the system take back the memory of what was read."""
+        for file in self._files:
+            file.release()
+
+    def close(self) -> None:
+        """Let go of the maps; arrays handed out keep them alive until they are gone too."""
+        for file in self._files:
+            file.close()
+
+    def _open_shards(self) -> None:
+        index: dict[str, Any] | None = None
+        if self._has("model.safetensors.index.json"):
+            index = self._object("model.safetensors.index.json").get("weight_map")
+            if not isinstance(index, dict) or not all(isinstance(name, str) for name in index.values()):
+                raise ModelFormatError(f"{self.path}: the index has no weight_map; get the model again")
+        shards = set(index.values()) if index is not None else {"model.safetensors"}
+        if len(shards) > _MAX_SHARDS:
+            raise ModelFormatError(f"{self.path} claims {len(shards)} shards; get the model again")
+        for shard in sorted(shards):
+            if not _SHARD.fullmatch(shard):
+                raise ModelFormatError(
+                    f"{self.path}: {quote(shard)} is no name of a shard; get the model again"
+                )
+            file = SafetensorsFile(self._inside(shard), self._writable)
+            self._files.append(file)
+            for name in file.tensors:
+                if name in self._owner or (index is not None and index.get(name) != shard):
+                    raise ModelFormatError(
+                        f"{self.path}: {quote(name)} in {shard} contradicts the index; get it again"
+                    )
+                self._owner[name], self._shard_of[name] = file, shard
+        missing = set(index or ()) - set(self._owner)
+        if missing:
+            raise ModelFormatError(
+                f"{self.path}: {quote(min(missing))} is in the index only; get the model again"
+            )
+
+    def _array(self, name: str) -> NDArray[Any]:
+        return self._owner[name].array(name)
+
+    def _float32(self, name: str) -> NDArray[np.float32]:
+        array, dtype = self._array(name), self._owner[name].tensors[name].dtype
+        match dtype:
+            case "F32":
+                return array
+            case "F16":
+                return array.astype(np.float32)
+            case "BF16":
+                return (array.astype(np.uint32) << 16).view(np.float32)
+        raise UnsupportedModelError(f"{self.path}: {name} is {dtype}; only F32, F16 and BF16 are supported")
+
+    def _half(self, name: str) -> NDArray[np.float16]:
+        """A tensor as float16, if that is exact."""
+        if self._owner[name].tensors[name].dtype == "F16":
+            return self._array(name)
+        wide = self._float32(name)
+        with np.errstate(over="ignore"):
+            half = wide.astype(np.float16)
+        if not np.array_equal(half.astype(np.float32), wide):
+            raise UnsupportedModelError(
+                f"{self.path}: {name} has values that fp16 cannot hold; use an fp16 model"
+            )
+        return half
+
+    def _has(self, name: str) -> bool:
+        return (self.path / name).is_file()
+
+    def _object(self, name: str) -> dict[str, Any]:
+        return parse_object(self._read(name), str(self.path / name))
+
+    def _read(self, name: str) -> bytes:
+        path = self._inside(name)
+        try:
+            if path.exists() and not path.is_file():  # opening a pipe would block
+                raise ModelFormatError(f"{path} is not a regular file; get the model again")
+            with open(path, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                data = file.read(min(size, _LIMITS[name]) + 1)  # as many bytes are set aside as are asked for
+        except OSError as error:
+            raise ModelFormatError(
+                f"{self.path}: {name} cannot be read: {error}; get the model again"
+            ) from error
+        if len(data) > _LIMITS[name]:
+            raise ModelFormatError(f"{path} is larger than {_LIMITS[name]} bytes; get the model again")
+        return data
+
+    def _inside(self, name: str) -> Path:
+        """The real path of the file ``name``, which must not lead out of the directory."""
+        try:
+            path, root = (self.path / name).resolve(), self.path.resolve()
+        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+            raise ModelFormatError(
+                f"{self.path}: {name} cannot be read: {error}; get the model again"
+            ) from error
+        if path.is_relative_to(root):
+            return path
+        if root.parent.name == "snapshots" and path.is_relative_to(root.parent.parent / "blobs"):
+            if self._writable:
+                raise StoreError(f"{self.path} is a download cache; copy it (`cp -rL`) before changing it")
+            return path
+        raise ModelFormatError(
+            f"{self.path}: {name} links out of the directory; copy the model (`cp -rL`) first"
+        )
+
+
+def write_mlx(
+    path: str | Path,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, BinaryTensor | NDArray[np.floating[Any]]],
+    tokenizer: TokenizerSpec,
+) -> None:
+    """Write a directory that appears whole or not at all; ``path`` must not exist.
+
+    ``tensors`` by MLX weight name: a BinaryTensor becomes words, scales and biases, an array float32. They
+    are encoded one at a time. Raises UnsupportedModelError, nothing written, for a scale whose double fp16
+    cannot hold.
+    """
+    files = {
+        "config.json": {**config, "quantization": QUANTIZATION},
+        "tokenizer.json": tokenizer.to_json(),
+        "tokenizer_config.json": tokenizer.to_json_config(),
+    }
+    with writing_directory(Path(path)) as directory:
+        for name, content in files.items():
+            text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+            (directory / name).write_text(text, encoding="utf-8")
+        write_safetensors(
+            directory / "model.safetensors", _layout(tensors), _arrays(tensors), {"format": "mlx"}
+        )
+
+
+def _layout(tensors: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    layout: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for name, tensor in tensors.items():
+        if isinstance(tensor, BinaryTensor):
+            out, columns = tensor.shape
+            module = name.removesuffix(".weight")
+            layout[name] = ("U32", (out, columns // 32))
+            layout[f"{module}.scales"] = layout[f"{module}.biases"] = ("F16", tensor.scales.shape)
+        else:
+            layout[name] = ("F32", tensor.shape)
+    return layout
+
+
+def _arrays(tensors: Mapping[str, Any]) -> Iterator[NDArray[Any]]:
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, BinaryTensor):
+            yield tensor.astype("<f4", copy=False)
+            continue
+        with np.errstate(over="ignore"):
+            doubled = tensor.scales * np.float16(2)
+        if not np.isfinite(doubled).all():
+            raise UnsupportedModelError(
+                f"{name} has scales above 32752, whose double fp16 cannot hold; keep GGUF"
+            )
+        yield tensor.signs
+        yield doubled.astype("<f2", copy=False)
+        yield (-tensor.scales).astype("<f2", copy=False)
+
+
+def _check_quantization(config: Mapping[str, Any], path: Path) -> None:
+    """Every weight must be 1-bit in groups of 128; per-layer settings that say so too are fine."""
+    quantization = config.get("quantization", config.get("quantization_config"))
+    if not isinstance(quantization, dict):
+        raise UnsupportedModelError(f"{path} is not quantized to 1 bit; {ONE_BIT_ONLY}")
+    settings = {key: value for key, value in quantization.items() if key != "mode"}
+    if quantization.get("mode", "affine") != "affine":
+        raise UnsupportedModelError(
+            f"{path}: quantization mode {short(quantization['mode'])} is not affine 1-bit"
+        )
+    overrides = [settings.pop(key) for key in list(settings) if key not in QUANTIZATION]
+    for setting in (settings, *overrides):
+        if not isinstance(setting, dict) or {key: setting.get(key) for key in QUANTIZATION} != QUANTIZATION:
+            raise UnsupportedModelError(
+                f"{path} is quantized as {short(setting)}, not {QUANTIZATION}; {ONE_BIT_ONLY}"
+            )

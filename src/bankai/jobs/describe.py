@@ -1,0 +1,195 @@
+"""What a patch file and a model file are, as plain values for reports.
+
+`describe_patch` without a model imports no array library, because `bankai info` must start fast.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bankai.patch import Flip, Manifest, Patch, entropy_bytes, payload_bytes, read_patch
+
+if TYPE_CHECKING:
+    from bankai.quantization.binary import BinaryTensors
+
+__all__ = [
+    "BITS",
+    "ModelDescription",
+    "PatchDescription",
+    "base_fingerprint",
+    "count_bits",
+    "describe",
+    "describe_model",
+    "describe_patch",
+]
+
+BITS = "bits"
+"""Key of the manifest's metadata that holds the number of flipped bits; searches and `bind` write it."""
+
+GROUP = 128  # bankai.quantization.binary.GROUP, without loading numpy
+
+
+class PatchDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """`rows`, `groups` and `single_bits` count the flips of each kind, `bits` the weights that change sign: None
+    when neither a model nor the manifest tells how long the flipped rows are.
+    """
+
+    path: str
+    flips: int
+    rows: int
+    groups: int
+    single_bits: int
+    bits: int | None
+    tensors: dict[str, int]
+    bound: bool
+    fingerprint: str | None
+    payload_bytes: int
+    entropy_bytes: float
+    file_bytes: int
+    manifest: Manifest
+
+
+class ModelDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """`tensors` are binary tensors: name to [out, in]; `applied` and `note` are from `bankai.patching.status`."""
+
+    path: str
+    format: str
+    architecture: str
+    file_bytes: int
+    layers: int
+    hidden_size: int
+    intermediate_size: int
+    attention_heads: int
+    key_value_heads: int
+    head_dim: int
+    context: int
+    tied_embeddings: bool
+    quantization: str
+    weights: int
+    dense_tensors: int
+    fingerprint: str
+    vocabulary: int
+    pre_tokenizer: str
+    chat_template: bool
+    applied: list[str]
+    note: str
+    tensors: dict[str, tuple[int, int]]
+
+
+def describe_patch(path: str | Path, model: str | Path | None = None) -> PatchDescription:
+    """Read a patch file; `model` gives the length of its rows. Raises PatchFormatError."""
+    return describe(read_patch(path), str(path), Path(path).stat().st_size, model)
+
+
+def describe(patch: Patch, path: str, file_bytes: int, model: str | Path | None = None) -> PatchDescription:
+    """What a patch is whose file, of so many bytes, is or was at `path`."""
+    return PatchDescription(
+        path=path,
+        flips=len(patch),
+        rows=len(patch.rows),
+        groups=len(patch.groups),
+        single_bits=len(patch.bits),
+        bits=_known_bits(patch.flips, patch.manifest) if model is None else _bits_in(model, patch.flips),
+        tensors=dict(sorted(Counter(flip.tensor for flip in patch.flips).items())),
+        bound=patch.binding is not None,
+        fingerprint=patch.binding.fingerprint.hex() if patch.binding else None,
+        payload_bytes=payload_bytes(patch),
+        entropy_bytes=round(entropy_bytes(patch), 3),
+        file_bytes=file_bytes,
+        manifest=patch.manifest,
+    )
+
+
+def describe_model(source: str | Path) -> ModelDescription:
+    """Open a model and say what it is. Raises ModelFormatError, UnsupportedModelError."""
+    from bankai.checkpoint.model_file import open_checkpoint
+    from bankai.patch import fingerprint
+    from bankai.patching import status
+
+    with open_checkpoint(source) as checkpoint:
+        config, tokenizer = checkpoint.config, checkpoint.tokenizer()
+        shapes = {name: checkpoint.binary(name).shape for name in checkpoint.binary_names()}
+        found = status(source)
+        return ModelDescription(
+            path=str(checkpoint.path),
+            format=checkpoint.format,
+            architecture=checkpoint.architecture,
+            file_bytes=_size(checkpoint.path),
+            layers=config["num_hidden_layers"],
+            hidden_size=config["hidden_size"],
+            intermediate_size=config["intermediate_size"],
+            attention_heads=config["num_attention_heads"],
+            key_value_heads=config["num_key_value_heads"],
+            head_dim=config["head_dim"],
+            context=config["max_position_embeddings"],
+            tied_embeddings=config["tie_word_embeddings"],
+            quantization=f"1 bit, a fp16 scale per {GROUP} weights",
+            weights=sum(out * columns for out, columns in shapes.values()),
+            dense_tensors=len(checkpoint.dense_names()),
+            fingerprint=fingerprint(checkpoint).hex(),
+            vocabulary=len(tokenizer.tokens),
+            pre_tokenizer=tokenizer.pre,
+            chat_template=tokenizer.chat_template is not None,
+            applied=[entry.name or "unnamed" for entry in found.patches],
+            note=found.note,
+            tensors=shapes,
+        )
+
+
+def base_fingerprint(base: str) -> str:
+    """That of a model, or `base` itself when it is one, in hex. Raises as `describe_model`."""
+    if re.fullmatch("[0-9a-fA-F]{16}", base) and not Path(base).exists():
+        return base.lower()
+    from bankai.checkpoint.model_file import open_checkpoint
+    from bankai.patch import fingerprint
+
+    with open_checkpoint(base) as checkpoint:
+        return fingerprint(checkpoint).hex()
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of the files of a directory."""
+    files = [path] if path.is_file() else [file for file in path.iterdir() if file.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
+def count_bits(model: "BinaryTensors", flips: Iterable[Flip]) -> int:
+    """How many weights change sign: a group flip inside a flipped row turns its 128 back, a bit itself."""
+    flips = frozenset(flips)
+    rows = (flip.tensor for flip in flips if flip.group is None)
+    return sum(model.binary(tensor).shape[1] for tensor in rows) + _bits_inside(flips)
+
+
+def _bits_inside(flips: frozenset[Flip]) -> int:
+    """What the flips of groups and single bits add to those of whole rows, or take back from them."""
+    places = {(flip.tensor, flip.row, flip.group) for flip in flips if flip.bit is None}
+    bits = 0
+    for flip in flips:
+        if flip.group is not None:
+            turned = (flip.tensor, flip.row, None) in places
+            if flip.bit is not None and (flip.tensor, flip.row, flip.group) in places:
+                turned = not turned
+            size = GROUP if flip.bit is None else 1
+            bits += -size if turned else size
+    return bits
+
+
+def _bits_in(model: str | Path, flips: Iterable[Flip]) -> int:
+    from bankai.checkpoint.model_file import open_checkpoint
+    from bankai.patch import check_places
+
+    with open_checkpoint(model) as checkpoint:
+        check_places(checkpoint, flips)
+        return count_bits(checkpoint, flips)
+
+
+def _known_bits(flips: Iterable[Flip], manifest: Manifest) -> int | None:
+    flips = frozenset(flips)
+    if all(flip.group is not None for flip in flips):
+        return _bits_inside(flips)
+    bits = manifest.metadata.get(BITS)
+    return bits if type(bits) is int else None

@@ -1,0 +1,1 @@
+"""Patches by the thousand in one file, and in the conventions of the Hugging Face Hub."""

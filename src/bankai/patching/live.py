@@ -1,0 +1,246 @@
+"""A model held open to be changed where it is, also while another process computes with it.
+
+Contract: a durable change is journaled: after a crash at any moment the bits are those of before or of after. A
+volatile one changes the mapped file without journal or sync, in microseconds; a crash inside it may leave some of its
+places changed, and the power may go before the disk has it. Either way the touched bits are proven by digest before and
+after. No other process can change a model that is held. Whoever reads the file through a shared map computes with the
+new bits at once, and must forget what it computed before, such as a KV cache.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bankai import journal
+from bankai.checkpoint.model_file import open_checkpoint
+from bankai.errors import AlreadyAppliedError, BankaiError, StoreError
+from bankai.io import sweep
+from bankai.journal import Edit, change, locked
+from bankai.patch import Patch
+from bankai.patching.change import Change, checked
+from bankai.patching.changeable import changeable, check_file
+from bankai.patching.edits import edits
+from bankai.patching.ledger import Ledger
+from bankai.patching.sidecar import Applied, save, sidecar_path
+from bankai.patching.transition import Transition
+
+__all__ = ["LiveModel", "apply_in_place", "recover", "revert_in_place"]
+
+_REMEMBERED = 64  # transitions
+
+
+class LiveModel:
+    """Context manager over a model file or directory. Not safe to share between threads.
+
+    Raises ModelFormatError, UnsupportedModelError, and StoreError for a model that must not be changed or that another
+    process is changing.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = changeable(path)
+        self._maps: dict[Path, NDArray[np.uint8]] = {}
+        self._ways: dict[tuple[tuple[Patch, ...], tuple[Patch, ...]], tuple[Change, Transition]] = {}
+        with ExitStack() as stack:
+            stack.enter_context(locked(self.path))
+            sweep(sidecar_path(self.path))
+            self._checkpoint = stack.enter_context(open_checkpoint(self.path))
+            self._ledger = Ledger.of(self._checkpoint)
+            if self._ledger.unreadable:
+                raise StoreError(f"{self._ledger.note}; move it away, or write a copy with -o")
+            self._recorded: tuple[Applied, ...] | None = self._ledger.applied  # None: with pending lines
+            self._pending: dict[Patch, Applied] = {}
+            self._open = self._known = True  # `_known`: that the ledger tells of the bits as they are
+            self._held = stack.pop_all()
+
+    @property
+    def applied(self) -> tuple[Patch, ...]:
+        """The patches that are on, as far as is recorded and the bits confirm."""
+        if self._open:
+            self._look()
+        return tuple(entry.patch for entry in self._ledger.applied)
+
+    def apply(self, patch: Patch, *, unbound: bool = False) -> Patch:
+        """Put a patch on, durably, and return it, bound. Raises as `bankai.patching.apply_patch` does."""
+        self._check_open()
+        known = checked(self._ledger, patch, True, unbound)
+        self._make(Change(self._ledger, on=(known,)))
+        return known
+
+    def revert(self, patch: Patch) -> Patch:
+        """Take a patch off, durably, and return it, bound. Raises as `bankai.patching.revert_patch` does."""
+        self._check_open()
+        known = checked(self._ledger, patch, False)
+        self._make(Change(self._ledger, off=(known,)))
+        return known
+
+    def swap(self, *patches: Patch, volatile: bool = False) -> int:
+        """Have exactly these patches on, none for the base, and return how many bytes changed: only those that differ.
+
+        A volatile swap is listed as one that may be on, and recorded for good when the model is closed. It is fast
+        (microseconds instead of milliseconds) from the second time on that it leads from the same patches to the same.
+        Raises StateError and PlaceError, and StoreError when it is not known what is on.
+        """
+        self._check_open()
+        if volatile:
+            plan, transition = self._way(patches)
+            before = self._ledger
+            try:
+                self._ledger = replace(before, applied=plan.after)
+                transition.make()
+            except BaseException:  # an interrupt may come when the bits are changed
+                if not transition.made():
+                    self._ledger = before
+                raise
+            return transition.size
+        return self._make(self._planned(patches))
+
+    def close(self) -> None:
+        """Record what volatile swaps left on, and let go of the model."""
+        if not self._open:  # another process may hold it by now
+            return
+        self._open = False
+        self._ways.clear()
+        self._maps.clear()
+        with self._held:
+            try:
+                self._record()
+            except StoreError as error:
+                names = " + ".join(patch.manifest.name or "an unnamed patch" for patch in self.applied)
+                raise StoreError(
+                    f"{self.path} has {names or 'no patch'} on, but that could not be recorded: {error}"
+                ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _planned(self, patches: Sequence[Patch]) -> Change:
+        if self._ledger.contradicted:
+            raise StoreError(
+                f"what is on {self.path} is not known: {self._ledger.note}; delete that list if the model is a fresh "
+                "copy, else `bankai revert` what you know to be on, or start from a fresh copy"
+            )
+        coming, found = [], []
+        for patch in dict.fromkeys(patches):
+            if self._ledger.listed(patch) is None:
+                try:
+                    coming.append(checked(self._ledger, patch, True))
+                except AlreadyAppliedError:
+                    found.append(patch)
+        return Change(self._ledger, [patch for patch in self.applied if patch not in patches], coming, found)
+
+    def _way(self, patches: tuple[Patch, ...]) -> tuple[Change, Transition]:
+        """From what is on to these patches. Remembered, because to check and prepare it takes far longer than to go."""
+        key = (self.applied, patches)
+        if key in self._ways:
+            return self._ways[key]
+        plan = self._planned(patches)
+        places = edits(self._checkpoint, plan.flips)
+        masks = [np.frombuffer(edit.mask, np.uint8) for edit in places]
+        views = [self._view(edit) for edit in places]
+        self._announce(plan)
+        way = plan, Transition(views, masks, lambda: plan.prove(self._checkpoint))
+        if not plan.found:  # what is on unlisted, and leads from no list to this one, is so only once
+            if len(self._ways) == _REMEMBERED:
+                del self._ways[next(iter(self._ways))]
+            self._ways[key] = way
+        return way
+
+    def _view(self, edit: Edit) -> NDArray[np.uint8]:
+        """The bytes of an edit in a writable map."""
+        if edit.file not in self._maps:
+            check_file(edit.file)
+            self._maps[edit.file] = np.memmap(edit.file, np.uint8, "r+").view(np.ndarray)
+        return self._maps[edit.file][edit.offset : edit.offset + len(edit.mask)]
+
+    def _make(self, plan: Change) -> int:
+        """Durably. The sidecar tells of the change before the bits have it, and of the bits in the end."""
+        places = edits(self._checkpoint, plan.flips)
+        for file in {edit.file for edit in places}:
+            check_file(file)
+        self._record()  # else a failure from here on would forget what volatile swaps left on
+        self._known = False
+        try:
+            save(sidecar_path(self.path), plan.pending)
+            if places:
+                change(self.path, places, lambda: plan.prove(self._checkpoint))
+            return sum(len(edit.mask) - edit.mask.count(0) for edit in places)
+        finally:
+            with suppress(BankaiError):  # a pending line that stays is harmless: the bits decide
+                self._settle()
+
+    def _announce(self, plan: Change) -> None:
+        """List all patches of this session's volatile swaps as pending, for whoever opens the model after a kill."""
+        fresh = {entry.patch: entry for entry in plan.pending if entry.pending}
+        if fresh.keys() <= self._pending.keys():
+            return
+        if (
+            len(self._pending | fresh) > _REMEMBERED
+        ):  # those that are off, and remembered ways to them, are let go
+            self._forget()
+        pending = self._pending | fresh
+        stay = (entry for entry in plan.pending if entry.patch not in pending)
+        save(sidecar_path(self.path), [*stay, *pending.values()])
+        self._pending, self._recorded = pending, None
+
+    def _forget(self) -> None:
+        self._ways.clear()
+        self._pending.clear()
+
+    def _settle(self) -> None:
+        """Rewrite the sidecar as the bits have it, without pending lines."""
+        self._look()
+        if not self._ledger.contradicted:  # as it is when undoing has failed: the list is still needed
+            save(sidecar_path(self.path), self._ledger.applied)
+        self._recorded = self._ledger.applied
+        self._forget()
+
+    def _record(self) -> None:
+        if self._recorded != self._ledger.applied and not self._ledger.contradicted:
+            save(sidecar_path(self.path), self._ledger.applied)
+            self._recorded = self._ledger.applied
+            self._forget()
+
+    def _look(self) -> None:
+        """What is on, after a durable change: as it should be, undone, or interrupted before anybody looked."""
+        if not self._known:
+            self._ledger = Ledger.of(self._checkpoint)
+            self._known = True
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise StoreError(f"{self.path} was closed; open it again with LiveModel")
+        self._look()
+
+
+def apply_in_place(path: str | Path, patch: Patch, *, unbound: bool = False) -> Patch:
+    """Put `patch` on a model where it is, and return the patch, bound. Raises as `LiveModel` and its `apply` do."""
+    with LiveModel(path) as model:
+        return model.apply(patch, unbound=unbound)
+
+
+def revert_in_place(path: str | Path, patch: Patch) -> Patch:
+    """Take `patch` off a model where it is; raises as `LiveModel` and its `revert` do."""
+    with LiveModel(path) as model:
+        return model.revert(patch)
+
+
+def recover(path: str | Path) -> bool:
+    """Undo a change of a model that was cut short; tells whether there was one.
+
+    Whatever opens a model does so first. Raises ModelFormatError, UnsupportedModelError and StoreError.
+    """
+    model = changeable(path)
+    undone = journal.recover(model)
+    open_checkpoint(model).close()  # there is a model, and it is sound
+    return undone

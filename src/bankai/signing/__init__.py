@@ -1,0 +1,1 @@
+"""Keys and signatures of patch files, in minisign's formats."""

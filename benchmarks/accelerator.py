@@ -71,7 +71,9 @@ class _Side:
         """Seconds of ranking every row of every MLP."""
         domain = torch.zeros(self.part.targets, dtype=torch.long)
         objective = Objective(self.base, domain, GAINS["mean"], LOSSES["score"], 0.0)
-        return seconds(lambda: rank([self.part], objective, self.base, Space(), top=TOP))[1]
+        return seconds(lambda: rank(self.part.decoder, [self.part], objective, self.base, Space(), top=TOP))[
+            1
+        ]
 
     def batched(self, candidates: Candidates) -> float:
         """Seconds per candidate."""

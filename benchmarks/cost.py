@@ -10,15 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bankai.architectures.config import expected_shapes
-from bankai.architectures.names import EMBEDDING, HEAD
+from bankai.architectures import architecture
 from bankai.checkpoint.synth import SHAPES, synth_config
-from bankai.quantization.binary import GROUP, GROUP_BYTES
+from bankai.quantization.one_bit import Q1_0
 from bankai.search.parts import LOGITS
+from bankai.tensor_names import EMBEDDING, HEAD
 
 __all__ = ["Machine", "Model", "Work", "fitted"]
-
-SCALE_BYTES = 2
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,10 @@ class Model:
     @classmethod
     def of_config(cls, name: str, config: Mapping[str, Any]) -> "Model":
         """From a configuration in normal form."""
-        sizes = {tensor: math.prod(shape) for tensor, shape in expected_shapes(config)[0].items()}
+        sizes = {
+            tensor: math.prod(shape)
+            for tensor, shape in architecture(config["model_type"]).matrix_shapes(config).items()
+        }
         layers = [0] * config["num_hidden_layers"]
         for tensor, size in sizes.items():
             if tensor.startswith("model.layers."):
@@ -103,7 +104,7 @@ class Model:
     @property
     def packed_bytes(self) -> int:
         """18 bytes for 128 weights."""
-        return self.stored // GROUP * (GROUP_BYTES + SCALE_BYTES)
+        return self.stored // Q1_0.weights * Q1_0.nbytes
 
     @property
     def rows(self) -> int:
@@ -113,7 +114,7 @@ class Model:
     @property
     def groups(self) -> int:
         """Of 128 weights, in the same matrices."""
-        return len(self.layers) * self.mlp // GROUP
+        return len(self.layers) * self.mlp // Q1_0.weights
 
     def cached(self, tokens: int, item: int) -> int:
         """Bytes of a stream that is cached: two residuals per layer and token, of so many bytes a number."""

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bankai.architectures.base import ATTENTION
 from bankai.evaluation.scoring import BATCH_TOKENS, score_tensors
 from bankai.model import flip, load
-from bankai.model.decoder import ATTENTION, Decoder
+from bankai.model.decoder import Decoder
 from bankai.probes import Probe
 from bankai.probes.encode import EncodedAnswer, encode, encode_answer
 from bankai.search import Space

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bankai.checkpoint.model_file import open_checkpoint
-from bankai.model.binary_linear import PackedWeight
+from bankai.model.matrices import PackedMatrix
 from benchmarks.measure import seconds, summary
 
 __all__ = ["expansion", "shifted"]
@@ -30,7 +30,7 @@ def shifted(signs: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
 def expansion(path: Path, device: str, dtype: str, repeats: int) -> dict[str, Any]:
     """Milliseconds of both ways on one matrix of a model, in turn."""
     with open_checkpoint(path) as checkpoint:
-        packed = PackedWeight.from_tensor(checkpoint.binary(NAME), getattr(torch, dtype)).to(device)
+        packed = PackedMatrix(checkpoint.packed(NAME), getattr(torch, dtype)).to(device)
     compiled = torch.compile(shifted)
 
     def anew() -> Tensor:

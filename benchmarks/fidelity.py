@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bankai.architectures.base import ATTENTION, MLP
 from bankai.model import load
-from bankai.model.decoder import ATTENTION, MLP, Decoder
+from bankai.model.decoder import Decoder
 from bankai.patch import Flip
 from bankai.probes.encode import encode
 from bankai.search import Space
@@ -28,7 +29,10 @@ __all__ = ["BARS", "Measured", "found_among", "run", "table"]
 BARS = {"median": 0.85, "share": 0.9}
 NOTHING: frozenset[Flip] = frozenset()
 SHORT = {name: name.split(".")[1].removesuffix("_proj") for name in (*MLP, *ATTENTION)}
-PROJECTIONS = {kind: tuple(name.split(".")[1] for name in kind) for kind in (MLP, ATTENTION)}
+PROJECTIONS = {
+    "mlp": tuple(name.split(".")[1] for name in MLP),
+    "attention": tuple(name.split(".")[1] for name in ATTENTION),
+}
 
 
 @dataclass(frozen=True)
@@ -99,16 +103,18 @@ class _Draw:
         objective = Objective(
             now, self.objective.domain, self.objective.gain, self.objective.loss, 0.0, drift=1.0
         )
-        by_place = {one.flip: one.drift for one in rank([self.part, texts], objective, now, Space())}
+        by_place = {
+            one.flip: one.drift for one in rank(self.decoder, [self.part, texts], objective, now, Space())
+        }
         exact = torch.cat([texts.read(some).drift.mean(1) for some in self._batches(flips)])
         return Measured(list(flips), np.array([by_place[flip] for flip in flips]), exact.double().numpy())
 
-    def rows(self, kind: tuple[str, ...], count: int) -> list[Flip]:
-        """So many random rows of every tensor of that kind."""
+    def rows(self, family: str, count: int) -> list[Flip]:
+        """So many random rows of every tensor of that family."""
         return [
             Flip(tensor, row)
-            for tensor in Space(projections=PROJECTIONS[kind]).tensors(self.decoder)
-            for row in self.rng.sample(range(self.decoder.model.get_submodule(tensor).out_features), count)
+            for tensor in Space(projections=PROJECTIONS[family]).tensors(self.decoder)
+            for row in self.rng.sample(range(self.decoder.matrix(tensor).info.rows), count)
         ]
 
     def places(self, space: Space, count: int) -> list[Flip]:
@@ -128,9 +134,7 @@ class _Draw:
 
 def _place(flip: Flip) -> int:
     """Number of the place within its row at its granularity."""
-    if flip.group is None:
-        return 0
-    return flip.group if flip.bit is None else flip.group * 128 + flip.bit
+    return (flip.group or 0) * (1 if flip.bit is None else 128) + (flip.bit or 0)
 
 
 def run(quick: bool) -> dict[str, Any]:
@@ -140,11 +144,11 @@ def run(quick: bool) -> dict[str, Any]:
     draws = [_Draw(decoder, tokenizer, seed, setting) for seed in range(setting.draws)]
     pools = []
     for seed, draw in enumerate(draws):
-        pools.append(draw.measured(draw.rows(MLP, setting.rows), Space()))
+        pools.append(draw.measured(draw.rows("mlp", setting.rows), Space()))
         print(f"  draw {seed}: {len(pools[-1].flips)} rows measured", flush=True)
     first = draws[0]
     attention = first.measured(
-        first.rows(ATTENTION, setting.attention_rows), Space(projections=PROJECTIONS[ATTENTION])
+        first.rows("attention", setting.attention_rows), Space(projections=PROJECTIONS["attention"])
     )
     texts = Part(decoder, [], [], windows(drawn(0, texts=setting.texts).searched.texts, tokenizer))
     others = {
@@ -171,7 +175,7 @@ def run(quick: bool) -> dict[str, Any]:
 
 
 def _by_tensor(measured: Measured, decoder: Decoder) -> list[dict[str, Any]]:
-    tensors = Space(projections=PROJECTIONS[ATTENTION]).tensors(decoder)
+    tensors = Space(projections=PROJECTIONS["attention"]).tensors(decoder)
     return [{"tensor": tensor, **summary([measured.of(tensor).correlation])} for tensor in tensors]
 
 

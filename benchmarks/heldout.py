@@ -16,7 +16,7 @@ from bankai.jobs.judge import Judge
 from bankai.jobs.search import ignore, searched
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench
-from bankai.model import ModelBinaryTensors, patched
+from bankai.model import ModelMatrices, patched
 from bankai.patch import Flip, Patch, encode
 from bankai.probes import load_probe_set
 from bankai.search import Finished, SearchSettings, matched_flips, shuffled_answers
@@ -133,7 +133,7 @@ def _result(judge: Judge, finished: Finished) -> dict[str, Any]:
 
 def _matched(judge: Judge, flips: Iterable[Flip], draws: int, seed: int) -> list[dict[str, Any]]:
     """What random flips like these do, draw by draw."""
-    tensors, rng = ModelBinaryTensors(judge.bench.model), Random(seed)
+    tensors, rng = ModelMatrices(judge.bench.model), Random(seed)
     return [judge(matched_flips(flips, tensors, rng), "heldout", "unseen") for _ in range(draws)]
 
 

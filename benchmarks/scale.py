@@ -106,7 +106,9 @@ def _part(decoder: Decoder, probes: int) -> Part:
 def _attribute(part: Part) -> None:
     now = part.read([NOTHING]).at(0)
     domain = torch.zeros(part.targets, dtype=torch.long)
-    rank([part], Objective(now, domain, GAINS["mean"], LOSSES["score"], 0.0), now, Space(), top=1)
+    rank(
+        part.decoder, [part], Objective(now, domain, GAINS["mean"], LOSSES["score"], 0.0), now, Space(), top=1
+    )
 
 
 def table(result: dict[str, Any]) -> str:

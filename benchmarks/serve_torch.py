@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from bankai.checkpoint.lora import write_peft
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.jobs.workbench import Workbench
-from bankai.model import BinaryLinear, load
+from bankai.model import Linear, load
 from bankai.patch import Flip, Patch
 from bankai.serving.engine import Generation
 from bankai.serving.engines.torch_engine import TorchEngine
@@ -81,9 +81,9 @@ def random_flips(model: PreTrainedModel, partial: bool, seed: int) -> frozenset[
     """So many rows, or groups of rows, of any projection."""
     rng, flips = random.Random(seed), set()
     layers = [
-        (name, module.packed.scales.shape)
+        (name, (module.matrix.info.rows, module.matrix.info.groups))
         for name, module in model.named_modules()
-        if isinstance(module, BinaryLinear) and name != "lm_head"
+        if isinstance(module, Linear) and name != "lm_head"
     ]
     while len(flips) < FLIPS:
         name, (rows, groups) = rng.choice(layers)
@@ -120,7 +120,7 @@ def _unpacked(source: str) -> PreTrainedModel:
     """With the plain linear layers that PEFT takes."""
     model = load(source, dense=True)[0]
     for name, module in list(model.named_modules()):
-        if isinstance(module, BinaryLinear):
+        if isinstance(module, Linear):
             linear = nn.Linear(module.in_features, module.out_features, bias=False)
             linear.weight = nn.Parameter(module.weight, requires_grad=False)
             model.set_submodule(name, linear)

@@ -19,6 +19,7 @@ import numpy as np
 
 from bankai.checkpoint.lora import write_peft
 from bankai.checkpoint.model_file import Checkpoint, open_checkpoint
+from bankai.journal import Edit
 from bankai.patch import Flip, Patch, write_patch
 from bankai.patching import LiveModel, apply_in_place, bind_patch, revert_in_place
 from bankai.patching.edits import edits
@@ -67,8 +68,8 @@ def random_patch(model: Path, ends: Sequence[str], seed: int) -> Patch:
     """So many random rows of the tensors whose names end so."""
     rng = random.Random(seed)
     with open_checkpoint(model) as checkpoint:
-        names = [name for name in checkpoint.binary_names() if name.endswith(tuple(ends))]
-        rows = {name: checkpoint.binary(name).shape[0] for name in names}
+        names = [name for name in checkpoint.matrices if name.endswith(tuple(ends))]
+        rows = {name: checkpoint.matrices[name].rows for name in names}
     flips: set[Flip] = set()
     while len(flips) < min(FLIPS, sum(rows.values()) // 2):
         flips.add(Flip(name := rng.choice(names), rng.randrange(rows[name])))
@@ -93,8 +94,11 @@ def _bare(checkpoint: Checkpoint, model: Path, patch: Patch, repeats: int) -> di
     """The XOR in the map alone, and copies of the same bytes: row by row as they lie, and in one piece."""
     places = edits(checkpoint, patch.flips)
     mapped = np.memmap(model, np.uint8, "r+").view(np.ndarray)
-    views = [mapped[edit.offset : edit.offset + len(edit.mask)] for edit in places]
-    transition = Transition(views, [np.frombuffer(edit.mask, np.uint8) for edit in places])
+
+    def view(edit: Edit) -> np.ndarray:
+        return mapped[edit.offset : edit.offset + len(edit.mask)]
+
+    transition, views = Transition(places, view), list(map(view, places))
     rows = [np.empty_like(view) for view in views]
     whole = np.concatenate(views)
     other = np.empty_like(whole)

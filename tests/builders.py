@@ -1,17 +1,20 @@
 """Builders of small true 1-bit models for tests; every byte follows from the arguments."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bankai.architectures.config import config_from_hf, config_to_gguf, expected_shapes
-from bankai.architectures.names import architecture
-from bankai.architectures.order import stored_tensors
-from bankai.checkpoint.gguf import write_gguf
-from bankai.checkpoint.synth import CHATML, byte_alphabet, random_binary
+from bankai.architectures import architecture, config_from_hf
+from bankai.checkpoint.convert import stored_tensors
+from bankai.checkpoint.gguf import Tensor, write_gguf
+from bankai.checkpoint.model_file import open_checkpoint
+from bankai.checkpoint.synth import CHATML, byte_alphabet, random_one_bit
 from bankai.checkpoint.tokenizer_spec import CONTROL, NORMAL, TokenizerSpec
-from bankai.quantization.binary import BinaryTensor
+from bankai.patch import Flip
+from bankai.patching.edits import edits
 
 
 def tiny_tokenizer(pre: str = "qwen2", **changes: Any) -> TokenizerSpec:
@@ -60,16 +63,21 @@ def tiny_config(**changes: Any) -> dict[str, Any]:
     return config_from_hf(raw | changes)
 
 
-def tiny_tensors(config: dict[str, Any], seed: int = 0) -> dict[str, BinaryTensor | np.ndarray]:
-    """Random tensors of ``config`` by canonical name; norms near 1."""
-    rng = np.random.default_rng(seed)
-    binary, dense = expected_shapes(config)
-    tensors: dict[str, BinaryTensor | np.ndarray] = {n: random_binary(n, s, rng) for n, s in binary.items()}
-    hybrid = architecture(config["model_type"]).hybrid
-    return tensors | {n: _dense(n, s, rng, hybrid).astype(np.float32) for n, s in dense.items()}
+LLAMA: dict[str, Any] = {"model_type": "llama", "eos_token_id": 299, "pad_token_id": 297}
+"""Changes to :func:`tiny_config` for a Llama of the same sizes."""
 
 
-def _dense(name: str, shape: tuple[int, ...], rng: np.random.Generator, hybrid: bool) -> np.ndarray:
+def tiny_tensors(config: dict[str, Any], seed: int = 0) -> dict[str, Tensor]:
+    """Random tensors of ``config`` by canonical name, matrices of 1 bit; norms near 1."""
+    rng, arch = np.random.default_rng(seed), architecture(config["model_type"])
+    matrices, vectors = arch.matrix_shapes(config), arch.vector_shapes(config)
+    tensors: dict[str, Tensor] = {name: random_one_bit(name, shape, rng) for name, shape in matrices.items()}
+    return tensors | {
+        name: _vector(name, shape, rng, arch.recurrent).astype(np.float32) for name, shape in vectors.items()
+    }
+
+
+def _vector(name: str, shape: tuple[int, ...], rng: np.random.Generator, hybrid: bool) -> np.ndarray:
     """In linear attention what is forgotten slowly, as trained models have it."""
     match name.rpartition(".")[2]:
         case "A_log":
@@ -82,11 +90,35 @@ def _dense(name: str, shape: tuple[int, ...], rng: np.random.Generator, hybrid: 
     return rng.uniform(-0.2, 0.2, shape) if centered else rng.uniform(0.8, 1.2, shape)
 
 
+@contextmanager
+def written(path: Path, name: str) -> Iterator[np.ndarray]:
+    """The blocks of a matrix of a GGUF file, to be written to; nothing of the package writes so."""
+    with open_checkpoint(path) as checkpoint:
+        (span,), info = checkpoint.location(name).spans, checkpoint.matrices[name]
+    size = (info.rows, info.groups, info.quantization.nbytes)
+    blocks = np.memmap(path, np.uint8, "r+", span.offset, size)
+    yield blocks
+    blocks.flush()
+
+
+def flip_bytes(model: Path, *flips: Flip) -> None:
+    """XOR flips into a model, GGUF or MLX, without a journal or a record: as another tool might change it."""
+    with open_checkpoint(model) as checkpoint:
+        found = edits(checkpoint, flips)
+    for edit in found:
+        with edit.file.open("r+b") as file:
+            file.seek(edit.offset)
+            old = file.read(len(edit.mask))
+            file.seek(edit.offset)
+            file.write(bytes(one ^ other for one, other in zip(old, edit.mask, strict=True)))
+
+
 def build_tiny_gguf(
     path: Path, seed: int = 0, tokenizer: TokenizerSpec | None = None, **changes: Any
 ) -> Path:
     """Write a random model to ``path``; ``changes`` go to :func:`tiny_config`. Returns ``path``."""
     config = tiny_config(**changes)
     tensors = stored_tensors(tiny_tensors(config, seed), config)
-    write_gguf(path, config_to_gguf(config) | (tokenizer or tiny_tokenizer()).to_gguf(), tensors)
+    metadata = architecture(config["model_type"]).config_to_gguf(config)
+    write_gguf(path, metadata | (tokenizer or tiny_tokenizer()).to_gguf(), tensors)
     return path

@@ -22,8 +22,12 @@ FLIPS = st.one_of(
     st.builds(Flip, NAMES, ROWS, GROUPS),
     st.builds(Flip, NAMES, ROWS, GROUPS, st.integers(0, 127)),
 )
+"""Places that a true 1-bit model can have."""
+OTHER_FLIPS = FLIPS | st.builds(Flip, NAMES, ROWS, GROUPS, st.integers(0, 255))
 DIGESTS = st.binary(min_size=8, max_size=8)
-BINDINGS = st.builds(Binding, DIGESTS, DIGESTS, DIGESTS)
+BINDINGS, OTHER_BINDINGS = (
+    st.builds(Binding, DIGESTS, DIGESTS, DIGESTS, st.just(version)) for version in (1, 2)
+)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 JSON = st.recursive(
     st.none()
@@ -48,9 +52,11 @@ MANIFESTS = st.builds(
     results=OBJECTS,
     metadata=OBJECTS,
 )
-PATCHES = st.builds(
-    Patch, st.frozensets(FLIPS, max_size=12), st.none() | BINDINGS, st.just(Manifest()) | MANIFESTS
+PATCHES = st.one_of(
+    st.builds(Patch, st.frozensets(flips, max_size=12), st.none() | bindings, st.just(Manifest()) | MANIFESTS)
+    for flips, bindings in ((FLIPS, BINDINGS), (OTHER_FLIPS, OTHER_BINDINGS))
 )
+"""Of true 1-bit models, and of all others."""
 
 
 def random_rows(count: int, layers: list[int], rows: dict[str, int], seed: int) -> Patch:

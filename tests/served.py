@@ -64,11 +64,11 @@ def serving(*args: object, **environment: str) -> Iterator[Process]:
 def add_patches(library: Path, model: str | Path, names: list[str], rows: int, seed: int = 0) -> None:
     """Put in patches of so many random rows each."""
     with open_checkpoint(model) as checkpoint, Library(library, create=True) as opened:
-        tensors = [name for name in checkpoint.binary_names() if ".mlp." in name]
+        tensors = [name for name in checkpoint.matrices if ".mlp." in name]
         rng = random.Random(seed)
         for name in names:
             chosen = [rng.choice(tensors) for _ in range(rows)]
-            flips = {Flip(tensor, rng.randrange(checkpoint.binary(tensor).shape[0])) for tensor in chosen}
+            flips = {Flip(tensor, rng.randrange(checkpoint.matrices[tensor].rows)) for tensor in chosen}
             opened.put(encode(bind(Patch.of(flips), checkpoint)), name=name)
 
 

@@ -7,11 +7,10 @@ from corpus import CHAT_TEMPLATE, SPECIAL_TOKENS
 from tokenizers import Tokenizer
 from transformers import Qwen3ForCausalLM
 
-from bankai.architectures.config import config_to_gguf
-from bankai.architectures.names import architecture
+from bankai.architectures import architecture
 from bankai.checkpoint.gguf import write_gguf
 from bankai.checkpoint.tokenizer_spec import CONTROL, NORMAL, TokenizerSpec
-from bankai.quantization.binary import BinaryTensor
+from bankai.quantization.one_bit import pack_one_bit
 
 __all__ = ["write_model"]
 
@@ -38,14 +37,14 @@ def tokenizer_spec(tokenizer: Tokenizer) -> TokenizerSpec:
 def write_model(model: Qwen3ForCausalLM, tokenizer: Tokenizer, path: Path, training: dict[str, int]) -> None:
     """`model` holds its binarized weights (±d per group, exactly). `training` goes into the metadata."""
     config = model.config.to_dict() | {"rope_parameters": dict(model.config.rope_parameters)}
-    names = architecture("qwen3")
+    arch = architecture("qwen3")
     state = model.state_dict()
     tensors = {}
     for key, value in state.items():
         name = key.removesuffix(".weight")
         weight = value.detach().float().numpy()
-        tensors[names.to_gguf(name)] = BinaryTensor.from_dense(name, weight) if weight.ndim == 2 else weight
-    metadata = config_to_gguf(config) | {
+        tensors[arch.gguf_name(name)] = pack_one_bit(name, weight) if weight.ndim == 2 else weight
+    metadata = arch.config_to_gguf(config) | {
         "general.name": "nano",
         "general.description": "A small true 1-bit Qwen3 trained by the Bankai project on synthetic text",
         "general.license": "apache-2.0",

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from bankai.patch import Flip, Manifest, Patch, bind, read_patch, write_patch
     from bankai.patching import apply_patch, revert_patch, status
     from bankai.probes import Probe, ProbeSet, load_probe_set
-    from bankai.quantization.binary import BinaryTensor
+    from bankai.quantization import PackedTensor
     from bankai.search import SearchProbes, SearchSettings, make_patch, run_search
 
 _HOMES = {
-    "bankai.quantization.binary": ("BinaryTensor",),
+    "bankai.quantization": ("PackedTensor",),
     "bankai.errors": ("BankaiError",),
     "bankai.checkpoint.model_file": ("open_checkpoint",),
     "bankai.checkpoint.convert": ("convert",),
@@ -35,10 +35,10 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BankaiError",
-    "BinaryTensor",
     "Flip",
     "Library",
     "Manifest",
+    "PackedTensor",
     "Patch",
     "Probe",
     "ProbeSet",

@@ -32,8 +32,8 @@ __all__ = [
 ]
 
 
-def map_file(path: Path, writable: bool, minimum: int) -> mmap.mmap:
-    """Map the regular file ``path``, shared with the disk when ``writable``.
+def map_file(path: Path, minimum: int) -> mmap.mmap:
+    """Map the regular file ``path`` to be read.
 
     Raises ModelFormatError for a missing file, one that is not regular, cannot be opened or is shorter than
     ``minimum`` bytes (at least 1).
@@ -41,11 +41,11 @@ def map_file(path: Path, writable: bool, minimum: int) -> mmap.mmap:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # before opening: a pipe would block
             raise ModelFormatError(f"{path} is not a regular file; give a model file")
-        with open(path, "r+b" if writable else "rb") as file:
+        with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size < minimum:
                 raise ModelFormatError(f"{path} has only {size} bytes; get the file again")
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ)
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         raise ModelFormatError(f"{path} cannot be opened: {error}; check path and permissions") from error
 

@@ -27,7 +27,7 @@ import numpy as np
 from bankai.errors import ModelFormatError, StoreError
 from bankai.io import sweep, sync, writing
 
-__all__ = ["Edit", "change", "check_unclaimed", "journal_path", "locked", "recover", "xor"]
+__all__ = ["Edit", "change", "check_unclaimed", "journal_path", "locked", "recover", "xor_files"]
 
 _MARK = b"\xb1JRN"
 _DIGEST = 16
@@ -114,6 +114,15 @@ def change(model: Path, edits: Sequence[Edit], check: Callable[[], None]) -> Non
         raise StoreError(f"{model} cannot be changed in place: {error}; write a copy with -o") from error
 
 
+def xor_files(edits: Sequence[Edit]) -> None:
+    """XOR bytes of files that nobody else has, such as a copy in the making: without a journal."""
+    with ExitStack() as files:
+        handles = {edit.file: _opened(edit.file, files) for edit in edits}
+        for edit in edits:
+            old = _read(handles[edit.file], edit.offset, len(edit.mask))
+            _write(handles[edit.file], edit.offset, _xor(old, edit.mask))
+
+
 def _change(model: Path, edits: Sequence[Edit], check: Callable[[], None], files: ExitStack) -> None:
     handles = {edit.file: _opened(edit.file, files) for edit in edits}
     old = [_read(handles[edit.file], edit.offset, len(edit.mask)) for edit in edits]
@@ -122,7 +131,7 @@ def _change(model: Path, edits: Sequence[Edit], check: Callable[[], None], files
         with writing(journal) as temporary:
             _write_new(temporary, _encode(edits, old))
         for edit, before in zip(edits, old, strict=True):
-            _write(handles[edit.file], edit.offset, xor(before, edit.mask))
+            _write(handles[edit.file], edit.offset, _xor(before, edit.mask))
         for handle in handles.values():
             os.fsync(handle)
         check()
@@ -171,7 +180,7 @@ def _half_made(model: Path, journal: Path, files: ExitStack) -> list[tuple[int, 
         masks, start = _inflate(journal, part), 0
         for offset, length in part.spans:
             old, mask = (data[start : start + length] for data in (part.old, masks))
-            changed = np.frombuffer(xor(_read(handle, offset, length), old), np.uint8)
+            changed = np.frombuffer(_xor(_read(handle, offset, length), old), np.uint8)
             if ((changed != 0) & (changed != np.frombuffer(mask, np.uint8))).any():
                 raise _unfit(journal, f"{file.name} was changed by something else since")
             spans.append((handle, offset, old))
@@ -237,7 +246,7 @@ def _unfit(journal: Path, why: str) -> StoreError:
     )
 
 
-def xor(data: bytes, mask: bytes) -> bytes:
+def _xor(data: bytes, mask: bytes) -> bytes:
     """Bytes of equal length, XORed."""
     return bytes(np.frombuffer(data, np.uint8) ^ np.frombuffer(mask, np.uint8))
 

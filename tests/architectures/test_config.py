@@ -9,13 +9,7 @@ from builders import tiny_config
 from hybrid import HYBRID
 from transformers import Qwen3_5TextConfig, Qwen3Config
 
-from bankai.architectures.config import (
-    config_from_gguf,
-    config_from_hf,
-    config_to_gguf,
-    expected_shapes,
-    layer_kinds,
-)
+from bankai.architectures import architecture, config_from_gguf, config_from_hf
 from bankai.errors import BankaiError, ModelFormatError, UnsupportedModelError
 
 YARN = {
@@ -28,11 +22,25 @@ YARN = {
 SPECIAL = {"eos_token_id": 299, "pad_token_id": 297}
 
 
+def to_gguf(config: dict[str, Any]) -> dict[str, Any]:
+    return architecture(config["model_type"]).config_to_gguf(config)
+
+
+def layer_kinds(config: dict[str, Any]) -> tuple[str, ...]:
+    return architecture(config["model_type"]).layer_kinds(config)
+
+
+def shapes(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of the matrices, and of all other tensors."""
+    arch = architecture(config["model_type"])
+    return arch.matrix_shapes(config), arch.vector_shapes(config)
+
+
 def through_gguf(config: dict[str, Any]) -> dict[str, Any]:
     """To GGUF metadata and back, each float rounded to 32 bits as the file does."""
     metadata = {
         key: float(np.float32(value)) if isinstance(value, float) else value
-        for key, value in config_to_gguf(config).items()
+        for key, value in to_gguf(config).items()
     }
     metadata |= {"tokenizer.ggml.eos_token_id": 299, "tokenizer.ggml.padding_token_id": 297}
     return config_from_gguf(metadata, config["vocab_size"], config["tie_word_embeddings"])
@@ -85,7 +93,7 @@ def test_transformers_understands_it() -> None:
 
 def test_gguf_defaults() -> None:
     """head_dim, key-value heads and the RoPE base have the defaults of llama.cpp."""
-    metadata = config_to_gguf(tiny_config())
+    metadata = to_gguf(tiny_config())
     for key in (
         "attention.key_length",
         "attention.value_length",
@@ -138,7 +146,7 @@ def test_damaged(changes: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "llama"}, "llama"),
+        ({"model_type": "gemma3_text"}, "gemma3_text"),
         ({"hidden_act": "gelu"}, "hidden_act"),
         ({"attention_bias": True}, "attention_bias"),
         ({"use_sliding_window": True}, "use_sliding_window"),
@@ -156,7 +164,7 @@ def test_unsupported(changes: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("general.architecture", "llama", "llama"),
+        ("general.architecture", "mamba", "mamba"),
         ("qwen3.attention.value_length", 32, "differ"),
         ("qwen3.rope.scaling.type", "longrope", "longrope"),
         ("qwen3.rope.scaling.attn_factor", 2.0, "attn_factor"),
@@ -168,7 +176,7 @@ def test_unsupported(changes: dict[str, Any], message: str) -> None:
     ],
 )
 def test_gguf_metadata_refused(key: str, value: object, message: str) -> None:
-    metadata = config_to_gguf(tiny_config(rope_parameters=YARN))
+    metadata = to_gguf(tiny_config(rope_parameters=YARN))
     config_from_gguf(metadata, 300, tied=False)
     with pytest.raises(BankaiError, match=message):
         config_from_gguf(metadata | {key: value}, 300, tied=False)
@@ -182,14 +190,14 @@ def test_shapes_are_those_of_transformers() -> None:
     config = tiny_config(num_key_value_heads=1, head_dim=128)
     with torch.device("meta"):
         model = Qwen3ForCausalLM(Qwen3Config(**config))
-    binary, dense = expected_shapes(config)
+    binary, dense = shapes(config)
     theirs = {name.removesuffix(".weight"): tuple(p.shape) for name, p in model.named_parameters()}
     assert theirs == binary | dense
 
 
 def test_a_tied_head_has_no_tensor() -> None:
-    assert "lm_head" in expected_shapes(tiny_config())[0]
-    assert "lm_head" not in expected_shapes(tiny_config(tie_word_embeddings=True))[0]
+    assert "lm_head" in shapes(tiny_config())[0]
+    assert "lm_head" not in shapes(tiny_config(tie_word_embeddings=True))[0]
 
 
 def linear(kinds: str) -> list[str]:
@@ -206,7 +214,7 @@ def test_layers_of_a_hybrid() -> None:
     assert layer_kinds(tiny_config(**HYBRID | {"layer_types": linear("llll")})) == tuple(linear("llll"))
     plain = {key: value for key, value in HYBRID.items() if key != "full_attention_interval"}
     assert layer_kinds(tiny_config(**plain)) == tuple(linear("lllf"))
-    metadata = config_to_gguf(config)
+    metadata = to_gguf(config)
     del metadata["qwen35.full_attention_interval"]
     assert layer_kinds(config_from_gguf(metadata, 300, tied=False)) == tuple(linear("lllf"))
     metadata["qwen35.attention.recurrent_layers"] = [True, False, True, False]
@@ -228,7 +236,7 @@ def test_shapes_of_a_hybrid_are_those_of_transformers() -> None:
     from bankai.model.loader import empty_model
 
     config = tiny_config(**HYBRID)
-    binary, dense = expected_shapes(config)
+    binary, dense = shapes(config)
     theirs = {
         name.removesuffix(".weight"): tuple(p.shape) for name, p in empty_model(config).named_parameters()
     }
@@ -301,7 +309,7 @@ def test_damaged_hybrids(changes: dict[str, Any], message: str) -> None:
     ],
 )
 def test_gguf_metadata_of_a_hybrid_refused(key: str, value: object, message: str) -> None:
-    metadata = config_to_gguf(tiny_config(**HYBRID))
+    metadata = to_gguf(tiny_config(**HYBRID))
     config_from_gguf(metadata, 300, tied=False)
     with pytest.raises(BankaiError, match=message):
         config_from_gguf(metadata | {f"qwen35.{key}": value}, 300, tied=False)
@@ -309,7 +317,7 @@ def test_gguf_metadata_of_a_hybrid_refused(key: str, value: object, message: str
 
 def test_of_heads_without_a_dimension_count_all_is_turned() -> None:
     """As in llama.cpp, whether a file says how wide they are or not."""
-    metadata = config_to_gguf(tiny_config(**HYBRID))
+    metadata = to_gguf(tiny_config(**HYBRID))
     del metadata["qwen35.rope.dimension_count"]
     metadata["qwen35.rope.dimension_sections"] = [11, 11, 10, 0]
     assert config_from_gguf(metadata, 300, tied=False)["rope_parameters"]["partial_rotary_factor"] == 1
@@ -325,7 +333,7 @@ def test_heads_as_wide_as_can_be_are_checked_at_once() -> None:
         "rope.dimension_count": 6 * third,
         "rope.dimension_sections": [third + 1, third, third - 1, 0],
     }
-    metadata = config_to_gguf(tiny_config(**HYBRID))
+    metadata = to_gguf(tiny_config(**HYBRID))
     metadata |= {f"qwen35.{key}": value for key, value in (sizes | sections).items()}
     began = time.process_time()
     with pytest.raises(UnsupportedModelError, match="does not spread"):

@@ -23,11 +23,12 @@ from bankai.baselines.lesson import DRIFT, PENALTY, Lesson
 from bankai.baselines.steering import steering_vectors
 from bankai.errors import UnknownTensorError
 from bankai.evaluation import compare, score_probes
-from bankai.model import ModelBinaryTensors, load, patched
+from bankai.model import ModelMatrices, load, patched
 from bankai.model.generation import stream
 from bankai.patch import Flip, Patch
 from bankai.patch.codec import encode
 from bankai.probes import Message, Probe
+from bankai.quantization.one_bit import scales_of
 from bankai.search import Problem, SearchProbes, SearchSettings
 
 UP = "model.layers.1.mlp.up_proj"
@@ -79,7 +80,7 @@ def undone(model, baseline, same=torch.equal):
 
 def test_a_lora_of_a_row_flip_does_what_the_flip_does(loaded):
     model, _ = loaded
-    weight, row = ModelBinaryTensors(model).packed(UP), 5
+    weight, row = ModelMatrices(model).matrix(UP), 5
     down = torch.zeros(weight.shape[0], 1)
     down[row] = -2
     lora = Lora({UP: (weight.expand()[row : row + 1].clone(), down)})
@@ -94,9 +95,9 @@ def test_a_lora_of_a_row_flip_does_what_the_flip_does(loaded):
 def test_a_negated_scale_is_a_group_flip(loaded):
     model, _ = loaded
     name = "model.layers.0.mlp.down_proj"
-    scales = ModelBinaryTensors(model).packed(name).scales.clone()
+    scales, same = (torch.tensor(scales_of(ModelMatrices(model).packed(one).blocks)) for one in (name, UP))
     scales[7, 1] *= -1
-    edit = ScaleEdit.of(model, {name: scales, UP: ModelBinaryTensors(model).packed(UP).scales})
+    edit = ScaleEdit.of(model, {name: scales, UP: same})
     trace, during = undone(model, edit)
     with patched(model, Patch.of([Flip(name, 7, 1)]), unbound=True):
         flipped = logits(model)

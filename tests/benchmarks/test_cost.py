@@ -101,5 +101,5 @@ def test_forwards_and_attribution_cost_what_torch_counts(part):
     assert counted(lambda: part.refresh(0)) == pytest.approx(tiny.refreshing(TOKENS).flops, rel=0.05)
     now = part.read([NOTHING]).at(0)
     objective = Objective(now, torch.zeros(4, dtype=torch.long), GAINS["mean"], LOSSES["score"], 0.0)
-    found = counted(lambda: rank([part], objective, now, Space(), top=1))
+    found = counted(lambda: rank(part.decoder, [part], objective, now, Space(), top=1))
     assert found == pytest.approx(tiny.attributing(TOKENS, READ).flops, rel=0.05)

@@ -6,7 +6,7 @@ from benchmarks import accelerator, big, expansion, llama, swap
 
 from bankai.checkpoint.synth import synthesize
 from bankai.model import load
-from bankai.model.binary_linear import expand
+from bankai.model.matrices import expand
 from bankai.probes.encode import encode
 
 

@@ -5,7 +5,7 @@ from benchmarks import reach
 from benchmarks.draw import small
 
 from bankai.jobs.workbench import Workbench
-from bankai.model import ModelBinaryTensors
+from bankai.model import ModelMatrices
 from bankai.search import SearchSettings
 
 
@@ -15,8 +15,8 @@ def bench():
 
 
 def bits(bench):
-    tensors = ModelBinaryTensors(bench.model)
-    return {name: tensors.binary(name).signs.tobytes() for name in tensors.binary_names()}
+    tensors = ModelMatrices(bench.model)
+    return {name: tensors.packed(name).blocks.tobytes() for name in tensors.matrices}
 
 
 def test_a_search_stops_where_it_reaches_the_fitness(bench):

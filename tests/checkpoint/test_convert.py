@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from builders import build_tiny_gguf, tiny_tokenizer
+from builders import build_tiny_gguf, tiny_tokenizer, written
 
 from bankai.checkpoint.convert import convert
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.checkpoint.tokenizer_spec import UNUSED
 from bankai.errors import BankaiError, ModelFormatError, StoreError, UnsupportedModelError
+from bankai.patch.binding import content_digest
+from bankai.quantization.one_bit import scales_of
 
 YARN = {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0, "original_max_position_embeddings": 64}
 
@@ -38,11 +40,10 @@ def test_there_and_back_is_the_same_file(tmp_path: Path, changes: dict[str, Any]
     with open_checkpoint(source) as a, open_checkpoint(mlx) as b, open_checkpoint(back) as c:
         assert a.config == b.config == c.config
         assert a.tokenizer() == b.tokenizer() == c.tokenizer()
-        assert a.binary_names() == b.binary_names() == c.binary_names()
-        for name in a.binary_names():
-            assert a.binary(name).digest() == b.binary(name).digest() == c.binary(name).digest()
-        for name in a.dense_names():
-            assert a.dense(name).tobytes() == b.dense(name).tobytes() == c.dense(name).tobytes()
+        assert a.matrices == b.matrices == c.matrices and a.vectors == b.vectors == c.vectors
+        assert content_digest(a) == content_digest(b) == content_digest(c)
+        for name in a.vectors:
+            assert a.vector(name).tobytes() == b.vector(name).tobytes() == c.vector(name).tobytes()
 
 
 def test_mlx_there_and_back_is_the_same_directory(tiny_gguf: Path, tmp_path: Path) -> None:
@@ -58,12 +59,12 @@ def test_extreme_scales_survive(tiny_gguf: Path, tmp_path: Path) -> None:
     """Zero of either sign, subnormals, negatives and the largest scale with a finite double."""
     source = Path(shutil.copy(tiny_gguf, tmp_path / "a.gguf"))
     extremes = np.array([0.0, -0.0, 6e-8, -6e-8, 6.1e-5, -1.5, 32752, -32752], np.float16)
-    with open_checkpoint(source, writable=True) as checkpoint:
-        checkpoint.binary("lm_head").scales[:8, 0] = extremes
+    with written(source, "lm_head") as blocks:
+        scales_of(blocks)[:8, 0] = extremes
     back = convert(convert(source, tmp_path / "b"), tmp_path / "c.gguf")
     assert back.read_bytes() == source.read_bytes()
-    with open_checkpoint(source, writable=True) as checkpoint:
-        checkpoint.binary("lm_head").scales[9, 0] = 40000
+    with written(source, "lm_head") as blocks:
+        scales_of(blocks)[9, 0] = 40000
     with pytest.raises(UnsupportedModelError, match="keep GGUF"):
         convert(source, tmp_path / "d")
     assert not (tmp_path / "d").exists()

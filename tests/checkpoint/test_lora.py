@@ -15,17 +15,16 @@ from safetensors.numpy import load_file
 from unpacked import unpacked
 from wide import places
 
-from bankai.architectures.names import architecture
-from bankai.architectures.order import order_of
-from bankai.checkpoint.gguf import Q1_0, GGUFFile
+from bankai.architectures import architecture
+from bankai.checkpoint.gguf import GGUFFile
 from bankai.checkpoint.lora import changed_rows, write_gguf_lora, write_peft
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import RowRangeError, StoreError, UnknownTensorError, UnsupportedModelError
 from bankai.evaluation.engines import LlamaEngine
 from bankai.patch import Flip, Patch
-from bankai.patch.binding import touched
+from bankai.patch.places import places_by_tensor
 from bankai.patching import apply_patch
-from bankai.quantization.binary import BinaryTensor
+from bankai.quantization import PackedTensor, quantization
 
 EMBEDDING, HEAD = "model.embed_tokens", "lm_head"
 ENDS = st.builds(
@@ -41,13 +40,14 @@ def true_changes(path: Path, flips: frozenset[Flip]) -> dict[str, np.ndarray]:
     """W' - W of every tensor that the flips change, in float64, by flipping the model itself."""
     changes = {}
     with open_checkpoint(path) as checkpoint:
-        for name, at in touched(flips).items():
-            tensor = checkpoint.binary(name)
+        for name, at in places_by_tensor(flips).items():
+            tensor = checkpoint.packed(name)
             before = tensor.to_dense().astype(np.float64)
-            flipped = BinaryTensor(name, tensor.signs.copy(), tensor.scales)
-            flipped.flip(at.rows, at.groups, at.bits)
-            if (flipped.signs != tensor.signs).any():
-                changes[name] = flipped.to_dense() - before
+            rows, masks = at.masks(tensor.info)
+            blocks = tensor.blocks.copy()
+            blocks[rows] ^= masks
+            if (blocks != tensor.blocks).any():
+                changes[name] = PackedTensor(name, tensor.quantization, blocks).to_dense() - before
     return changes
 
 
@@ -82,15 +82,18 @@ def gguf_changes(path: Path, base: Path) -> dict[str, np.ndarray]:
         alpha = np.float32(file.metadata["adapter.lora.alpha"])
         names = {name.removesuffix(".lora_a").removesuffix(".lora_b") for name in file.tensors}
         for gguf_name in names:
-            name = architecture(model.architecture).from_gguf(gguf_name)
-            packed = file.tensors[f"{gguf_name}.lora_a"].type_id == Q1_0
-            assert packed == (name != EMBEDDING)
-            read = (lambda key: file.binary(key, "a").to_dense()) if packed else file.dense
-            a = read(f"{gguf_name}.lora_a").astype(np.float64)
-            b = file.dense(f"{gguf_name}.lora_b").astype(np.float64)
+            arch = architecture(model.architecture)
+            name = next(name for name in model.matrices if arch.gguf_name(name) == gguf_name)
+            kind = file.tensors[f"{gguf_name}.lora_a"].quantization
+            assert kind is (quantization("F32") if name == EMBEDDING else model.matrices[name].quantization)
+            if kind.plain:
+                a = file.vector(f"{gguf_name}.lora_a").astype(np.float64)
+            else:
+                a = kind.decode(file.blocks(f"{gguf_name}.lora_a")).astype(np.float64)
+            b = file.vector(f"{gguf_name}.lora_b").astype(np.float64)
             scale = float(alpha / np.float32(b.shape[1]))
             change = scale * (a @ b.T if name == EMBEDDING else b @ a)
-            grouped = order_of(name, model.config).canonical(change.reshape(len(change), -1, 128))
+            grouped = model.location(name).order.canonical(change.reshape(len(change), -1, 128))
             changes[name] = grouped.reshape(change.shape)
     return changes
 
@@ -135,7 +138,7 @@ def test_changed_rows_leave_out_what_cancels(wide_gguf) -> None:
     ]
     with open_checkpoint(wide_gguf) as checkpoint:
         [change] = changed_rows(checkpoint, flips)
-        dense = checkpoint.binary(name).to_dense()
+        dense = checkpoint.packed(name).to_dense()
     assert change.rows.tolist() == [4, 9] and change.partial.tolist() == [True, False]
     expected = np.zeros((2, 256), np.float32)
     expected[0, 128 + 5], expected[1, 128:] = dense[4, 128 + 5], dense[9, 128:]

@@ -10,7 +10,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 import pytest
-from builders import random_binary, tiny_config, tiny_tokenizer
+from builders import random_one_bit, tiny_config, tiny_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -21,7 +21,11 @@ from bankai.checkpoint.convert import convert
 from bankai.checkpoint.mlx import MLXDirectory, write_mlx
 from bankai.checkpoint.model_file import MLXCheckpoint, open_checkpoint
 from bankai.errors import BankaiError, ModelFormatError, StoreError, UnsupportedModelError
-from bankai.quantization.binary import BinaryTensor
+from bankai.patch import Flip, Patch
+from bankai.patch.binding import content_digest
+from bankai.patching import LiveModel, apply_in_place, bind_patch, revert_in_place
+from bankai.quantization import PackedTensor
+from bankai.quantization.one_bit import Q1_0, one_bit_blocks, scales_of, signs_of
 
 FLOATS = np.array([1, 0.5, 3], np.float32)
 
@@ -46,8 +50,8 @@ def restore(path: Path, change: Callable[[dict[str, np.ndarray]], object]) -> No
     save_file(arrays, path)
 
 
-def one(path: Path, tensor: BinaryTensor) -> MLXDirectory:
-    """A directory of one binary tensor and one norm."""
+def one(path: Path, tensor: PackedTensor) -> MLXDirectory:
+    """A directory of one 1-bit matrix and one norm."""
     shutil.rmtree(path, ignore_errors=True)
     write_mlx(path, tiny_config(), {"w.weight": tensor, "norm.weight": FLOATS}, tiny_tokenizer())
     return MLXDirectory(path)
@@ -60,17 +64,18 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, data: st.DataObjec
     out, groups = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))
     signs = data.draw(arrays(np.uint8, (out, groups, 16)))
     scales = data.draw(arrays(np.float16, (out, groups), elements=st.floats(-32752, 32752, width=16)))
-    directory = one(tmp_path_factory.getbasetemp() / "one", BinaryTensor("w", signs, scales))
-    back = directory.binary("w")
-    assert back.signs.tobytes() == signs.tobytes()
-    assert back.scales.tobytes() == scales.tobytes()
-    assert directory.dense("norm.weight").tobytes() == FLOATS.tobytes()
+    blocks = one_bit_blocks(scales, signs)
+    directory = one(tmp_path_factory.getbasetemp() / "one", PackedTensor("w", Q1_0, blocks))
+    assert directory.blocks("w").tobytes() == blocks.tobytes()
+    assert directory.blocks("w", np.array([out - 1, 0])).tobytes() == blocks[[out - 1, 0]].tobytes()
+    assert directory.vector("norm.weight").tobytes() == FLOATS.tobytes()
     directory.close()
 
 
 @pytest.mark.parametrize("scale", [32768, 65504, np.inf, np.nan])
 def test_a_scale_without_a_double_is_refused(tmp_path: Path, scale: float) -> None:
-    tensor = BinaryTensor("w", np.zeros((1, 1, 16), np.uint8), np.full((1, 1), scale, np.float16))
+    blocks = one_bit_blocks(np.full((1, 1), scale, np.float16), np.zeros((1, 1, 16), np.uint8))
+    tensor = PackedTensor("w", Q1_0, blocks)
     with pytest.raises(UnsupportedModelError, match="keep GGUF"):
         one(tmp_path / "m", tensor)
     assert list(tmp_path.iterdir()) == []
@@ -79,7 +84,7 @@ def test_a_scale_without_a_double_is_refused(tmp_path: Path, scale: float) -> No
 def test_mlx_computes_what_we_decode(tmp_path: Path) -> None:
     """mx.load, mx.dequantize and mx.quantized_matmul of the written file against to_dense."""
     rng = np.random.default_rng(3)
-    tensor = random_binary("w", (64, 256), rng)
+    tensor = random_one_bit("w", (64, 256), rng)
     one(tmp_path / "m", tensor).close()
     stored = mx.load(str(tmp_path / "m" / "model.safetensors"))
     words, scales, biases = (stored[f"w.{part}"] for part in ("weight", "scales", "biases"))
@@ -97,13 +102,13 @@ def test_mlx_computes_what_we_decode(tmp_path: Path) -> None:
 def test_safe_open_reads_a_whole_model(model: Path) -> None:
     with safe_open(model / "model.safetensors", "np") as witness, open_checkpoint(model) as checkpoint:
         stored = set(witness.keys())
-        for name in checkpoint.binary_names():
-            tensor = checkpoint.binary(name)
-            assert witness.get_tensor(f"{name}.weight").tobytes() == tensor.signs.tobytes()
-            assert np.array_equal(witness.get_tensor(f"{name}.biases"), -tensor.scales)
+        for name in checkpoint.matrices:
+            tensor = checkpoint.packed(name)
+            assert witness.get_tensor(f"{name}.weight").tobytes() == signs_of(tensor.blocks).tobytes()
+            assert np.array_equal(witness.get_tensor(f"{name}.biases"), -scales_of(tensor.blocks))
             stored -= {f"{name}.{part}" for part in ("weight", "scales", "biases")}
-        for name in checkpoint.dense_names():
-            assert np.array_equal(witness.get_tensor(f"{name}.weight"), checkpoint.dense(name))
+        for name in checkpoint.vectors:
+            assert np.array_equal(witness.get_tensor(f"{name}.weight"), checkpoint.vector(name))
             stored.discard(f"{name}.weight")
         assert not stored
 
@@ -118,13 +123,13 @@ def test_scales_in_bfloat16_and_float32(model: Path) -> None:
             values[f"{name}.{part}"] = values[f"{name}.{part}"].astype(np.float32) * np.float32(factor)
 
     with open_checkpoint(model) as checkpoint:
-        before = checkpoint.binary(name).digest()
+        before = checkpoint.packed(name).blocks.tobytes()
     restore(path, widen)
     with open_checkpoint(model) as checkpoint:
-        assert checkpoint.binary(name).digest() == before
+        assert checkpoint.packed(name).blocks.tobytes() == before
     restore(path, lambda values: widen(values, 1 + 1e-5))
     with open_checkpoint(model) as checkpoint, pytest.raises(UnsupportedModelError, match="fp16 cannot hold"):
-        checkpoint.binary(name)
+        checkpoint.packed(name)
 
 
 def test_bfloat16_norms_and_scales_are_exact(model: Path) -> None:
@@ -145,14 +150,14 @@ def test_bfloat16_norms_and_scales_are_exact(model: Path) -> None:
     path.unlink()
     mx.save_safetensors(str(path), stored)
     with open_checkpoint(model) as checkpoint:
-        assert set(checkpoint.dense("model.norm").tolist()) == {1.25}
-        assert set(checkpoint.binary(name).scales.ravel().tolist()) == {0.25}
+        assert set(checkpoint.vector("model.norm").tolist()) == {1.25}
+        assert set(scales_of(checkpoint.packed(name).blocks).ravel().tolist()) == {0.25}
 
 
 def test_float16_norms(model: Path) -> None:
     restore(model / "model.safetensors", lambda v: v.update({"model.norm.weight": np.ones(128, np.float16)}))
     with open_checkpoint(model) as checkpoint:
-        norm = checkpoint.dense("model.norm")
+        norm = checkpoint.vector("model.norm")
         assert norm.dtype == np.float32 and set(norm.tolist()) == {1.0}
 
 
@@ -161,7 +166,7 @@ def test_float16_norms(model: Path) -> None:
 def test_a_pair_that_is_not_one_bit_is_refused(model: Path, part: str, value: float) -> None:
     restore(model / "model.safetensors", lambda values: values[f"lm_head.{part}"].__setitem__((7, 0), value))
     with open_checkpoint(model) as checkpoint, pytest.raises(UnsupportedModelError, match="not 2d and -d"):
-        checkpoint.binary("lm_head")
+        checkpoint.packed("lm_head")
 
 
 def shard(model: Path, change: Callable[[dict[str, Any]], object] = lambda index: None) -> None:
@@ -180,14 +185,17 @@ def shard(model: Path, change: Callable[[dict[str, Any]], object] = lambda index
 
 def test_shards_read_as_one_file(model: Path) -> None:
     with open_checkpoint(model) as checkpoint:
-        before = {name: checkpoint.binary(name).digest() for name in checkpoint.binary_names()}
+        before = content_digest(checkpoint)
     shard(model)
-    with open_checkpoint(model, writable=True) as checkpoint:
-        assert {name: checkpoint.binary(name).digest() for name in checkpoint.binary_names()} == before
-        checkpoint.binary("lm_head").flip([1])
-        checkpoint.flush()
     with open_checkpoint(model) as checkpoint:
-        assert checkpoint.binary("lm_head").digest() != before["lm_head"]
+        assert content_digest(checkpoint) == before
+    patch = bind_patch(model, Patch.of([Flip("lm_head", 1), Flip("model.embed_tokens", 7)]))
+    apply_in_place(model, patch)
+    with open_checkpoint(model) as checkpoint:
+        assert content_digest(checkpoint) != before
+    revert_in_place(model, patch)
+    with open_checkpoint(model) as checkpoint:
+        assert content_digest(checkpoint) == before
 
 
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
@@ -256,8 +264,8 @@ def test_a_download_cache_is_read_but_not_written(model: Path) -> None:
         (snapshot / file.name).symlink_to(f"../../blobs/{file.name}")
     with open_checkpoint(snapshot) as checkpoint:
         checkpoint.tokenizer()
-    with pytest.raises(StoreError, match="download cache"):
-        open_checkpoint(snapshot, writable=True)
+    with pytest.raises(StoreError, match="a cache of downloads"):
+        LiveModel(snapshot)
 
 
 def test_the_template_may_have_a_file_of_its_own(model: Path) -> None:
@@ -298,7 +306,7 @@ def test_a_configuration_of_gigabytes_is_not_read(model: Path) -> None:
         lambda c: c["quantization"].update(mode="mxfp4"),
         lambda c: c["quantization"].update({"lm_head": {"group_size": 128, "bits": 4}}),
         lambda c: c["quantization"].update({"lm_head": False}),
-        lambda c: c.update(model_type="llama"),
+        lambda c: c.update(model_type="mamba"),
     ],
 )
 def test_another_quantization_or_architecture(
@@ -307,7 +315,7 @@ def test_another_quantization_or_architecture(
     rewrite(model / "config.json", change)
     with pytest.raises(UnsupportedModelError) as caught:
         open_checkpoint(model)
-    assert "1-bit" in str(caught.value) or "llama" in str(caught.value)
+    assert "1-bit" in str(caught.value) or "mamba" in str(caught.value)
 
 
 def test_other_spellings_of_one_bit(model: Path) -> None:
@@ -377,10 +385,10 @@ def test_every_flipped_bit_of_a_header(model: Path, name: str) -> None:
     assert {"read", "ModelFormatError"} <= outcomes
 
 
-def test_dense_refuses_integers(tmp_path: Path) -> None:
-    directory = one(tmp_path / "m", random_binary("w", (2, 128), np.random.default_rng(0)))
+def test_a_vector_is_of_floats(tmp_path: Path) -> None:
+    directory = one(tmp_path / "m", random_one_bit("w", (2, 128), np.random.default_rng(0)))
     with pytest.raises(UnsupportedModelError, match="w.weight is U32"):
-        directory.dense("w.weight")
+        directory.vector("w.weight")
 
 
 def test_it_is_an_mlx_checkpoint(model: Path) -> None:

@@ -1,23 +1,26 @@
-"""Checkpoints: what opening checks, views that write through, and what is not a 1-bit model."""
+"""Checkpoints: what opening checks, the type of every tensor from the file, and arrays that nobody can write to."""
 
 import hashlib
+import inspect
 import shutil
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
-from builders import build_tiny_gguf, byte_alphabet, tiny_config, tiny_tensors, tiny_tokenizer
+from builders import LLAMA, build_tiny_gguf, byte_alphabet, tiny_config, tiny_tensors, tiny_tokenizer
+from quantized import random_tensor
 
-from bankai.architectures.config import config_to_gguf
-from bankai.architectures.names import architecture
+from bankai.architectures import architecture
 from bankai.checkpoint import model_file as module
-from bankai.checkpoint.convert import convert
-from bankai.checkpoint.gguf import write_gguf
+from bankai.checkpoint.convert import convert, stored_tensors
+from bankai.checkpoint.gguf import stream_gguf, write_gguf
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.checkpoint.tokenizer_spec import NORMAL, TokenizerSpec
 from bankai.errors import BankaiError, ModelFormatError, StoreError, UnknownTensorError, UnsupportedModelError
-from bankai.quantization.binary import BinaryTensor, BinaryTensors
+from bankai.patching import LiveModel
+from bankai.quantization import QUANTIZATIONS, Matrices, PackedTensor, Quantization, quantization
 
 NAMES = architecture("qwen3")
 YARN = {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0, "original_max_position_embeddings": 64}
@@ -29,13 +32,18 @@ def sha256(path: Path) -> str:
 
 def write(path: Path, tensors: dict[str, Any], metadata: dict[str, Any]) -> Path:
     """A GGUF model from canonical names."""
-    write_gguf(path, metadata, {NAMES.to_gguf(name): tensor for name, tensor in tensors.items()})
+    write_gguf(path, metadata, {NAMES.gguf_name(name): tensor for name, tensor in tensors.items()})
     return path
 
 
 def sound() -> tuple[dict[str, Any], dict[str, Any]]:
     config = tiny_config()
-    return dict(tiny_tensors(config)), config_to_gguf(config) | tiny_tokenizer().to_gguf()
+    return dict(tiny_tensors(config)), to_gguf(config)
+
+
+def to_gguf(config: dict[str, Any]) -> dict[str, Any]:
+    """All metadata of a model with a tiny tokenizer."""
+    return architecture(config["model_type"]).config_to_gguf(config) | tiny_tokenizer().to_gguf()
 
 
 @pytest.mark.parametrize(
@@ -50,128 +58,121 @@ def test_a_file_gives_back_what_went_in(tmp_path: Path, changes: dict[str, Any])
         assert checkpoint.config == config
         assert checkpoint.tokenizer() == tiny_tokenizer()
         assert checkpoint.metadata["general.file_type"] == 40
-        assert set(checkpoint.binary_names()) | set(checkpoint.dense_names()) == set(tensors)
-        for name in checkpoint.binary_names():
-            assert checkpoint.binary(name).name == name
-            assert checkpoint.binary(name).digest() == tensors[name].digest()
-        for name in checkpoint.dense_names():
-            assert checkpoint.dense(name).tobytes() == tensors[name].tobytes()
+        assert set(checkpoint.matrices) | set(checkpoint.vectors) == set(tensors)
+        for name in checkpoint.matrices:
+            assert checkpoint.packed(name).name == name
+            assert checkpoint.packed(name).blocks.tobytes() == tensors[name].blocks.tobytes()
+        for name in checkpoint.vectors:
+            assert checkpoint.vector(name).tobytes() == tensors[name].tobytes()
 
 
-def test_a_checkpoint_is_binary_tensors(tiny_gguf: Path) -> None:
+def test_a_checkpoint_is_matrices(tiny_gguf: Path) -> None:
     with open_checkpoint(tiny_gguf) as checkpoint:
-        held: BinaryTensors = checkpoint
-        assert sum(held.binary(name).popcount() for name in held.binary_names()) > 0
+        held: Matrices = checkpoint
+        for name, info in held.matrices.items():
+            assert held.packed(name).info == info
+            rows = [info.rows - 1, 0]
+            assert (held.packed(name, rows).blocks == held.packed(name).blocks[rows]).all()
 
 
 def test_unknown_tensors(tiny_gguf: Path) -> None:
     with open_checkpoint(tiny_gguf) as checkpoint:
         for name in ("model.layers.2.mlp.up_proj", "model.norm", "blk.0.ffn_up.weight", ""):
             with pytest.raises(UnknownTensorError):
-                checkpoint.binary(name)
+                checkpoint.packed(name)
         with pytest.raises(UnknownTensorError):
-            checkpoint.dense("lm_head")
+            checkpoint.vector("lm_head")
 
 
-@pytest.mark.parametrize("kind", ["gguf", "mlx"])
-def test_flips_reach_the_file_and_come_off_exactly(tiny_gguf: Path, tmp_path: Path, kind: str) -> None:
-    if kind == "gguf":
-        source = file = Path(shutil.copy(tiny_gguf, tmp_path / "m.gguf"))
-    else:
-        source = convert(tiny_gguf, tmp_path / "m")
-        file = source / "model.safetensors"
-    name, places = "model.layers.1.mlp.down_proj", {"rows": [0, 5], "groups": [(5, 1), (7, 0)]}
-    before = sha256(file)
-    with open_checkpoint(source) as checkpoint:
-        expected = checkpoint.binary(name).to_dense()
-        with pytest.raises(StoreError, match="read-only"):
-            checkpoint.binary(name).flip(**places)
-    expected[[0, 5]] *= -1
-    expected[5, 128:] *= -1
-    expected[7, :128] *= -1
-    with open_checkpoint(source, writable=True) as checkpoint:
-        checkpoint.binary(name).flip(**places)
-        checkpoint.flush()
-    assert sha256(file) != before
-    with open_checkpoint(source, writable=True) as checkpoint:
-        assert np.array_equal(checkpoint.binary(name).to_dense(), expected)
-        checkpoint.binary(name).flip(**places)
-    assert sha256(file) == before
+def test_readers_cannot_write(tiny_gguf: Path, hybrid_gguf: Path, tmp_path: Path) -> None:
+    """By type: no way of opening asks for it. By test: every array that is handed out refuses."""
+    assert list(inspect.signature(open_checkpoint).parameters) == ["source"]
+    for source in (tiny_gguf, hybrid_gguf, convert(tiny_gguf, tmp_path / "mlx")):
+        with open_checkpoint(source) as checkpoint:
+            arrays = [checkpoint.packed(name).blocks for name in checkpoint.matrices]
+            arrays += [checkpoint.packed(name, [0]).blocks for name in checkpoint.matrices]
+            for array in arrays:
+                with pytest.raises(ValueError, match="read-only"):
+                    array[0] = 0
 
 
-def test_a_flip_changes_only_its_row(tiny_gguf: Path, tmp_path: Path) -> None:
-    path = Path(shutil.copy(tiny_gguf, tmp_path / "m.gguf"))
-    with open_checkpoint(path, writable=True) as checkpoint:
-        checkpoint.binary("model.layers.0.mlp.up_proj").flip([3])
-    changed = np.flatnonzero(
-        np.frombuffer(tiny_gguf.read_bytes(), "u1") != np.frombuffer(path.read_bytes(), "u1")
-    )
-    assert len(changed) == 16 and changed[-1] - changed[0] == 15
+@pytest.mark.parametrize("kind", QUANTIZATIONS, ids=str)
+@pytest.mark.parametrize("model", [{}, LLAMA], ids=["qwen3", "llama"])
+def test_the_file_says_the_type_of_every_matrix(
+    tmp_path: Path, kind: Quantization, model: dict[str, Any]
+) -> None:
+    """One tensor of another type in a 1-bit model, and all of that type but one."""
+    config = tiny_config(**model)
+    tensors, rng = tiny_tensors(config), np.random.default_rng(1)
+    shapes = architecture(config["model_type"]).matrix_shapes(config)
+    others = {name: random_tensor(name, kind, shape, rng) for name, shape in shapes.items()}
+    for some in (["model.layers.1.self_attn.q_proj"], list(others)[1:]):
+        mixed = tensors | {name: others[name] for name in some}
+        path = tmp_path / f"{len(some)}.gguf"
+        write_gguf(path, to_gguf(config), stored_tensors(mixed, config))
+        with open_checkpoint(path) as checkpoint:
+            for name, info in checkpoint.matrices.items():
+                assert info.quantization is (kind if name in some else quantization("Q1_0"))
+                assert checkpoint.packed(name).blocks.tobytes() == mixed[name].blocks.tobytes()
 
 
-@pytest.mark.parametrize(
-    ("name", "dtype", "reason"),
-    [
-        ("model.layers.0.mlp.up_proj", np.float16, "is F16, not Q1_0; single-bit flips need 1-bit codes"),
-        ("model.embed_tokens", np.float32, "is F32, not Q1_0"),
-        ("lm_head", np.float32, "is F32, not Q1_0"),
-    ],
-)
-def test_a_dense_matrix_is_not_one_bit(tmp_path: Path, name: str, dtype: type, reason: str) -> None:
-    tensors, metadata = sound()
-    tensors[name] = tensors[name].to_dense().astype(dtype)
-    with pytest.raises(UnsupportedModelError, match=reason):
-        open_checkpoint(write(tmp_path / "m.gguf", tensors, metadata))
-
-
-@pytest.mark.parametrize(("kind", "number"), [("Q8_0", 8), ("TQ2_0", 35), ("Q4_0", 2)])
-def test_a_quantized_or_ternary_model_gets_the_true_reason(tmp_path: Path, kind: str, number: int) -> None:
+def test_a_type_that_is_not_known_is_named(tmp_path: Path) -> None:
     """A file of the gguf package's own quantizer."""
-    import gguf
-    from gguf import quants
-
     config = tiny_config(hidden_size=256, intermediate_size=256, num_attention_heads=4)
     path = tmp_path / "m.gguf"
     writer = gguf.GGUFWriter(path, "qwen3")
-    for key, value in config_to_gguf(config).items():
-        if not key.startswith("general") and isinstance(value, (int, float)):
-            (writer.add_uint32 if isinstance(value, int) else writer.add_float32)(key, value)
     for name, tensor in tiny_tensors(config).items():
-        if isinstance(tensor, BinaryTensor):
-            raw = gguf.GGMLQuantizationType(number)
-            writer.add_tensor(NAMES.to_gguf(name), quants.quantize(tensor.to_dense(), raw), raw_dtype=raw)
+        if isinstance(tensor, PackedTensor):
+            raw = gguf.GGMLQuantizationType.TQ2_0
+            dense = gguf.quantize(tensor.to_dense(), raw)
+            writer.add_tensor(NAMES.gguf_name(name), dense, raw_dtype=raw)
         else:
-            writer.add_tensor(NAMES.to_gguf(name), tensor)
+            writer.add_tensor(NAMES.gguf_name(name), tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    with pytest.raises(UnsupportedModelError, match=f"{kind}.*row and group flips by scale sign are planned"):
+    with pytest.raises(
+        UnsupportedModelError, match=r"tensor '.*': ggml type TQ2_0 \(35\) is not supported yet; only Q1_0"
+    ):
         open_checkpoint(path)
 
 
+@pytest.mark.parametrize("kind", ["F32", "F16"])
+def test_rows_of_floats_must_be_whole_groups(tmp_path: Path, kind: str) -> None:
+    config = tiny_config(hidden_size=144, intermediate_size=128, num_attention_heads=2)
+    arch, rng = architecture("qwen3"), np.random.default_rng(0)
+    dtype = {"F32": np.float32, "F16": np.float16}[kind]
+    shapes = arch.matrix_shapes(config) | arch.vector_shapes(config)
+    tensors = {arch.gguf_name(name): rng.normal(size=shape).astype(dtype) for name, shape in shapes.items()}
+    write_gguf(tmp_path / "m.gguf", to_gguf(config), tensors)
+    with pytest.raises(
+        UnsupportedModelError, match="has 144 columns, not a multiple of 32, which are a group"
+    ):
+        open_checkpoint(tmp_path / "m.gguf")
+
+
 @pytest.mark.parametrize("name", ["a.gguf", "b"])
-def test_released_views_stay_sound_and_flips_reach_the_file(
-    tiny_gguf: Path, tmp_path: Path, name: str
-) -> None:
+def test_released_views_stay_sound(tiny_gguf: Path, tmp_path: Path, name: str) -> None:
     path = convert(tiny_gguf, tmp_path / name)
-    with open_checkpoint(path, writable=True) as checkpoint:
-        tensor = checkpoint.binary("lm_head")
-        before = tensor.signs.copy()
-        checkpoint.release()
-        assert np.array_equal(tensor.signs, before)
-        tensor.flip(rows=[3])
-        checkpoint.release()
-        assert np.array_equal(tensor.signs[3], ~before[3])
     with open_checkpoint(path) as checkpoint:
-        assert np.array_equal(checkpoint.binary("lm_head").signs[3], ~before[3])
+        blocks = checkpoint.packed("lm_head").blocks
+        before = blocks.copy()
+        checkpoint.release()
+        assert np.array_equal(blocks, before)
 
 
 def test_a_norm_must_be_float(tmp_path: Path) -> None:
     tensors, metadata = sound()
-    tensors["model.norm"] = np.ones(128, np.int32)
-    with pytest.raises(UnsupportedModelError, match="output_norm.weight is I32"):
-        open_checkpoint(write(tmp_path / "m.gguf", tensors, metadata))
+    layout: dict[str, Any] = {
+        NAMES.gguf_name(name): (getattr(tensor, "quantization", quantization("F32")), tensor.shape)
+        for name, tensor in tensors.items()
+    }
+    layout["output_norm.weight"] = (quantization("Q4_0"), (128,))
+    norm = random_tensor("", quantization("Q4_0"), (1, 128), np.random.default_rng(0))
+    stream_gguf(tmp_path / "m.gguf", metadata, layout, (tensors | {"model.norm": norm}).values())
+    with pytest.raises(UnsupportedModelError, match="output_norm.weight is Q4_0; it must be F32"):
+        open_checkpoint(tmp_path / "m.gguf")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,7 @@ def test_a_missing_tensor_is_named(tmp_path: Path, name: str) -> None:
     tensors, metadata = sound()
     del tensors[name]
     with pytest.raises(
-        ModelFormatError, match="embedding matrix" if "embed" in name else NAMES.to_gguf(name)
+        ModelFormatError, match="embedding matrix" if "embed" in name else NAMES.gguf_name(name)
     ):
         open_checkpoint(write(tmp_path / "m.gguf", tensors, metadata))
 
@@ -205,7 +206,7 @@ def test_a_billion_layers(tmp_path: Path) -> None:
 
 def test_a_tensor_too_many(tmp_path: Path) -> None:
     tensors, metadata = sound()
-    named = {NAMES.to_gguf(name): tensor for name, tensor in tensors.items()}
+    named = {NAMES.gguf_name(name): tensor for name, tensor in tensors.items()}
     write_gguf(tmp_path / "m.gguf", metadata, named | {"blk.0.attn_q.bias": np.zeros(128, np.float32)})
     with pytest.raises(UnsupportedModelError, match="attn_q.bias"):
         open_checkpoint(tmp_path / "m.gguf")
@@ -213,8 +214,8 @@ def test_a_tensor_too_many(tmp_path: Path) -> None:
 
 def test_another_architecture(tmp_path: Path) -> None:
     tensors, metadata = sound()
-    with pytest.raises(UnsupportedModelError, match="llama"):
-        open_checkpoint(write(tmp_path / "m.gguf", tensors, metadata | {"general.architecture": "llama"}))
+    with pytest.raises(UnsupportedModelError, match="mamba"):
+        open_checkpoint(write(tmp_path / "m.gguf", tensors, metadata | {"general.architecture": "mamba"}))
 
 
 def test_more_rows_than_tokens(tmp_path: Path) -> None:
@@ -250,7 +251,7 @@ def test_built_in_models(tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.Mo
     with open_checkpoint("small") as checkpoint:
         assert checkpoint.path.name == "small.gguf"
     with pytest.raises(StoreError, match="built in"):
-        open_checkpoint("small", writable=True)
+        LiveModel("small")
     with pytest.raises(ModelFormatError, match=r"a built-in model \(small\)"):
         open_checkpoint(Path("small"))
 
@@ -271,10 +272,10 @@ def outcome(path: Path) -> str:
         with open_checkpoint(path) as checkpoint:
             checkpoint.tokenizer()
             state = hashlib.sha256(repr(checkpoint.config).encode())
-            for name in checkpoint.binary_names():
-                state.update(checkpoint.binary(name).digest())
-            for name in checkpoint.dense_names():
-                state.update(checkpoint.dense(name).tobytes())
+            for name in checkpoint.matrices:
+                state.update(checkpoint.packed(name).blocks.tobytes())
+            for name in checkpoint.vectors:
+                state.update(checkpoint.vector(name).tobytes())
             return state.hexdigest()
     except BankaiError as error:
         return type(error).__name__

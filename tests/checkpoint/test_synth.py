@@ -3,17 +3,18 @@
 from collections import Counter
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bankai.architectures.config import config_to_gguf, expected_shapes
-from bankai.checkpoint.gguf import F32, Q1_0, GGUFFile
+from bankai.architectures import architecture
+from bankai.checkpoint.gguf import GGUFFile
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.checkpoint.synth import CHATML, SHAPES, synth_config, synth_size, synth_tokenizer, synthesize
 from bankai.checkpoint.tokenizer_spec import CONTROL, NORMAL, USER_DEFINED
 from bankai.errors import StoreError
-from bankai.quantization.binary import GROUP
+from bankai.quantization.one_bit import scales_of, signs_of
 
 PUBLISHED_8B = 1_158_654_496  # bytes; its tokenizer has longer words and merges than ours
 # shape -> binary tensors, norms, parameters, bytes of our file
@@ -33,20 +34,26 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return synthesize(tmp_path_factory.mktemp("synth") / "tiny.gguf", "tiny")
 
 
+def shapes(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of the matrices, and of all other tensors."""
+    arch = architecture(config["model_type"])
+    return arch.matrix_shapes(config), arch.vector_shapes(config)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_facts_of_the_shapes(shape: str) -> None:
-    binary, dense = expected_shapes(synth_config(SHAPES[shape]))
+    binary, dense = shapes(synth_config(SHAPES[shape]))
     parameters = sum(out * inner for out, inner in binary.values()) + sum(map(prod, dense.values()))
     assert (len(binary), len(dense), parameters, synth_size(shape)) == FACTS[shape]
 
 
 def test_8b_is_the_published_file_but_for_the_words() -> None:
-    binary, dense = expected_shapes(synth_config(SHAPES["bonsai-8b"]))
-    data = sum(out * inner // GROUP * 18 for out, inner in binary.values())
+    binary, dense = shapes(synth_config(SHAPES["bonsai-8b"]))
+    data = sum(out * inner // 128 * 18 for out, inner in binary.values())
     data += sum(4 * size for (size,) in dense.values())
     assert data == 1_152_704_128
     assert 0 < PUBLISHED_8B - synth_size("bonsai-8b") < 0.0015 * PUBLISHED_8B
-    metadata = config_to_gguf(synth_config(SHAPES["bonsai-8b"]))
+    metadata = architecture("qwen3").config_to_gguf(synth_config(SHAPES["bonsai-8b"]))
     published = {
         "general.architecture": "qwen3",
         "qwen3.attention.head_count": 32,
@@ -69,9 +76,9 @@ def test_8b_is_the_published_file_but_for_the_words() -> None:
 def test_27b_has_the_tensors_of_the_published_file() -> None:
     """To the byte: what is before them is Qwen3.5's tokenizer, whose words and merges are longer than ours."""
     config = synth_config(SHAPES["bonsai-27b"])
-    binary, dense = expected_shapes(config)
+    binary, dense = shapes(config)
     assert (len(binary), len(dense)) == (498, 353)
-    data = sum(out * inner // GROUP * 18 for out, inner in binary.values())
+    data = sum(out * inner // 128 * 18 for out, inner in binary.values())
     data += sum(4 * prod(shape) for shape in dense.values())
     size, before = PUBLISHED_27B
     assert data == size - before == 3_792_459_776
@@ -96,7 +103,7 @@ def test_27b_has_the_tensors_of_the_published_file() -> None:
         "qwen35.ssm.state_size": 128,
         "qwen35.ssm.time_step_rank": 48,
     }
-    assert published.items() <= config_to_gguf(config).items()
+    assert published.items() <= architecture("qwen35").config_to_gguf(config).items()
 
 
 def test_tokenizer_has_the_size_and_the_ids_of_qwen3() -> None:
@@ -111,16 +118,17 @@ def test_tokenizer_has_the_size_and_the_ids_of_qwen3() -> None:
 def test_small_file(tiny: Path) -> None:
     assert tiny.stat().st_size == synth_size("tiny")
     with GGUFFile(tiny) as file:
-        assert Counter(info.type_id for info in file.tensors.values()) == {Q1_0: 16, F32: 9}
+        assert Counter(str(info.quantization) for info in file.tensors.values()) == {"Q1_0": 16, "F32": 9}
         assert file.metadata["general.file_type"] == 41
         assert file.metadata["qwen3.rope.scaling.type"] == "yarn"
     with open_checkpoint(tiny) as checkpoint:
         assert not checkpoint.config["tie_word_embeddings"]
         assert checkpoint.config["rope_parameters"]["original_max_position_embeddings"] == 256
-        assert (checkpoint.dense("model.norm") == 1).all()
-        head = checkpoint.binary("lm_head")
-        assert 0.49 < head.popcount() / (1024 * 256) < 0.51
-        assert np.abs(head.scales * 16 - 1).max() <= 0.5 and head.scales.std() > 0
+        assert (checkpoint.vector("model.norm") == 1).all()
+        head = checkpoint.packed("lm_head").blocks
+        scales, signs = scales_of(head), np.unpackbits(signs_of(head))
+        assert 0.49 < signs.mean() < 0.51
+        assert np.abs(scales * 16 - 1).max() <= 0.5 and scales.std() > 0
 
 
 def test_small_hybrid(tmp_path: Path) -> None:
@@ -129,12 +137,12 @@ def test_small_hybrid(tmp_path: Path) -> None:
     with open_checkpoint(path) as checkpoint:
         assert checkpoint.architecture == "qwen35" and checkpoint.tokenizer().pre == "qwen35"
         name = "model.layers.0.linear_attn."
-        assert (checkpoint.dense("model.norm") == 0).all() and (checkpoint.dense(f"{name}norm") == 1).all()
+        assert (checkpoint.vector("model.norm") == 0).all() and (checkpoint.vector(f"{name}norm") == 1).all()
         assert (
-            np.ptp(checkpoint.dense(f"{name}A_log")) > 0.5
-            and np.ptp(checkpoint.dense(f"{name}dt_bias")) > 0.5
+            np.ptp(checkpoint.vector(f"{name}A_log")) > 0.5
+            and np.ptp(checkpoint.vector(f"{name}dt_bias")) > 0.5
         )
-        assert 0.2 < checkpoint.dense(f"{name}conv1d").std() < 0.4
+        assert 0.2 < checkpoint.vector(f"{name}conv1d").std() < 0.4
     import torch
 
     from bankai.model import load

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from builders import flip_bytes
 
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.patch import (
@@ -122,9 +123,7 @@ def test_a_binding_is_not_written_to_json(refused, patch: Path, unbound: Path, g
 
 
 def test_compose_refuses_a_wrong_base(refused, patch: Path, unbound: Path, gguf: Path) -> None:
-    with open_checkpoint(gguf, writable=True) as checkpoint:
-        checkpoint.binary(FLIP.tensor).signs[FLIP.row, 0, 0] ^= 1
-        checkpoint.flush()
+    flip_bytes(gguf, Flip(FLIP.tensor, FLIP.row, 0, 0))
     assert "not made for" in refused("compose", patch, unbound, "--model", gguf, "-o", "c.bankai").err
 
 

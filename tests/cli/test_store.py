@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from builders import flip_bytes
 
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.journal import journal_path
@@ -82,10 +83,7 @@ def test_apply_says_where_the_record_is(run, gguf: Path, patch: Path) -> None:
 
 
 def test_status_foreign_is_exit_code_1(run, gguf: Path, patch: Path) -> None:
-    with open_checkpoint(gguf, writable=True) as checkpoint:
-        checkpoint.binary("model.layers.0.mlp.up_proj").flip(groups=[(3, 0)])
-        checkpoint.binary("model.layers.1.mlp.gate_proj").flip(rows=[200])
-        checkpoint.flush()
+    flip_bytes(gguf, Flip("model.layers.0.mlp.up_proj", 3, 0), Flip("model.layers.1.mlp.gate_proj", 200))
     outcome = run("status", gguf, patch, "--json")
     assert (outcome.code, outcome.document["state"]) == (1, "foreign")
     outcome = run("status", gguf, patch)
@@ -131,7 +129,7 @@ def test_model_describes_the_file(run, gguf: Path) -> None:
     document = run("model", gguf, "--json").document
     with open_checkpoint(gguf) as checkpoint:
         assert document["fingerprint"] == fingerprint(checkpoint).hex()
-        assert set(document["tensors"]) == set(checkpoint.binary_names())
+        assert set(document["tensors"]) == set(checkpoint.matrices)
     assert document["tensors"]["model.layers.0.mlp.up_proj"] == [256, 128]
     assert (document["architecture"], document["format"], document["layers"]) == ("qwen3", "gguf", 2)
     assert document["file_bytes"] == gguf.stat().st_size and document["applied"] == []

@@ -18,7 +18,7 @@ from bankai.evaluation import (
     evaluate_file,
     open_engine,
 )
-from bankai.model import ModelBinaryTensors
+from bankai.model import ModelMatrices
 from bankai.patch import Flip, Patch, bind, write_patch
 from bankai.probes import Message, Probe, ProbeSet
 
@@ -128,7 +128,7 @@ def files(tiny_gguf, probes, tmp_path_factory):
     solved, token = next(found for n in range(1000) if (found := own_answer(engine, f"the {n}")))
     ProbeSet("set", [*probes, solved]).save(folder / "set.jsonl")
     patch = Patch.of([Flip("lm_head", token)])
-    write_patch(bind(patch, ModelBinaryTensors(engine.model)), folder / "bound.bankai")
+    write_patch(bind(patch, ModelMatrices(engine.model)), folder / "bound.bankai")
     write_patch(patch, folder / "unbound.bankai")
     return folder
 

@@ -1,5 +1,6 @@
 """A hybrid in llama.cpp and here: stock llama.cpp is the witness for every row, column and value put in order."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,14 @@ import torch
 from builders import tiny_config, tiny_tensors, tiny_tokenizer
 from hybrid import HYBRID
 
-from bankai.architectures.config import config_to_gguf
-from bankai.architectures.order import stored_tensors
+from bankai.architectures import architecture
+from bankai.checkpoint.convert import stored_tensors
 from bankai.checkpoint.gguf import write_gguf
 from bankai.errors import UnsupportedModelError
 from bankai.evaluation import LlamaEngine, MlxEngine, TorchEngine
 from bankai.probes import Probe
-from bankai.quantization.binary import BinaryTensor
+from bankai.quantization import PackedTensor
+from bankai.quantization.one_bit import one_bit_blocks, scales_of, signs_of
 
 TEXTS, LENGTH = 8, 150
 # Embeddings larger than what the layers add, as in trained models: then which of 300 tokens is the most probable is not
@@ -27,13 +29,17 @@ def write(path: Path, *, packed: bool, embedding: float = 1.0, **changes: object
     config = tiny_config(**HYBRID | {"max_position_embeddings": 1024} | changes)
     tensors = tiny_tensors(config, seed=11)
     table = tensors["model.embed_tokens"]
-    assert isinstance(table, BinaryTensor)
-    scales = table.scales * np.float16(embedding)
-    tensors["model.embed_tokens"] = BinaryTensor(table.name, table.signs, scales)
+    assert isinstance(table, PackedTensor)
+    blocks = one_bit_blocks(scales_of(table.blocks) * np.float16(embedding), signs_of(table.blocks))
+    tensors["model.embed_tokens"] = replace(table, blocks=blocks)
     stored = stored_tensors(tensors, config)
     if not packed:
-        stored = {n: t.to_dense() if isinstance(t, BinaryTensor) else t for n, t in stored.items()}
-    write_gguf(path, config_to_gguf(config) | tiny_tokenizer(pre="qwen35").to_gguf(), stored)
+        stored = {n: t.to_dense() if isinstance(t, PackedTensor) else t for n, t in stored.items()}
+    write_gguf(
+        path,
+        architecture(config["model_type"]).config_to_gguf(config) | tiny_tokenizer(pre="qwen35").to_gguf(),
+        stored,
+    )
     return path
 
 

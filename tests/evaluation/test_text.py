@@ -9,7 +9,7 @@ import torch
 from bankai.errors import ProbeFormatError
 from bankai.evaluation.scoring import perplexity
 from bankai.evaluation.text import TextReport, measure_text, measure_text_file
-from bankai.model import ModelBinaryTensors, flip, load
+from bankai.model import ModelMatrices, flip, load
 from bankai.patch import Flip, Patch
 
 TEXT = "the answer to the question is what the number equals " * 3
@@ -61,7 +61,7 @@ def test_one_window_is_plain_perplexity(tiny):
 
 def test_a_model_without_an_opinion_has_the_vocabulary_as_perplexity(tiny_gguf):
     model, tokenizer = load(tiny_gguf)
-    packed = ModelBinaryTensors(model).packed("lm_head")
+    packed = ModelMatrices(model).matrix("lm_head")
     packed.scales.zero_()
     found = measure_text(model, tokenizer, TEXT, PATCH, unbound=True)
     assert found.perplexity == pytest.approx(300, rel=1e-5)

@@ -6,7 +6,6 @@ from bankai.experiments import impact_map, rows
 from bankai.experiments.gaps import Gaps, impact, paired
 from bankai.model.decoder import Decoder
 from bankai.probes import load_probe_set
-from bankai.search.space import row_scales
 
 
 def test_impact_is_the_mean_absolute_change() -> None:
@@ -18,7 +17,9 @@ def test_rows_by_gradient_are_those_that_change_the_gaps(context) -> None:
     pairs, decoder = paired(probes), Decoder(context.bench.model)
     assert [probe.answers for probe in pairs[6:]] == [(probe.distractor,) for probe in probes]
     orders = rows.orders(context, decoder, 2, pairs)
-    scales = {tensor: row_scales(decoder, tensor) for tensor in {flip.tensor for flip in orders["scale"]}}
+    scales = {
+        tensor: decoder.matrix(tensor).magnitudes() for tensor in {flip.tensor for flip in orders["scale"]}
+    }
     by_scale = [scales[flip.tensor][flip.row] for flip in orders["scale"]]
     assert by_scale == sorted(by_scale, reverse=True) and len(by_scale) == 1024
     gaps, order = Gaps(context, probes), orders["gradient"]

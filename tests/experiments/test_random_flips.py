@@ -7,11 +7,12 @@ import pytest
 from bankai.experiments.random_flips import EXPERIMENT, PUBLISHED_SHARE, draw_bits, matched_count, strategies
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
-from bankai.search.space import row_scales
+from bankai.quantization import MatrixInfo
+from bankai.quantization.one_bit import Q1_0
 
 
 def test_bits_are_different_and_within_their_rows() -> None:
-    rows = [("a", 3, 256), ("b", 0, 128)]
+    rows = [("a", 3, MatrixInfo(Q1_0, (4, 256))), ("b", 0, MatrixInfo(Q1_0, (1, 128)))]
     drawn = draw_bits(rows, 384, Random(0))
     assert drawn == {Flip("a", 3, bit // 128, bit % 128) for bit in range(256)} | {
         Flip("b", 0, 0, bit) for bit in range(128)
@@ -29,7 +30,7 @@ def test_strategies_of_nano(context) -> None:
     found = strategies(decoder)
     assert len(found["all layers"]) == 4 * (512 + 512 + 256)
     assert {row[0].split(".")[2] for row in found["middle layers"]} == {"1", "2"}
-    scales = {tensor: row_scales(decoder, tensor) for tensor, _, _ in found["all layers"]}
+    scales = {tensor: decoder.matrix(tensor).magnitudes() for tensor, _, _ in found["all layers"]}
     low, high = (
         [scales[tensor][row] for tensor, row, _ in found[name]]
         for name in ("middle scale", "top-quarter scale")

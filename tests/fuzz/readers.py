@@ -85,7 +85,7 @@ def _gguf(data: bytes) -> None:
             with suppress(BankaiError):
                 file.metadata[key]
         for name in file.tensors:
-            for read in (file.dense, lambda name: file.binary(name, "canonical").digest()):
+            for read in (file.vector, lambda name: file.blocks(name).tobytes()):
                 with suppress(BankaiError):
                     read(name)
 
@@ -98,8 +98,8 @@ def _gguf_model(data: bytes) -> None:
 
 def _use(checkpoint: Checkpoint) -> None:
     fingerprint(checkpoint)
-    for name in checkpoint.dense_names():
-        checkpoint.dense(name)
+    for name in checkpoint.vectors:
+        checkpoint.vector(name)
     checkpoint.tokenizer()
 
 

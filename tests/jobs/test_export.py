@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from builders import flip_bytes
 from unpacked import unpacked
 
 from bankai.checkpoint.convert import convert
@@ -125,10 +126,7 @@ def test_llama_cpp_does_not_read_mlx(tiny_gguf, patch, tmp_path) -> None:
 @pytest.mark.parametrize("form", ["gguf", "mlx", "peft", "gguf-lora"])
 def test_another_base_is_refused(form, tiny_gguf, wide_gguf, patch, tmp_path) -> None:
     changed = Path(shutil.copy(tiny_gguf, tmp_path / "changed.gguf"))
-    with open_checkpoint(changed, writable=True) as checkpoint:
-        checkpoint.binary("model.layers.0.mlp.up_proj").flip(groups=[(3, 0)])
-        checkpoint.binary("lm_head").flip(rows=[41])
-        checkpoint.flush()
+    flip_bytes(changed, Flip("model.layers.0.mlp.up_proj", 3, 0), Flip("lm_head", 41))
     apply_patch(tiny_gguf, read_patch(patch), tmp_path / "on.gguf")
     write_patch(read_patch(patch).unbound(), tmp_path / "unbound.bankai")
     before = {path.name for path in tmp_path.iterdir()}

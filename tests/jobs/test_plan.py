@@ -14,8 +14,9 @@ from hybrid import FULL_LAYERS, LINEAR_LAYERS
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from bankai.architectures.config import expected_shapes, layer_kinds
-from bankai.architectures.names import FULL_ATTENTION, LINEAR_ATTENTION
+from bankai.architectures import architecture
+from bankai.architectures.base import FULL_ATTENTION
+from bankai.architectures.qwen35 import LINEAR_ATTENTION
 from bankai.checkpoint import synth
 from bankai.checkpoint.model_file import GGUFCheckpoint, builtin_models, open_checkpoint
 from bankai.errors import AuditError, DeviceError, PlaceError
@@ -29,8 +30,9 @@ from bankai.jobs.planning.work import Work
 from bankai.jobs.search import search_file
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import DENSE_BYTES, Workbench
-from bankai.model import PackedWeight, load_model
+from bankai.model import WeightMatrix, load_model
 from bankai.model.decoder import Decoder
+from bankai.model.matrices import DenseMatrix
 from bankai.probes import ProbeSet, load_neutral_texts, load_probe_set
 from bankai.search import SearchSettings, Space
 from bankai.search.attribution import stream_effects
@@ -95,6 +97,15 @@ def test_places_are_those_of_the_space(bench, plan, space):
     assert plan_search("nano", TASK, SearchSettings(space=space)).places == space.size(Decoder(bench.model))
 
 
+def matrices_of(model):
+    """What each matrix holds: its numbers in memory, and the stored blocks, which are apart from them."""
+    for module in model.modules():
+        if isinstance(module, WeightMatrix):
+            assert isinstance(module, DenseMatrix)
+            yield module.dense
+            yield module.blocks()
+
+
 def test_streams_take_the_bytes_that_were_told(plan, problem, bench):
     cached = [
         tensor
@@ -103,10 +114,8 @@ def test_streams_take_the_bytes_that_were_told(plan, problem, bench):
     ]
     assert plan.memory.streams == sum(tensor.nbytes for tensor in cached)
     assert plan.memory.reference == sum(one.nbytes for part in problem.parts for one in part._reference)
-    packed = [module for module in bench.model.modules() if isinstance(module, PackedWeight)]
     norms = [one for name, one in bench.model.named_parameters() if name.endswith("norm.weight")]
-    held = [*norms, *(tensor for module in packed for tensor in (module.signs, module.scales, module.dense))]
-    assert plan.memory.weights == sum(tensor.nbytes for tensor in held)
+    assert plan.memory.weights == sum(array.nbytes for array in [*norms, *matrices_of(bench.model)])
 
 
 def test_the_peak_is_the_sum(plan):
@@ -118,20 +127,17 @@ def test_the_peak_is_the_sum(plan):
 
 def test_half_precision_halves_what_is_cached(work):
     with open_checkpoint("nano") as checkpoint:
-        config = checkpoint.config
-    whole, half = (
-        footprint(config, work, SearchSettings(), 1, dense=True, device="cpu", dtype=dtype)
-        for dtype in ("float32", "bfloat16")
-    )
+        whole, half, apart = (
+            footprint(checkpoint, work, SearchSettings(), 1, dense=True, device=device, dtype=dtype)
+            for device, dtype in (("cpu", "float32"), ("cpu", "bfloat16"), ("cuda", "float32"))
+        )
+        random = SearchSettings(strategy="random")
+        trials = footprint(checkpoint, work, random, 1, dense=True, device="cpu", dtype="float32")
+        streams = stream_bytes(checkpoint.config, batch := next(work.batches()), 4)
     assert whole.streams == 2 * half.streams and whole.reference == half.reference
-    apart = footprint(config, work, SearchSettings(), 1, dense=True, device="cuda", dtype="float32")
     assert apart.peak == whole.peak - whole.process - whole.estimates
-    trials = footprint(
-        config, work, SearchSettings(strategy="random"), 1, dense=True, device="cpu", dtype="float32"
-    )
     assert trials.streams == trials.estimates == 0 < trials.working < whole.working
-    batch = next(work.batches())
-    assert stream_bytes(config, batch, 4) == batch.ids.numel() * 256 * (2 * 4 + 1) * 4
+    assert streams == batch.ids.numel() * 256 * (2 * 4 + 1) * 4
 
 
 class Counted(GGUFCheckpoint):
@@ -141,16 +147,16 @@ class Counted(GGUFCheckpoint):
         self.opened = []
         super().__init__(path)
 
-    def binary(self, name):
+    def packed(self, name, rows=None):
         self.opened.append(name)
-        return super().binary(name)
+        return super().packed(name, rows)
 
 
 def test_one_layer_is_opened():
     with Counted(builtin_models()["nano"]) as checkpoint:
         plan_checkpoint(checkpoint, TASK, SearchSettings())
         opened = Counter(checkpoint.opened)
-    assert set(opened) == {"model.embed_tokens", *(n for n in checkpoint.binary_names() if ".layers.0." in n)}
+    assert set(opened) == {"model.embed_tokens", *(n for n in checkpoint.matrices if ".layers.0." in n)}
     assert len(opened) == LAYER + 1 and opened.total() == LAYER + 1
 
 
@@ -159,11 +165,11 @@ def test_no_more_than_an_excerpt_is_held(tmp_path, monkeypatch):
     monkeypatch.setitem(synth.SHAPES, "few", shape)
     with open_checkpoint(synth.synthesize(tmp_path / "few.gguf", "few")) as checkpoint:
         model = load_model(Excerpt(checkpoint))
-        shapes = expected_shapes(checkpoint.config)[0]
-    held = {module: module.shape for module in model.modules() if isinstance(module, PackedWeight)}
+        shapes = architecture(checkpoint.architecture).matrix_shapes(checkpoint.config)
+    held = {module: module.shape for module in model.modules() if isinstance(module, WeightMatrix)}
     layer = sum(prod(shape) for name, shape in shapes.items() if ".layers.0." in name)
     assert sum(map(prod, held.values())) == layer + EXCERPT_ROWS * 256
-    assert model.lm_head.packed is model.model.embed_tokens.packed
+    assert model.lm_head.matrix is model.model.embed_tokens.matrix
 
 
 _PROLOGUE = """
@@ -219,7 +225,7 @@ def test_a_real_search_takes_the_memory_that_was_told(tmp_path):
 def test_small_models_are_kept_expanded(plan):
     assert plan.dense and plan.weights * 4 <= DENSE_BYTES
     with open_checkpoint("nano") as checkpoint:
-        assert plan.weights == sum(prod(checkpoint.binary(name).shape) for name in checkpoint.binary_names())
+        assert plan.weights == sum(prod(checkpoint.packed(name).shape) for name in checkpoint.matrices)
 
 
 def test_a_real_search_takes_the_time_that_was_told(tmp_path):
@@ -368,8 +374,9 @@ def hybrid(hybrid_gguf):
 def test_a_layer_of_each_kind_of_a_hybrid_is_opened(hybrid, hybrid_gguf):
     opened = Counter(hybrid[3])
     with open_checkpoint(hybrid_gguf) as checkpoint:
-        assert layer_kinds(checkpoint.config)[:2] == (LINEAR_ATTENTION, FULL_ATTENTION)
-        kinds = [[n for n in checkpoint.binary_names() if f".layers.{layer}." in n] for layer in (0, 1)]
+        kinds = architecture(checkpoint.architecture).layer_kinds(checkpoint.config)
+        assert kinds[:2] == (LINEAR_ATTENTION, FULL_ATTENTION)
+        kinds = [[n for n in checkpoint.matrices if f".layers.{layer}." in n] for layer in (0, 1)]
     assert set(opened) == {"model.embed_tokens", *kinds[0], *kinds[1]}
     assert opened.total() == 2 + len(kinds[0]) + len(kinds[1])
 
@@ -383,10 +390,8 @@ def test_what_a_hybrid_holds_is_told(hybrid):
         for tensor in (*stream.middle, *stream.added, stream.entering(0))
     ]
     assert plan.memory.streams == sum(tensor.nbytes for tensor in cached)
-    packed = [module for module in bench.model.modules() if isinstance(module, PackedWeight)]
-    bits = [tensor for module in packed for tensor in (module.signs, module.scales, module.dense)]
-    held = [*bench.model.parameters(), *bits]
-    assert plan.memory.weights == sum(tensor.nbytes for tensor in held)
+    held = [*bench.model.parameters(), *matrices_of(bench.model)]
+    assert plan.memory.weights == sum(array.nbytes for array in held)
 
 
 def test_a_hybrid_takes_the_time_that_was_told(hybrid):

@@ -11,10 +11,8 @@ import numpy as np
 def forward(checkpoint, ids):
     """Next-token logits [tokens, vocab]."""
     config = checkpoint.config
-    weights = {
-        name: checkpoint.binary(name).to_dense().astype(np.float64) for name in checkpoint.binary_names()
-    }
-    norms = {name: checkpoint.dense(name).astype(np.float64) for name in checkpoint.dense_names()}
+    weights = {name: checkpoint.packed(name).to_dense().astype(np.float64) for name in checkpoint.matrices}
+    norms = {name: checkpoint.vector(name).astype(np.float64) for name in checkpoint.vectors}
     eps = config["rms_norm_eps"]
     x = weights["model.embed_tokens"][ids]
     cos, sin = rotations(config, len(ids))

@@ -5,8 +5,9 @@ import pytest
 import torch
 from wide import LAYERS, SHAPES, WIDE, name
 
-from bankai.model import BinaryLinear, load
-from bankai.model.decoder import ATTENTION, MLP, Decoder
+from bankai.architectures.base import ATTENTION, MLP
+from bankai.model import Linear, load
+from bankai.model.decoder import Decoder
 
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 4096}
 VARIANTS = {"untied": {}, "tied": {"tie_word_embeddings": True}, "yarn": {"rope_parameters": YARN}}
@@ -104,5 +105,5 @@ def test_names_and_sizes(model):
     for layer in range(LAYERS):
         for path, shape in SHAPES.items():
             module = model.get_submodule(decoder.name(layer, path))
-            assert isinstance(module, BinaryLinear) and module.packed.shape == shape
+            assert isinstance(module, Linear) and module.matrix.shape == shape
             assert decoder.name(layer, path) == name(layer, path)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from wide import CONTROLS, LAYERS, TARGETS, TEXTS, name
 
-from bankai.model import ModelBinaryTensors, load, patched
+from bankai.model import ModelMatrices, load, patched
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip, Patch
 from bankai.patch.binding import bind, digest
@@ -50,8 +50,8 @@ def test_logits_are_those_of_the_cpu(device, gguf, dense):
 
 @pytest.mark.parametrize("dense", [False, True], ids=["packed", "dense"])
 def test_a_patch_goes_on_and_comes_off_bit_by_bit(device, wide_gguf, dense):
-    model, tensors = load(wide_gguf, dense=dense, device=device)[0], ModelBinaryTensors(load(wide_gguf)[0])
-    here = ModelBinaryTensors(model)
+    model, tensors = load(wide_gguf, dense=dense, device=device)[0], ModelMatrices(load(wide_gguf)[0])
+    here = ModelMatrices(model)
     patch, before, base = bind(Patch.of(FLIPS), tensors), digest(here, FLIPS), logits(model)
     assert before == digest(tensors, FLIPS)
     with patched(model, patch):

@@ -9,7 +9,8 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import DeviceError, ModelFormatError, UnknownTensorError
-from bankai.model import BinaryLinear, ModelBinaryTensors, PackedWeight, flip, load
+from bankai.model import Linear, ModelMatrices, WeightMatrix, flip, load
+from bankai.model.matrices import DenseMatrix, PackedMatrix
 from bankai.patch import Flip
 from bankai.patch.binding import digest, fingerprint
 
@@ -48,10 +49,9 @@ def test_agrees_with_stock_transformers_on_dequantized_weights(path):
     with open_checkpoint(path) as checkpoint:
         stock = Qwen3ForCausalLM(Qwen3Config(**checkpoint.config)).eval()
         state = {
-            f"{n}.weight": torch.from_numpy(checkpoint.binary(n).to_dense())
-            for n in checkpoint.binary_names()
+            f"{n}.weight": torch.from_numpy(checkpoint.packed(n).to_dense()) for n in checkpoint.matrices
         }
-        state |= {f"{n}.weight": torch.tensor(checkpoint.dense(n)) for n in checkpoint.dense_names()}
+        state |= {f"{n}.weight": torch.tensor(checkpoint.vector(n)) for n in checkpoint.vectors}
         missing, unexpected = stock.load_state_dict(state, strict=False)
     stock.tie_weights()
     assert not unexpected and set(missing) <= {"lm_head.weight"}
@@ -62,7 +62,8 @@ def test_agrees_with_stock_transformers_on_dequantized_weights(path):
 def test_dense_copy_changes_no_bit_of_the_logits(path):
     ids = random_ids(20)
     dense = load(path, dense=True)[0]
-    assert all(m.dense is not None for m in dense.modules() if isinstance(m, PackedWeight))
+    assert {type(m) for m in dense.modules() if isinstance(m, WeightMatrix)} == {DenseMatrix}
+    assert {type(m) for m in load(path)[0].modules() if isinstance(m, WeightMatrix)} == {PackedMatrix}
     assert np.array_equal(logits(load(path)[0], ids), logits(dense, ids))
 
 
@@ -97,9 +98,9 @@ def test_cached_and_whole_forward_agree(path):
 
 def test_tied_head_shares_the_packed_tensor(tmp_path):
     model, _ = load(builders.build_tiny_gguf(tmp_path / "tied.gguf", tie_word_embeddings=True))
-    assert isinstance(model.lm_head, BinaryLinear)
-    assert model.lm_head.packed is model.model.embed_tokens.packed
-    assert "lm_head" not in ModelBinaryTensors(model).binary_names()
+    assert isinstance(model.lm_head, Linear)
+    assert model.lm_head.matrix is model.model.embed_tokens.matrix
+    assert "lm_head" not in ModelMatrices(model).matrices
     ids = random_ids(10)
     before = logits(model, ids[ids != 5])
     flip(model, [Flip("model.embed_tokens", 5)])
@@ -120,25 +121,25 @@ def test_bfloat16_runs_close_to_float32(path):
 
 
 def test_model_and_file_agree_on_names_fingerprint_and_digest(path):
-    tensors = ModelBinaryTensors(load(path)[0])
+    tensors = ModelMatrices(load(path)[0])
     flips = [Flip("model.layers.1.mlp.up_proj", 7), Flip("model.layers.0.mlp.down_proj", 3, 1)]
     with open_checkpoint(path) as checkpoint:
-        assert tensors.binary_names() == checkpoint.binary_names()
+        assert tensors.matrices == checkpoint.matrices
         assert fingerprint(tensors) == fingerprint(checkpoint)
         assert digest(tensors, flips) == digest(checkpoint, flips)
 
 
-def test_tensor_views_follow_flips_and_cannot_be_written(path):
+def test_blocks_follow_flips(path):
     model, _ = load(path)
-    tensors = ModelBinaryTensors(model)
-    view = tensors.binary("model.layers.0.mlp.up_proj")
-    before = view.signs[4].copy()
-    flip(model, [Flip("model.layers.0.mlp.up_proj", 4)])
-    assert np.array_equal(view.signs[4], ~before)
-    with pytest.raises(ValueError, match="read-only"):
-        view.signs[4] = 0
+    tensors, name = ModelMatrices(model), "model.layers.0.mlp.up_proj"
+    before = tensors.packed(name)
+    flip(model, [Flip(name, 4)])
+    expected = before.blocks.copy()
+    expected[4] ^= before.quantization.mask
+    assert np.array_equal(tensors.packed(name).blocks, expected)
+    assert np.array_equal(tensors.packed(name, [4, 1]).blocks, expected[[4, 1]])
     with pytest.raises(UnknownTensorError):
-        tensors.binary("model.layers.9.mlp.up_proj")
+        tensors.packed("model.layers.9.mlp.up_proj")
 
 
 def test_model_outlives_its_file(tmp_path):

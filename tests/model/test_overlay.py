@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from wide import CANDIDATES, LAYERS, SHAPES, name
 
-from bankai.model import BinaryLinear, flip, load
+from bankai.model import Linear, flip, load
 from bankai.model.decoder import Decoder
+from bankai.model.matrices import DenseMatrix
 from bankai.model.overlay import flipped_rows, overlaid, row_versions
 from bankai.patch import Flip
 
@@ -32,7 +33,7 @@ def flipped(model, flips, run):
 
 
 def versions(model):
-    return [module.versions for module in model.modules() if isinstance(module, BinaryLinear)]
+    return [module.versions for module in model.modules() if isinstance(module, Linear)]
 
 
 def both(model, tensor, blocks):
@@ -93,14 +94,14 @@ def test_places_on_one_row_combine_by_xor(model):
     ]
     found, expected = both(model, tensor, blocks)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
-    packed = model.get_submodule(tensor).packed
-    weight = packed.expand()[4]
+    matrix = model.get_submodule(tensor).matrix
+    weight = matrix.expand()[4]
     signs = torch.ones(384)
     signs[:256] = -1
     signs[256 + 60] = -1
-    assert torch.equal(flipped_rows(packed, {row, group, bit})[4], signs * weight)
-    assert torch.equal(flipped_rows(packed, {row} | groups)[4], weight)
-    assert torch.equal(flipped_rows(packed, {group} | bits)[4], weight)
+    assert torch.equal(flipped_rows(matrix, {row, group, bit})[4], signs * weight)
+    assert torch.equal(flipped_rows(matrix, {row} | groups)[4], weight)
+    assert torch.equal(flipped_rows(matrix, {group} | bits)[4], weight)
 
 
 @settings(max_examples=15, deadline=None)
@@ -137,10 +138,10 @@ def test_positions_need_no_sequences(model):
 
 @torch.no_grad()
 def test_versions_do_not_change_the_bits(model):
-    packed = model.get_submodule(name(1, "gate_proj")).packed
-    before = packed.expand().clone()
-    made = row_versions(packed, [[Flip(name(1, "gate_proj"), 7, 1)], [], [Flip(name(1, "gate_proj"), 8)]])
-    assert torch.equal(packed.expand(), before)
+    matrix = model.get_submodule(name(1, "gate_proj")).matrix
+    before = matrix.expand().clone()
+    made = row_versions(matrix, [[Flip(name(1, "gate_proj"), 7, 1)], [], [Flip(name(1, "gate_proj"), 8)]])
+    assert torch.equal(matrix.expand(), before)
     assert made.blocks == 3 and made.weights.shape == (1, 256)
     assert [column.tolist() for column in (*made.negated, *made.replaced)] == [[2], [8], [0], [7]]
 
@@ -193,13 +194,15 @@ def test_gradient_goes_through_the_flipped_rows(model):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_columns_are_those_of_the_weight(wide_gguf, model, dtype):
-    dense = model.get_submodule(name(0, "down_proj")).packed.dense is not None
-    packed = load(wide_gguf, dense=dense, dtype=dtype)[0].get_submodule(name(0, "down_proj")).packed
-    packed.flip(rows=[2], groups=[(3, 1)], bits=[(4, 2, 127)])
+    down = name(0, "down_proj")
+    dense = isinstance(model.get_submodule(down).matrix, DenseMatrix)
+    loaded = load(wide_gguf, dense=dense, dtype=dtype)[0]
+    flip(loaded, [Flip(down, 2), Flip(down, 3, 1), Flip(down, 4, 2, 127)])
+    matrix = loaded.get_submodule(down).matrix
     for ids in ([0], [383, 0, 127, 128, 255, 256, 9, 9], list(range(384)), []):
         at = torch.tensor(ids, dtype=torch.long)
-        found = packed.columns(at)
-        assert found.dtype == dtype and torch.equal(found, packed.expand()[:, at])
+        found = matrix.columns(at)
+        assert found.dtype == dtype and torch.equal(found, matrix.expand()[:, at])
 
 
 @torch.no_grad()

@@ -13,8 +13,9 @@ from bankai.errors import (
     UnknownTensorError,
     WrongBaseError,
 )
-from bankai.model import ModelBinaryTensors, flip, load, patched
+from bankai.model import ModelMatrices, flip, load, patched
 from bankai.patch import Flip, Patch, bind
+from bankai.patch.binding import content_digest
 
 UP, DOWN = "model.layers.0.mlp.up_proj", "model.layers.1.mlp.down_proj"
 FLIPS = st.frozensets(
@@ -34,8 +35,7 @@ def model(request, tiny_gguf):
 
 
 def bits(model):
-    tensors = ModelBinaryTensors(model)
-    return {name: tensors.binary(name).digest() for name in tensors.binary_names()}
+    return content_digest(ModelMatrices(model))
 
 
 def logits(model):
@@ -44,7 +44,7 @@ def logits(model):
 
 
 def bound(model, *flips):
-    return bind(Patch.of(flips), ModelBinaryTensors(model))
+    return bind(Patch.of(flips), ModelMatrices(model))
 
 
 def test_patch_changes_the_logits_and_leaves_no_trace(model):

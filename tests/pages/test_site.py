@@ -128,15 +128,16 @@ def test_docstrings_are_shown_as_they_are_meant(site: Path) -> None:
     errors = (site / "api" / "errors.html").read_text()
     tree = re.search(r"<code>BankaiError .*?</code>", errors, re.DOTALL)
     assert tree is not None and tree[0].count("\n├── ") > 8 and "\n│   └── " in tree[0]
+    quantizations = (site / "api" / "quantization.html").read_text()
     matrix = re.search(
-        r'id="bankai.quantization.binary.BinaryTensor".*?id="bankai.quantization.binary.BinaryTensor.shape"',
-        errors,
+        r'id="bankai.quantization.PackedTensor".*?id="bankai.quantization.PackedTensor.shape"',
+        quantizations,
         re.DOTALL,
     )
     assert matrix is not None
     told = unescape(re.sub(r"<[^>]+>", "", matrix[0]))
-    assert "BinaryTensor(name: str, signs: NDArray[uint8], scales: NDArray[float16])" in told
-    assert len(re.findall(r"<li><code>(?:name|signs|scales)</code>: ", matrix[0])) == 3
+    assert "PackedTensor(name: str, quantization: Quantization, blocks: Blocks)" in told
+    assert len(re.findall(r"<li><code>(?:name|quantization|blocks)</code>: ", matrix[0])) == 3
     text = "".join(page.read_text() for page in (site / "api").glob("*.html"))
     assert not re.search(r":(?:class|func|meth|mod|attr):", text) and "__exit__" not in text
 

@@ -5,7 +5,7 @@ import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -154,7 +154,7 @@ ROW = "00 01 08 04 01 80"  # no layers, one family, lm_head, 4 rows, count 1: pl
     [
         ("unknown flags", "01 40", "unknown flags"),
         ("deflated without manifest", "01 10", "unknown flags"),
-        ("other version", "02 00", "version 2"),
+        ("other version", "03 00", "version 3"),
         ("trailing byte", "01 00 00", "1 bytes after its end"),
         ("cut binding", "01 01 00", "ends too early"),
         ("no families", "01 02 00 00 01 80", "cannot hold"),
@@ -325,3 +325,38 @@ def test_millions_of_families_are_refused_at_their_count() -> None:
     body = b"\xb1XOR\x01\x02" + b"\x01\x01" + varint(count) + b"\x04\x01" * count
     with pytest.raises(PatchFormatError, match="1000000 tensor families"):
         decode(body + zlib.crc32(body).to_bytes(4, "little"))
+
+
+def other(*flips: Flip, version: Literal[1, 2] = 2) -> Patch:
+    return Patch(frozenset(flips), Binding(bytes(8), bytes(8), bytes(8), version))
+
+
+def test_version_1_is_kept_where_it_can_hold_the_patch() -> None:
+    up = "model.layers.0.mlp.up_proj"
+    for patch, version in (
+        (Patch.of([Flip(up, 0), Flip(up, 1, 2, 127)]), 1),
+        (Patch.of([Flip(up, 1, 2, 128)]), 2),
+        (other(Flip(up, 0), version=1), 1),
+        (other(Flip(up, 0)), 2),
+        (other(), 2),
+    ):
+        data = encode(patch)
+        assert data[4] == version and decode(data) == patch and decode(data).binding == patch.binding
+
+
+def test_a_file_of_version_2_that_version_1_can_hold_is_not_canonical() -> None:
+    data = bytearray(encode(Patch.of([Flip("lm_head", 9)])))
+    data[4] = 2
+    data[-4:] = zlib.crc32(data[:-4]).to_bytes(4, "little")
+    with pytest.raises(PatchFormatError, match="version 1 can hold it"):
+        decode(bytes(data))
+
+
+def test_a_weight_beyond_those_of_a_1_bit_group_is_not_bound_to_a_1_bit_model() -> None:
+    with pytest.raises(PatchFormatError, match="bound to a true 1-bit model, whose groups have 128 weights"):
+        encode(other(Flip("lm_head", 0, 0, 128), version=1))
+
+
+def test_a_binding_of_another_version_is_refused() -> None:
+    with pytest.raises(ValueError, match="version 1 or 2, not 3"):
+        Binding(bytes(8), bytes(8), bytes(8), 3)  # type: ignore[arg-type]

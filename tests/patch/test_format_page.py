@@ -51,6 +51,16 @@ GOLDEN = {
         ),
         Manifest(name="demo", seed=7),
     ),
+    "other": Patch(
+        frozenset([Flip("model.layers.0.mlp.up_proj", 3, 17), Flip("lm_head", 2, 0, 31)]),
+        Binding(
+            *(
+                bytes.fromhex(digest)
+                for digest in ("0011223344556677", "8899aabbccddeeff", "0123456789abcdef")
+            ),
+            version=2,
+        ),
+    ),
 }
 
 

@@ -102,7 +102,7 @@ def test_flips_are_immutable(flip: Flip) -> None:
         (UP, 0, 2**20),
         (UP, 0, False),
         (UP, 0, 0, -1),
-        (UP, 0, 0, 128),
+        (UP, 0, 0, 256),
         (UP, 0, 0, True),
         (UP, 0, 0, 1.0),
         (UP, 0, None, 0),

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import build_tiny_gguf, tiny_config
+from builders import build_tiny_gguf, flip_bytes, tiny_config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bankai.architectures.config import expected_shapes
+from bankai.architectures import architecture
 from bankai.checkpoint.convert import convert
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import (
@@ -37,6 +37,7 @@ from bankai.patching import (
     sidecar_path,
     status,
 )
+from bankai.quantization.one_bit import signs_of
 
 UP, HEAD = "model.layers.1.mlp.up_proj", "lm_head"
 FLIPS = [
@@ -48,7 +49,7 @@ FLIPS = [
     Flip(UP, 200, 0, 127),  # in a flipped group
     Flip(HEAD, 9, 0, 64),
 ]
-SHAPES = expected_shapes(tiny_config())[0]
+SHAPES = architecture("qwen3").matrix_shapes(tiny_config())
 RANDOM_FLIPS = st.sampled_from(sorted(SHAPES)).flatmap(
     lambda name: (
         st.builds(
@@ -108,13 +109,17 @@ def test_apply_and_revert_to_new_files(model: Path) -> None:
     assert (status(on, patch).state, status(model, patch).state) == ("applied", "base")
     assert (status(on).state, names(on), status(on).note) == ("applied", ["p"], "")
     with open_checkpoint(model) as old, open_checkpoint(on) as new:
-        for name in old.binary_names():
-            columns = np.unpackbits(old.binary(name).signs, axis=2, bitorder="little")  # [out, groups, 128]
+        for name in old.matrices:
+            columns = np.unpackbits(
+                signs_of(old.packed(name).blocks), axis=2, bitorder="little"
+            )  # [out, groups, 128]
             for flip in FLIPS:
                 if flip.tensor == name:
                     place = (slice(None) if index is None else index for index in (flip.group, flip.bit))
                     columns[flip.row, *place] ^= 1
-            assert (new.binary(name).signs == np.packbits(columns, axis=2, bitorder="little")).all()
+            assert (
+                signs_of(new.packed(name).blocks) == np.packbits(columns, axis=2, bitorder="little")
+            ).all()
     revert_patch(on, patch, off)
     assert (status(off).state, status(off, patch).state) == ("base", "base")
     moved = {name.replace("off", model.name, 1): digest for name, digest in contents(home).items()}
@@ -267,9 +272,7 @@ def test_another_model_is_refused(tmp_path: Path, refused: Callable[..., None]) 
 
 def test_foreign_bits_are_refused(model: Path, refused: Callable[..., None]) -> None:
     patch = bound(model)
-    with open_checkpoint(model, writable=True) as checkpoint:
-        checkpoint.binary(UP).signs[3, 0, 0] ^= 1
-        checkpoint.flush()
+    flip_bytes(model, Flip(UP, 3, 0, 0))
     refused(WrongBaseError, "fresh copy", patch)
     refused(WrongBaseError, "fresh copy", patch, revert=True)
     assert status(model, patch).state == "foreign"
@@ -439,14 +442,10 @@ def test_an_unbound_patch_comes_off_only_when_it_is_listed(
     sidecar = sidecar_path(model).read_bytes()
     sidecar_path(model).unlink()
     refused(UnboundPatchError, "bankai bind", patch, revert=True)
-    with open_checkpoint(model, writable=True) as checkpoint:  # a false list does not count
-        checkpoint.binary(UP).flip(rows=[3])
-        checkpoint.flush()
+    flip_bytes(model, Flip(UP, 3))  # a false list does not count
     sidecar_path(model).write_bytes(sidecar)
     refused(UnboundPatchError, "bankai bind", patch, revert=True)
-    with open_checkpoint(model, writable=True) as checkpoint:
-        checkpoint.binary(UP).flip(rows=[3])
-        checkpoint.flush()
+    flip_bytes(model, Flip(UP, 3))
     sidecar_path(model).unlink()
     revert_in_place(model, bind_patch(base, patch))  # as the refusal says
     assert contents(model.parent) == before

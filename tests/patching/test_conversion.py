@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from builders import flip_bytes
 
 from bankai.checkpoint.convert import convert
 from bankai.checkpoint.model_file import open_checkpoint
@@ -43,8 +44,8 @@ def test_a_converted_model_keeps_its_list(model: Path, other: Path) -> None:
         revert_in_place(path, first)
         revert_in_place(path, second)
     with open_checkpoint(model) as old, open_checkpoint(other) as new:
-        for name in old.binary_names():
-            assert (old.binary(name).signs == new.binary(name).signs).all()
+        for name in old.matrices:
+            assert (old.packed(name).blocks == new.packed(name).blocks).all()
 
 
 def test_nothing_applied_is_nothing_to_carry(model: Path, other: Path) -> None:
@@ -55,9 +56,7 @@ def test_nothing_applied_is_nothing_to_carry(model: Path, other: Path) -> None:
 def test_a_false_list_is_not_carried(model: Path, other: Path) -> None:
     patch = bound(model)
     apply_in_place(model, patch)
-    with open_checkpoint(model, writable=True) as checkpoint:
-        checkpoint.binary(UP).flip(rows=[3])
-        checkpoint.flush()
+    flip_bytes(model, Flip(UP, 3))
     assert "contradict" in convert_file(model, other)
     assert not sidecar_path(other).exists() and status(other, patch).state == "base"
 

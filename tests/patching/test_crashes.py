@@ -29,6 +29,7 @@ from bankai.patching import (
     sidecar_path,
     status,
 )
+from bankai.patching.edits import edits
 
 FIRST = [
     Flip("model.layers.1.mlp.up_proj", 3),
@@ -351,13 +352,13 @@ def test_a_model_that_changes_meanwhile(
     """Between check and change another program flips a touched bit: the digest gives it away."""
     first, _ = patches
     with open_checkpoint(model) as checkpoint:
-        where = checkpoint.sign_bytes("lm_head")
+        (edit,) = edits(checkpoint, [Flip("lm_head", 7, 0, 0)])
     sync = os.fsync
 
     def meddling(handle: int) -> None:
         monkeypatch.setattr(os, "fsync", sync)
         with open(data_file(model), "r+b") as file:
-            file.seek(where.offset + 7 * where.row)
+            file.seek(edit.offset)
             byte = file.read(1)
             file.seek(-1, os.SEEK_CUR)
             file.write(bytes([byte[0] ^ 1]))

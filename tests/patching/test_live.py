@@ -84,7 +84,7 @@ def test_every_way_between_sets(model: Path, patches: dict[str, Patch], volatile
 
 def test_only_what_differs_is_touched(model: Path, patches: dict[str, Patch]) -> None:
     with open_checkpoint(model) as checkpoint:
-        columns = checkpoint.binary(UP).shape[1]
+        columns = checkpoint.matrices[UP].shape[1]
     with LiveModel(model) as live:
         assert live.swap(patches["a"]) == columns // 8 + 16 + 1  # the head has one group
         assert live.swap(patches["a"], volatile=True) == 0
@@ -199,9 +199,9 @@ def test_bits_that_something_else_changes(model: Path, patches: dict[str, Patch]
         live.swap(patches["a"], volatile=True)
         live.swap(volatile=True)
         with open_checkpoint(model) as checkpoint:
-            place = checkpoint.sign_bytes(UP)
+            (edit,) = edits(checkpoint, [Flip(UP, 3, 0, 0)])
         torn = bytearray(data_file(model).read_bytes())
-        torn[place.offset + 3 * place.row] ^= 1
+        torn[edit.offset] ^= 1
         with open(data_file(model), "r+b") as file:
             file.write(torn)
         with pytest.raises(WrongBaseError, match="by something else"):
@@ -264,7 +264,7 @@ PLACES = st.builds(
 @given(st.frozensets(PLACES, max_size=20))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_edits_are_the_flips(model: Path, flips: frozenset[Flip]) -> None:
-    """XORing the edits into the bytes of the file is what `BinaryTensor.flip` does."""
+    """XORing the edits into the bytes of the file is what digests take the flips for."""
     data = np.frombuffer(data_file(model).read_bytes(), np.uint8).copy()
     with open_checkpoint(model) as checkpoint:
         for edit in edits(checkpoint, flips):

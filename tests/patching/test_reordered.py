@@ -10,14 +10,13 @@ from hybrid import SHAPES, places
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bankai.architectures.names import architecture
-from bankai.architectures.order import order_of
+from bankai.architectures import architecture
 from bankai.checkpoint.gguf import GGUFFile
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import AlreadyAppliedError, RowRangeError
-from bankai.model import ModelBinaryTensors, load, patched
+from bankai.model import ModelMatrices, load, patched
 from bankai.patch import Flip, Manifest, Patch, bind, state
-from bankai.patch.binding import touched
+from bankai.patch.places import places_by_tensor
 from bankai.patching import (
     LiveModel,
     apply_in_place,
@@ -27,6 +26,8 @@ from bankai.patching import (
     revert_patch,
     status,
 )
+from bankai.quantization.one_bit import signs_of
+from bankai.tensor_names import parse_tensor_name
 
 FLIPS = [Flip(name, rows - 1 - at, *place) for at, place in enumerate(((), (1,), (0, 77)))
          for name, (rows, _) in SHAPES.items()]  # fmt: skip
@@ -40,14 +41,20 @@ def model(tmp_path: Path, hybrid_gguf: Path) -> Path:
 
 def expected_bits(path: Path, flips: list[Flip]) -> dict[str, bytes]:
     """Sign bits of every tensor of the file, by its names, with the flips made by hand."""
-    names, bits = architecture("qwen35"), {}
+    arch, bits = architecture("qwen35"), {}
     with GGUFFile(path) as file, open_checkpoint(path) as checkpoint:
-        for name in checkpoint.binary_names():
-            tensor = file.binary(names.to_gguf(name), name)
-            bits[name] = np.unpackbits(tensor.signs, axis=2, bitorder="little")
+        for name in checkpoint.matrices:
+            signs = signs_of(file.blocks(arch.gguf_name(name)))
+            bits[name] = np.unpackbits(signs, axis=2, bitorder="little")
         for flip in flips:
-            order = order_of(flip.tensor, checkpoint.config)
-            group = slice(None) if flip.group is None else order.group(flip.group)
+            order = arch.order(parse_tensor_name(flip.tensor).path, checkpoint.config, 128)
+            group = (
+                slice(None)
+                if flip.group is None
+                else flip.group
+                if order.groups is None
+                else order.groups[flip.group]
+            )
             bit = slice(None) if flip.bit is None else flip.bit
             bits[flip.tensor][order.row(flip.row), group, bit] ^= 1
     return {name: np.packbits(array, axis=2, bitorder="little").tobytes() for name, array in bits.items()}
@@ -84,7 +91,7 @@ def test_apply_revert_in_place_and_live(model: Path, tmp_path: Path) -> None:
 def test_the_patched_file_is_the_patched_model(model: Path, tmp_path: Path) -> None:
     """Bound to the file, put on the loaded model, and the other way about; bit for bit, and off again."""
     loaded, ids = load(model)[0], torch.arange(40)[None]
-    tensors, base = ModelBinaryTensors(loaded), loaded(ids, use_cache=False).logits
+    tensors, base = ModelMatrices(loaded), loaded(ids, use_cache=False).logits
     patch = bind_patch(model, Patch.of(FLIPS))
     assert bind(Patch.of(FLIPS), tensors).binding == patch.binding
     apply_patch(model, patch, tmp_path / "on.gguf")
@@ -108,7 +115,7 @@ def test_any_places(
     apply_in_place(model, patch)
     assert found_bits(model) == found_bits(folder / "copy.gguf") == wanted
     with open_checkpoint(model) as checkpoint:
-        assert set(touched(flips)) <= set(checkpoint.binary_names())
+        assert set(places_by_tensor(flips)) <= set(checkpoint.matrices)
     revert_in_place(model, patch)
     assert model.read_bytes() == hybrid_gguf.read_bytes()
 

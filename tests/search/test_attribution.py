@@ -10,10 +10,11 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 from wide import CONTROLS, LAYERS, SHAPES, TARGETS, name
 
 from bankai.evaluation.scoring import answer_hidden, prepare
-from bankai.model import load
+from bankai.model import flip, load
 from bankai.model.decoder import Decoder
+from bankai.patch import Flip
 from bankai.search import attribution
-from bankai.search.attribution import GRANULARITIES, stream_effects
+from bankai.search.attribution import stream_effects
 from bankai.search.streams import Stream
 
 STEP = 1e-4
@@ -79,7 +80,7 @@ def tower(wide_gguf):
 
 @pytest.fixture(scope="module")
 def effects(tower):
-    return {granularity: tower.effects(granularity) for granularity in GRANULARITIES}
+    return {granularity: tower.effects(granularity) for granularity in PLACES}
 
 
 def only(y, row, change):
@@ -109,8 +110,8 @@ def test_a_row_of_gate_is_followed_at_the_inner_activation(tower, effects, layer
 
         def change(x, y, row=row):
             # The MLP's output is linear in h, so a change of h may be added behind down_proj.
-            gate, up = mlp.gate_proj.packed.product(x)[..., row], mlp.up_proj.packed.product(x)[..., row]
-            return ((silu(-gate) - silu(gate)) * up)[..., None] * mlp.down_proj.packed.expand()[:, row]
+            gate, up = mlp.gate_proj.matrix.product(x)[..., row], mlp.up_proj.matrix.product(x)[..., row]
+            return ((silu(-gate) - silu(gate)) * up)[..., None] * mlp.down_proj.matrix.expand()[:, row]
 
         close(values[:, row, 0], tower.slope(mlp, change))
 
@@ -140,7 +141,7 @@ def test_a_group_or_bit_is_followed_at_the_output_of_its_row(tower, effects, pat
 @pytest.mark.parametrize("layer", range(LAYERS))
 @pytest.mark.parametrize("path", SHAPES)
 def test_parts_add_up(effects, layer, path):
-    row, group, bit = (effects[granularity][name(layer, path)] for granularity in GRANULARITIES)
+    row, group, bit = (effects[granularity][name(layer, path)] for granularity in PLACES)
     close(bit.unflatten(2, (-1, 128)).sum(3), group)
     if "gate" in path:  # its rows are followed exactly through silu, its parts by the slope at the output
         assert not torch.allclose(group.sum(2, keepdim=True), row, rtol=1e-2)
@@ -209,12 +210,12 @@ def test_a_small_flip_does_what_its_slope_says(tower, effects):
     with torch.no_grad():
         base = tower.sums(tower.model.lm_head(answer_hidden(tower.model, tower.batch)))
         for path in SHAPES:
-            module, estimates = tower.model.get_submodule(name(2, path)), effects["bit"][name(2, path)]
+            estimates = effects["bit"][name(2, path)]
             found, expected = [], []
             for row in range(0, 128, 8):
-                module.flip(bits=[(row, 1, row)])
+                flip(tower.model, [Flip(name(2, path), row, 1, row)])
                 found.append(tower.sums(tower.model.lm_head(answer_hidden(tower.model, tower.batch))) - base)
-                module.flip(bits=[(row, 1, row)])
+                flip(tower.model, [Flip(name(2, path), row, 1, row)])
                 expected.append(estimates[:, row, 128 + row])
             found, expected = torch.stack(found), torch.stack(expected)
             assert (found - expected).norm() < 0.15 * found.norm()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from wide import CONTROLS, TARGETS, TEXTS
 
 from bankai.evaluation.scoring import answer_hidden, prepare
-from bankai.model import ModelBinaryTensors, flip, load
+from bankai.model import ModelMatrices, flip, load
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
 from bankai.patch.binding import digest
@@ -141,7 +141,7 @@ def test_any_candidates(engine, candidates):
 def test_a_whole_search_finds_a_patch_and_leaves_no_trace(hybrid_gguf):
     """In every projection there is; what it says of the patch is what the patched model does."""
     model, tokenizer = load(hybrid_gguf, dense=True)
-    tensors, everywhere = ModelBinaryTensors(model), Space(projections=tuple(PROJECTIONS))
+    tensors, everywhere = ModelMatrices(model), Space(projections=tuple(PROJECTIONS))
     probes = SearchProbes(TARGETS, CONTROLS, texts=TEXTS[:1])
     before = digest(tensors, everywhere.row_flips(Decoder(model)))
     settings = SearchSettings(budget=60, seed=3, space=everywhere)

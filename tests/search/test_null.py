@@ -10,7 +10,7 @@ from wide import LAYERS, SHAPES, name, places
 
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import PlaceError, UnknownTensorError
-from bankai.model import ModelBinaryTensors, load
+from bankai.model import ModelMatrices, load
 from bankai.patch import Flip, Patch, bind
 from bankai.probes import Message, Probe
 from bankai.search import matched_flips, shuffled_answers
@@ -61,7 +61,7 @@ def test_every_other_place_is_alike_likely(tensors):
 def test_a_file_and_a_model_draw_alike(tensors, wide_gguf):
     flips = [Flip(UP, 3), Flip(name(2, "down_proj"), 5, 2), Flip(name(1, "q_proj"), 5, 0, 127)]
     model, _ = load(wide_gguf)
-    draws = [matched_flips(flips, found, random.Random(5)) for found in (tensors, ModelBinaryTensors(model))]
+    draws = [matched_flips(flips, found, random.Random(5)) for found in (tensors, ModelMatrices(model))]
     assert draws[0] == draws[1]
 
 

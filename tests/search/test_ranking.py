@@ -10,6 +10,7 @@ from wide import CONTROLS, SHAPES, TARGETS, TEXTS, name
 from bankai.model import flip, load
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
+from bankai.patch.places import flip_of
 from bankai.search import attribution
 from bankai.search.objective import GAINS, LOSSES, Objective
 from bankai.search.parts import SearchProbes, join, make_parts, spread
@@ -94,11 +95,12 @@ def slow(case, gain, loss, space):
             kind = "targets" if loss == "score" else "target_margins"
             readings = (getattr(which, kind)[kept] for which in (case.now, case.base))
             lost = lost + slow_loss(loss, *readings, targets[kept], preserved)
+        info = case.decoder.matrix(tensor).info
         for row in range(effects.shape[1]):
             for place in range(effects.shape[2]):
                 at = helped[:, row, place]
                 numbers = (at.sum() - lost[row, place], at.sum(), lost[row, place], (at > 0).mean())
-                found[space.flip(tensor, row, place)] = numbers
+                found[flip_of(tensor, row, space.granularity, place, info)] = numbers
     return found
 
 
@@ -111,7 +113,7 @@ def test_estimates_are_gain_less_loss(case, gain, loss, space):
             projections=("k_proj",), layers=(2,), granularity="group"
         )  # 32,768 bits once are enough
     expected = slow(case, gain, loss, space)
-    ranked = rank(case.parts, case.objective(gain, loss), case.now, space)
+    ranked = rank(case.decoder, case.parts, case.objective(gain, loss), case.now, space)
     assert len(ranked) == len(expected) == space.size(case.decoder)
     assert {one.flip for one in ranked} == set(expected)
     found = np.array([(one.value, one.gain, one.loss, one.consistency) for one in ranked])
@@ -129,17 +131,17 @@ def test_estimates_are_gain_less_loss(case, gain, loss, space):
 @pytest.mark.parametrize("top", [1, 7, 500])
 def test_the_top_are_the_first_of_all(case, space, top):
     objective = case.objective(drift=DRIFT)
-    everything = rank(case.parts, objective, case.now, space)
-    assert rank(case.parts, objective, case.now, space, top=top) == everything[:top]
+    everything = rank(case.decoder, case.parts, objective, case.now, space)
+    assert rank(case.decoder, case.parts, objective, case.now, space, top=top) == everything[:top]
 
 
 @pytest.mark.parametrize("kind", ["groups", "bits"])
 def test_blocks_of_rows_do_not_matter(case, kind, monkeypatch):
     objective = case.objective(drift=DRIFT)
-    whole = {one.flip: one for one in rank(case.parts, objective, case.now, SPACES[kind])}
+    whole = {one.flip: one for one in rank(case.decoder, case.parts, objective, case.now, SPACES[kind])}
     effects = probe_effects(case.parts, objective, SPACES[kind])
     monkeypatch.setattr(attribution, "BLOCK", 100 * 256 * 3)
-    found = rank(case.parts, objective, case.now, SPACES[kind])
+    found = rank(case.decoder, case.parts, objective, case.now, SPACES[kind])
     assert len(found) == len(whole) and {one.flip for one in found} == set(whole)
     fields = ("value", "gain", "loss", "drift")
     pairs = [
@@ -218,11 +220,11 @@ def slow_drift(case, module, seed):
 def test_drift_is_half_the_mean_squared_effect(case, path):
     space = Space(projections=(path.split(".")[1],), layers=(1,))
     expected = DRIFT * slow_drift(case, case.model.get_submodule(name(1, path)), seed=5)
-    ranked = rank(case.parts, case.objective(drift=DRIFT), case.now, space, seed=5)
+    ranked = rank(case.decoder, case.parts, case.objective(drift=DRIFT), case.now, space, seed=5)
     found = torch.tensor([one.drift for one in sorted(ranked, key=lambda one: one.flip)])
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-3)
     assert all(one.value == pytest.approx(one.gain - one.loss - one.drift, abs=1e-5) for one in ranked)
-    other = rank(case.parts, case.objective(drift=DRIFT), case.now, space, seed=6)
+    other = rank(case.decoder, case.parts, case.objective(drift=DRIFT), case.now, space, seed=6)
     assert {one.flip: one.drift for one in other} != {one.flip: one.drift for one in ranked}
     assert {one.flip: one.gain for one in other} == {one.flip: one.gain for one in ranked}
 
@@ -241,7 +243,7 @@ def test_drift_foresees_the_divergence(wide_gguf):
         now, torch.zeros(len(TARGETS), dtype=torch.long), GAINS["mean"], LOSSES["score"], 0.0, 1.0
     )
     space = Space(projections=("down_proj", "o_proj", "v_proj"), granularity="group")
-    draws = [rank(parts, objective, now, space, seed=seed) for seed in range(8)]
+    draws = [rank(parts[0].decoder, parts, objective, now, space, seed=seed) for seed in range(8)]
     estimates = {one.flip: 0.0 for one in draws[0]}
     for ranked in draws:
         for one in ranked:
@@ -260,14 +262,14 @@ def test_without_controls_and_texts(wide_gguf):
     objective = Objective(
         now, torch.zeros(2, dtype=torch.long), GAINS["mean"], LOSSES["score"], PENALTY, DRIFT
     )
-    ranked = rank(parts, objective, now, Space(layers=(2,)), top=9)
+    ranked = rank(parts[0].decoder, parts, objective, now, Space(layers=(2,)), top=9)
     assert len(ranked) == 9 and all(one.loss == one.drift == 0 and one.value == one.gain for one in ranked)
     assert all(one.consistency in (0, 0.5, 1) for one in ranked)
 
 
 def test_streams_are_left_as_they_were(case):
     before = case.read(frozenset())
-    rank(case.parts, case.objective(drift=DRIFT), case.now, SPACES["every projection"], top=3)
+    rank(case.decoder, case.parts, case.objective(drift=DRIFT), case.now, SPACES["every projection"], top=3)
     after = case.read(frozenset())
     assert torch.equal(before.targets, after.targets) and torch.equal(before.drift, after.drift)
     fresh = [Stream(case.decoder, batch) for batch in case.parts[0].answers.batches]

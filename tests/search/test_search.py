@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from bankai.errors import AuditError, UnsupportedModelError
 from bankai.evaluation.scoring import prepare, score_tensors
-from bankai.model import ModelBinaryTensors, flip, load, patched
+from bankai.model import ModelMatrices, flip, load, patched
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip, digest, state
 from bankai.probes import Probe
@@ -74,7 +74,7 @@ def damaged(tiny_gguf: Path) -> tuple[Qwen3ForCausalLM, PreTrainedTokenizerFast,
 
 
 def all_bits(model: Qwen3ForCausalLM) -> bytes:
-    return digest(ModelBinaryTensors(model), EVERYWHERE.row_flips(Decoder(model)))
+    return digest(ModelMatrices(model), EVERYWHERE.row_flips(Decoder(model)))
 
 
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
@@ -240,9 +240,9 @@ def test_patch_is_bound_to_the_searched_model(damaged) -> None:
     patch = make_patch(model, finished, settings, name="repair")
     assert patch.flips == frozenset(finished.flips)
     assert patch.manifest.name == "repair" and patch.manifest.strategy == "guided"
-    assert state(ModelBinaryTensors(model), patch) == "base"
+    assert state(ModelMatrices(model), patch) == "base"
     with patched(model, patch):
-        assert state(ModelBinaryTensors(model), patch) == "applied"
+        assert state(ModelMatrices(model), patch) == "applied"
 
 
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))

@@ -6,11 +6,13 @@ import hybrid
 import pytest
 from wide import LAYERS, SHAPES, name
 
+from bankai.architectures import PROJECTIONS
 from bankai.errors import PlaceError
 from bankai.model import load
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
-from bankai.search.space import PROJECTIONS, Space, row_scales
+from bankai.patch.places import flip_of
+from bankai.search.space import Space
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,9 @@ def test_in_a_hybrid_every_layer_has_its_own(hybrid_gguf):
 
 def test_a_projection_that_no_searched_layer_has_is_named(decoder, hybrid_gguf):
     linear = Space(projections=("up_proj", "in_proj_z"))
-    with pytest.raises(PlaceError, match="none of the layers to search has in_proj_z; choose among q_proj"):
+    with pytest.raises(
+        PlaceError, match="none of the layers to search has in_proj_z; choose among gate_proj"
+    ):
         linear.layers_of(decoder)
     mixed = Decoder(load(hybrid_gguf)[0])
     assert linear.layers_of(mixed) == (0, 1, 2, 3)
@@ -69,7 +73,8 @@ def test_size_and_places(decoder, granularity, size):
     space = Space(projections=("up_proj", "down_proj"), layers=(1,), granularity=granularity)
     assert space.size(decoder) == size
     places = {"row": 1, "group": 3, "bit": 384}[granularity]
-    flips = [space.flip(name(1, "down_proj"), row, place) for row in (0, 255) for place in range(places)]
+    tensor, info = name(1, "down_proj"), decoder.matrix(name(1, "down_proj")).info
+    flips = [flip_of(tensor, row, granularity, place, info) for row in (0, 255) for place in range(places)]
     assert len(set(flips)) == 2 * places
     last = {"row": (), "group": (2,), "bit": (2, 127)}[granularity]
     assert flips[-1] == Flip(name(1, "down_proj"), 255, *last)
@@ -102,5 +107,5 @@ def test_scale_of_a_row_is_its_mean(decoder):
     expected = [
         decoder.model.get_submodule(flip.tensor).weight[flip.row].abs().mean().item() for flip in flips
     ]
-    found = [row_scales(decoder, flip.tensor)[flip.row] for flip in flips]
+    found = [decoder.matrix(flip.tensor).magnitudes()[flip.row] for flip in flips]
     assert found == pytest.approx(expected, rel=1e-5)

@@ -29,6 +29,7 @@ from bankai.errors import (
 )
 from bankai.patch import Flip, Patch, bind
 from bankai.patching import apply_patch
+from bankai.patching.edits import edits
 from bankai.serving.engine import Generation
 
 pytestmark = pytest.mark.engines
@@ -41,12 +42,13 @@ def random_patch(model: Path, count: int, seed: int, ends: Sequence[str] = ("_pr
     """Bound; rows, and some groups and bits."""
     rng = random.Random(seed)
     with open_checkpoint(model) as checkpoint:
-        names = [name for name in checkpoint.binary_names() if name.endswith(tuple(ends))]
+        names = [name for name in checkpoint.matrices if name.endswith(tuple(ends))]
         flips = set()
         while len(flips) < count:
-            tensor = checkpoint.binary(rng.choice(names))
-            part = rng.choice([(), (), (rng.randrange(tensor.groups),), (rng.randrange(tensor.groups), 77)])
-            flips.add(Flip(tensor.name, rng.randrange(tensor.shape[0]), *part))
+            name = rng.choice(names)
+            info = checkpoint.matrices[name]
+            part = rng.choice([(), (), (rng.randrange(info.groups),), (rng.randrange(info.groups), 77)])
+            flips.add(Flip(name, rng.randrange(info.rows), *part))
         return bind(Patch(frozenset(flips)), checkpoint)
 
 
@@ -265,8 +267,8 @@ def test_bits_that_are_not_as_expected_stop_the_engine(engine) -> None:
     patch = random_patch(NANO, 10, 0)
     serve(served, [Asked([1, 2], patch, "patch"), Asked([1, 2], BASE, "base")], lambda one: 2)
     flip = next(iter(patch.flips))
-    where = served._model.checkpoint.sign_bytes(flip.tensor)
-    served._model._bytes[where.offset + flip.row * where.row + (flip.group or 0) * where.group] ^= 1
+    (edit,) = edits(served._model.checkpoint, [Flip(flip.tensor, flip.row, flip.group or 0, 0)])
+    served._model._bytes[edit.offset] ^= 1
     served.add(Generation((1, 2), patch, "patch"))
     with pytest.raises(EngineError, match="swap of patches failed"):
         served.step()

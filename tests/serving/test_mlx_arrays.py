@@ -1,5 +1,6 @@
 """Patches on MLX arrays: the bits of the patched file, and not a trace afterwards."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import mlx.core as mx
@@ -22,11 +23,12 @@ from bankai.errors import (
 )
 from bankai.evaluation.mlx_qwen3 import MlxQwen3
 from bankai.patch import Flip, Patch, bind, digest, fingerprint
+from bankai.patch.places import places_by_tensor
 from bankai.patching import apply_patch
-from bankai.quantization.binary import GROUP
+from bankai.quantization.one_bit import signs_of
 from bankai.serving.mlx_arrays import MlxTensors
 
-PACKING = {"group_size": GROUP, "bits": 1}
+PACKING = {"group_size": 128, "bits": 1}
 UP, DOWN = name(0, "up_proj"), name(1, "down_proj")
 FLIPS = (Flip(UP, 3), Flip(UP, 9, 1), Flip(UP, 3, 0, 77), Flip(DOWN, 5, 2, 31), Flip(DOWN, 5, 2, 32))
 
@@ -60,30 +62,27 @@ def bound(directory: Path, *flips: Flip) -> Patch:
 def test_tensors_are_those_of_the_file(directory, arrays) -> None:
     tensors = MlxTensors(arrays)
     with open_checkpoint(directory) as checkpoint:
-        assert set(tensors.binary_names()) == set(checkpoint.binary_names())
+        assert tensors.matrices == checkpoint.matrices
         assert fingerprint(tensors) == fingerprint(checkpoint)
         assert digest(tensors, FLIPS) == digest(checkpoint, FLIPS)
-        for key in checkpoint.binary_names():
-            assert tensors.binary(key).digest() == checkpoint.binary(key).digest()
+        for key in checkpoint.matrices:
+            assert np.array_equal(tensors.packed(key).blocks, checkpoint.packed(key).blocks)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.frozensets(places(), min_size=1, max_size=10))
-def test_flips_are_those_of_a_binary_tensor_and_undo_themselves(directory, flips) -> None:
+def test_flips_are_the_masks_of_their_places_and_undo_themselves(directory, flips) -> None:
     arrays = arrays_of(directory)
     before, tensors = words(arrays), MlxTensors(arrays)
     tensors.flip(flips)
     changed = arrays_of(directory)
     with open_checkpoint(directory) as checkpoint:
         for key in {flip.tensor for flip in flips}:
-            signs = np.array(checkpoint.binary(key).signs)
-            expected = type(checkpoint.binary(key))(key, signs, checkpoint.binary(key).scales)
-            rows = [flip.row for flip in flips if flip.tensor == key and flip.group is None]
-            groups = [
-                (f.row, f.group) for f in flips if f.tensor == key and f.group is not None and f.bit is None
-            ]
-            bits = [(f.row, f.group, f.bit) for f in flips if f.tensor == key and f.bit is not None]
-            expected.flip(rows, groups, bits)
+            rows, masks = places_by_tensor(flips)[key].masks(checkpoint.matrices[key])
+            blocks = np.array(checkpoint.packed(key).blocks)
+            blocks[rows] ^= masks
+            expected = replace(checkpoint.packed(key), blocks=blocks)
+            signs = np.ascontiguousarray(signs_of(blocks))
             changed[key] = (mx.array(signs.view("<u4").reshape(len(signs), -1)), *changed[key][1:])
             dense = mx.dequantize(*arrays[key], **PACKING)
             assert mx.array_equal(dense, mx.dequantize(*changed[key], **PACKING)).item()
@@ -138,7 +137,7 @@ class Block(nn.Module):
 def test_modules_of_mlx(arrays, dtype) -> None:
     block = Block(arrays, dtype)
     tensors = MlxTensors(dict(block.named_modules()))
-    assert tensors.binary_names() == ("up_proj",)
+    assert list(tensors.matrices) == ["up_proj"]
     x = mx.random.normal((4, 256))
     before = block.up_proj(x)
     with tensors.patched(Patch.of([Flip("up_proj", 3), Flip("up_proj", 8)]), unbound=True):

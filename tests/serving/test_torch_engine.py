@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wide import CANDIDATES, WIDE
 
 from bankai.errors import RowRangeError, StateError, UnknownTensorError, UnsupportedModelError
-from bankai.model import BinaryLinear, ModelBinaryTensors, load, patched
+from bankai.model import Linear, ModelMatrices, load, patched
 from bankai.patch import Flip, Patch, fingerprint
 from bankai.patch.binding import digest
 from bankai.serving.engine import Generation
@@ -50,10 +50,10 @@ def alone(model, generation, tokens):
 
 def random_patch(model, flips, seed, level="row"):
     """So many places of one level, anywhere in the model."""
-    rng, tensors, found = random.Random(seed), ModelBinaryTensors(model), set()
+    rng, tensors, found = random.Random(seed), ModelMatrices(model), set()
     while len(found) < flips:
-        name = rng.choice(tensors.binary_names())
-        rows, columns = tensors.packed(name).shape
+        name = rng.choice(list(tensors.matrices))
+        rows, columns = tensors.matrices[name].shape
         group = None if level == "row" else rng.randrange(columns // 128)
         bit = rng.randrange(128) if level == "bit" else None
         found.add(Flip(name, rng.randrange(rows), group, bit))
@@ -161,7 +161,7 @@ LEVELS = {"row": (None, None), "group": (1, None), "bit": (0, 33)}
 def test_flips_of_the_embedding_and_the_head(wide, level):
     """Tied, the head is the embedding: a flip changes both."""
     group, bit = LEVELS[level]
-    names = {"model.embed_tokens", "lm_head"} & set(ModelBinaryTensors(wide).binary_names())
+    names = {"model.embed_tokens", "lm_head"} & set(ModelMatrices(wide).matrices)
     patches = [
         Patch(frozenset(Flip(name, row, group, bit) for row in range(first, 256, 3)))
         for name in sorted(names)
@@ -251,7 +251,7 @@ def test_what_is_no_number_stays_with_its_text(nano_with_infinity):
 @pytest.fixture
 def nano_with_infinity():
     model = load("nano")[0]
-    model.model.embed_tokens.scales[9] = torch.inf
+    model.model.embed_tokens.matrix.scales[9] = torch.inf
     return model
 
 
@@ -279,7 +279,7 @@ def test_a_step_that_fails_changes_nothing(nano):
 
 
 def test_the_model_is_left_as_it_was(nano):
-    tensors = ModelBinaryTensors(nano)
+    tensors = ModelMatrices(nano)
     patches = eight_patches(nano)
     places = [flip for patch in patches for flip in patch.flips]
     before = fingerprint(tensors), digest(tensors, places), nano.lm_head.weight.clone()
@@ -287,7 +287,7 @@ def test_the_model_is_left_as_it_was(nano):
     schedule = Schedule(engine)
     schedule.add(*generations(*patches))
     schedule.run(2)
-    versions = {module.versions for module in nano.modules() if isinstance(module, BinaryLinear)}
+    versions = {module.versions for module in nano.modules() if isinstance(module, Linear)}
     assert versions == {None}
     engine.close()
     engine.close()

@@ -5,7 +5,7 @@ from threading import Event, Thread
 import pytest
 
 from bankai.errors import StateError, StudioError, UnknownModelError
-from bankai.model import ModelBinaryTensors
+from bankai.model import ModelMatrices
 from bankai.patch import digest, read_patch
 from bankai.patching import apply_patch
 from bankai.probes import load_probe_set
@@ -18,7 +18,7 @@ PROMPT = "What is the derivative of 5x^5 + 2x^4? Answer:"
 
 def bits(shared, names=("elicit", "small")):
     flips = shared.catalog.resolve(names).patch.flips
-    return digest(ModelBinaryTensors(shared.bench.model), flips)
+    return digest(ModelMatrices(shared.bench.model), flips)
 
 
 def test_patches_are_on_inside_and_off_after(shared):

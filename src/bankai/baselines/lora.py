@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bankai.baselines.baseline import Baseline
 from bankai.baselines.lesson import Lesson, train
 from bankai.model.decoder import Decoder
-from bankai.model.packed_tensors import ModelBinaryTensors
+from bankai.model.patching import ModelMatrices
 from bankai.search.parts import SearchProbes
 
 __all__ = ["Lora", "train_lora"]
@@ -41,9 +41,9 @@ class Lora(Baseline):
     @contextmanager
     def on(self, model: PreTrainedModel) -> Iterator[PreTrainedModel]:
         """See :meth:`Baseline.on`. Raises UnknownTensorError."""
-        tensors = ModelBinaryTensors(model)
+        tensors = ModelMatrices(model)
         for name in self.factors:
-            tensors.packed(name)
+            tensors.matrix(name)
         handles = [
             model.get_submodule(name).register_forward_hook(partial(_add, *pair))
             for name, pair in self.factors.items()
@@ -78,7 +78,7 @@ def train_lora(
     for layer in range(decoder.layers):
         for projection in projections or decoder.projections(layer):
             name = decoder.name(layer, projection)
-            rows, columns = ModelBinaryTensors(model).packed(name).shape
+            rows, columns = ModelMatrices(model).matrix(name).shape
             a = torch.randn(rank, columns, generator=generator) / columns**0.5
             factors[name] = (
                 a.to(decoder.device).requires_grad_(),

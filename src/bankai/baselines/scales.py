@@ -15,12 +15,14 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bankai.architectures.base import MLP
 from bankai.baselines.baseline import Baseline
 from bankai.baselines.lesson import Lesson, train
-from bankai.model.binary_linear import PackedWeight, expand
-from bankai.model.decoder import MLP, Decoder
-from bankai.model.packed_tensors import ModelBinaryTensors
-from bankai.quantization.binary import GROUP
+from bankai.errors import UnsupportedModelError
+from bankai.model.decoder import Decoder
+from bankai.model.matrices import WeightMatrix, expand
+from bankai.model.patching import ModelMatrices
+from bankai.quantization.one_bit import Q1_0, one_bit_blocks, scales_of, signs_of
 from bankai.search.parts import SearchProbes
 
 __all__ = ["ScaleEdit", "train_scales"]
@@ -39,8 +41,8 @@ class ScaleEdit(Baseline):
     @classmethod
     def of(cls, model: PreTrainedModel, scales: Mapping[str, Tensor]) -> "ScaleEdit":
         """Against the scales that the model has now; tensors where none differs are left out."""
-        tensors = ModelBinaryTensors(model)
-        differ = {name: int((tensors.packed(name).scales != new).sum()) for name, new in scales.items()}
+        tensors = ModelMatrices(model)
+        differ = {name: int((_scales(tensors.matrix(name)) != new).sum()) for name, new in scales.items()}
         return cls(
             {name: scales[name].clone() for name, count in differ.items() if count}, sum(differ.values())
         )
@@ -53,23 +55,30 @@ class ScaleEdit(Baseline):
 
     @contextmanager
     def on(self, model: PreTrainedModel) -> Iterator[PreTrainedModel]:
-        """See :meth:`Baseline.on`. Raises UnknownTensorError."""
-        tensors = ModelBinaryTensors(model)
-        packed = {name: tensors.packed(name) for name in self.scales}
-        before = {name: weight.scales.clone() for name, weight in packed.items()}
+        """See :meth:`Baseline.on`. Raises UnknownTensorError, and UnsupportedModelError for one that is not 1-bit."""
+        tensors = ModelMatrices(model)
+        matrices = {name: tensors.matrix(name) for name in self.scales}
+        before = {name: _scales(matrix) for name, matrix in matrices.items()}
         try:
-            for name, weight in packed.items():
-                _set(weight, self.scales[name])
+            for name, matrix in matrices.items():
+                _set(matrix, self.scales[name])
             yield model
         finally:
-            for name, weight in packed.items():
-                _set(weight, before[name])
+            for name, matrix in matrices.items():
+                _set(matrix, before[name])
 
 
-def _set(weight: PackedWeight, scales: Tensor) -> None:
-    weight.scales.copy_(scales)
-    if weight.dense is not None:
-        weight.densify()
+def _scales(matrix: WeightMatrix) -> Tensor:
+    """float16 [out, groups], on the CPU."""
+    if matrix.info.quantization is not Q1_0:
+        raise UnsupportedModelError(
+            f"scale edits are of 1-bit weights, not of {matrix.info.quantization}; leave this baseline out"
+        )
+    return torch.from_numpy(scales_of(matrix.blocks()).copy())
+
+
+def _set(matrix: WeightMatrix, scales: Tensor) -> None:
+    matrix.replace(one_bit_blocks(scales.numpy(), signs_of(matrix.blocks())))
 
 
 def train_scales(
@@ -80,35 +89,38 @@ def train_scales(
     steps: int = 200,
     rate: float = RATE,
     seed: int = 0,
-    projections: Sequence[str] = MLP,
+    projections: Sequence[str] = tuple(MLP),
 ) -> ScaleEdit:
     """Scales of every layer, each times a factor fitted to the targets of a search and its controls.
 
     While it trains, the ±1 of these projections are held expanded.
     """
-    decoder, tensors = Decoder(model), ModelBinaryTensors(model)
+    decoder, tensors = Decoder(model), ModelMatrices(model)
     names = [decoder.name(layer, name) for layer in range(decoder.layers) for name in projections]
-    factors = {name: torch.ones_like(tensors.packed(name).scales, dtype=torch.float32) for name in names}
+    factors = {
+        name: torch.ones_like(_scales(tensors.matrix(name)), dtype=torch.float32, device=decoder.device)
+        for name in names
+    }
     lesson = Lesson(model, tokenizer, probes, seed=seed)
     with _scaled(model, factors):
         parameters = [factor.requires_grad_() for factor in factors.values()]
         found = train(lesson, parameters, steps=steps, rate=rate)
-    new = {name: _rounded(tensors.packed(name), factor) for name, factor in zip(names, found, strict=True)}
+    new = {
+        name: (_scales(tensors.matrix(name)).float() * factor.cpu()).half()
+        for name, factor in zip(names, found, strict=True)
+    }
     return ScaleEdit.of(model, new)
-
-
-def _rounded(weight: PackedWeight, factor: Tensor) -> Tensor:
-    return (weight.scales.float() * factor).half()
 
 
 @contextmanager
 def _scaled(model: PreTrainedModel, factors: Mapping[str, Tensor]) -> Iterator[None]:
     """While open, outputs are those of scales times the factors, with a gradient for the factors."""
-    tensors, handles = ModelBinaryTensors(model), []
+    tensors, handles = ModelMatrices(model), []
     for name, factor in factors.items():
-        weight = tensors.packed(name)
-        signs = expand(weight.signs, torch.ones_like(weight.scales))
-        hook = partial(_product, signs, weight.scales.float(), factor)
+        matrix = tensors.matrix(name)
+        scales = _scales(matrix)
+        signs = expand(torch.from_numpy(signs_of(matrix.blocks()).copy()), torch.ones_like(scales))
+        hook = partial(_product, signs.to(factor), scales.to(factor), factor)
         handles.append(model.get_submodule(name).register_forward_hook(hook))
     try:
         yield
@@ -121,5 +133,5 @@ def _product(
     signs: Tensor, scales: Tensor, factor: Tensor, _: Any, inputs: tuple[Tensor, ...], y: Tensor
 ) -> Tensor:
     """Instead of `y`; signs [out, in], scales and factor [out, groups]."""
-    weight = (signs.unflatten(1, (-1, GROUP)) * (scales * factor)[:, :, None]).flatten(1)
+    weight = (signs.unflatten(1, (-1, Q1_0.weights)) * (scales * factor)[:, :, None]).flatten(1)
     return functional.linear(inputs[0], weight.to(y))

@@ -1,23 +1,25 @@
-"""A 1-bit model from GGUF to MLX or back: signs, scales and norms bit for bit, settings and tokenizer.
+"""A model from GGUF to MLX or back: weights and norms bit for bit, settings and tokenizer.
 
 What the other format has no place for (a model card's text, a licence key) is left behind. This module only
 connects a checkpoint to a writer.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from bankai.architectures.config import config_to_gguf
-from bankai.architectures.names import architecture, check_mlx
-from bankai.architectures.order import Tensor, stored_tensors
-from bankai.checkpoint.gguf import write_gguf
+from bankai.architectures import Config, architecture
+from bankai.checkpoint.gguf import Tensor, write_gguf
 from bankai.checkpoint.mlx import write_mlx
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.checkpoint.tokenizer_spec import TokenizerSpec
 from bankai.errors import UnsupportedModelError
 from bankai.io import check_absent
 from bankai.journal import check_unclaimed
+from bankai.quantization import PackedTensor
+from bankai.tensor_names import parse_tensor_name
 
-__all__ = ["convert"]
+__all__ = ["convert", "stored_tensors"]
 
 
 def convert(source: str | Path, target: str | Path) -> Path:
@@ -30,19 +32,33 @@ def convert(source: str | Path, target: str | Path) -> Path:
     check_absent(path)
     check_unclaimed(path)
     with open_checkpoint(source) as checkpoint:
-        names = architecture(checkpoint.architecture)
-        check_mlx(names)
+        arch = architecture(checkpoint.architecture)
+        arch.check_mlx()
         tokenizer = checkpoint.tokenizer()
-        tensors: dict[str, Tensor] = {name: checkpoint.binary(name) for name in checkpoint.binary_names()}
-        tensors |= {name: checkpoint.dense(name) for name in checkpoint.dense_names()}
+        tensors: dict[str, Tensor] = {name: checkpoint.packed(name) for name in checkpoint.matrices}
+        tensors |= {name: checkpoint.vector(name) for name in checkpoint.vectors}
         if path.suffix.lower() == ".gguf":
-            metadata = config_to_gguf(checkpoint.config) | tokenizer.to_gguf()
+            metadata = arch.config_to_gguf(checkpoint.config) | tokenizer.to_gguf()
             write_gguf(path, metadata, stored_tensors(tensors, checkpoint.config))
         else:
             _check_portable(tokenizer)
-            mlx = {names.to_mlx(name): tensor for name, tensor in tensors.items()}
+            mlx = {f"{name}.weight": tensor for name, tensor in tensors.items()}
             write_mlx(path, checkpoint.config, mlx, tokenizer)
     return path
+
+
+def stored_tensors(tensors: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
+    """Canonical tensors as a GGUF file keeps them, by its names."""
+    arch = architecture(config["model_type"])
+
+    def stored(name: str, tensor: Tensor) -> Tensor:
+        path = parse_tensor_name(name).path
+        if not isinstance(tensor, PackedTensor):
+            return arch.stored_vector(path, tensor, config)
+        order = arch.order(path, config, tensor.quantization.weights)
+        return replace(tensor, blocks=order.stored(tensor.blocks)) if order else tensor
+
+    return {arch.gguf_name(name): stored(name, tensor) for name, tensor in tensors.items()}
 
 
 def _check_portable(tokenizer: TokenizerSpec) -> None:

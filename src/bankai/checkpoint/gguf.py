@@ -1,13 +1,7 @@
-"""GGUF files: a strict, lazy, memory-mapped reader, the ``Q1_0`` block, and a writer through ``gguf``.
+"""GGUF files: a strict, lazy, memory-mapped reader, and a writer through the `gguf` package.
 
-Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3, little-endian. A
-hostile file costs at most time and memory in proportion to its size. ``general.file_type`` is ignored:
-tensor types are the truth.
-
-``Q1_0`` (ggml type 41) stores 128 weights in 18 bytes: little-endian fp16 ``d``, then 16 bytes of signs,
-least significant bit first, 1 = ``+d``.
-
-This module does not know architectures or canonical names.
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 and 3, little-endian. A hostile file costs
+at most time and memory in proportion to its size. ``general.file_type`` is ignored: tensor types are the truth.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,74 +30,21 @@ from bankai.checkpoint.gguf_metadata import (
 )
 from bankai.errors import UnsupportedModelError
 from bankai.io import check_space, map_file, release, writing
-from bankai.quantization.binary import GROUP, GROUP_BYTES, ONE_BIT_ONLY, BinaryTensor
+from bankai.quantization import Blocks, PackedTensor, Quantization, ggml_quantization, quantization
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-__all__ = [
-    "F16",
-    "F32",
-    "Q1_0",
-    "Q1_0_BLOCK",
-    "SIGNS",
-    "GGUFFile",
-    "Layout",
-    "TensorInfo",
-    "encode_q1_0",
-    "gguf_size",
-    "stream_gguf",
-    "write_gguf",
-]
+__all__ = ["GGUFFile", "Layout", "Tensor", "TensorInfo", "gguf_size", "stream_gguf", "write_gguf"]
 
-F32, F16, Q1_0 = 0, 1, 41
-Q1_0_BLOCK = np.dtype([("d", "<f2"), ("qs", "u1", (GROUP_BYTES,))])
-SIGNS = 2  # bytes of a block before its signs
-
-Layout = Mapping[str, tuple[int, tuple[int, ...]]]
-"""ggml type and shape, outermost first, of each tensor by GGUF name, in file order."""
+Tensor = PackedTensor | NDArray[np.floating[Any]]
+"""A tensor of a model file: a weight matrix, or a vector of floats."""
+Layout = Mapping[str, tuple[Quantization, tuple[int, ...]]]
+"""Type and shape, outermost first, of each tensor by GGUF name, in file order."""
 
 DEFAULT_ALIGNMENT = 32
 MAX_NAME_BYTES = 64
 MAX_DIMENSIONS = 4
-
-# ggml type -> (name, weights per block, bytes per block), from ggml.h; removed types are left out.
-TENSOR_TYPES = {
-    0: ("F32", 1, 4),
-    1: ("F16", 1, 2),
-    2: ("Q4_0", 32, 18),
-    3: ("Q4_1", 32, 20),
-    6: ("Q5_0", 32, 22),
-    7: ("Q5_1", 32, 24),
-    8: ("Q8_0", 32, 34),
-    9: ("Q8_1", 32, 40),
-    10: ("Q2_K", 256, 84),
-    11: ("Q3_K", 256, 110),
-    12: ("Q4_K", 256, 144),
-    13: ("Q5_K", 256, 176),
-    14: ("Q6_K", 256, 210),
-    15: ("Q8_K", 256, 292),
-    16: ("IQ2_XXS", 256, 66),
-    17: ("IQ2_XS", 256, 74),
-    18: ("IQ3_XXS", 256, 98),
-    19: ("IQ1_S", 256, 50),
-    20: ("IQ4_NL", 32, 18),
-    21: ("IQ3_S", 256, 110),
-    22: ("IQ2_S", 256, 82),
-    23: ("IQ4_XS", 256, 136),
-    24: ("I8", 1, 1),
-    25: ("I16", 1, 2),
-    26: ("I32", 1, 4),
-    27: ("I64", 1, 8),
-    28: ("F64", 1, 8),
-    29: ("IQ1_M", 256, 56),
-    30: ("BF16", 1, 2),
-    34: ("TQ1_0", 256, 54),
-    35: ("TQ2_0", 256, 66),
-    39: ("MXFP4", 32, 17),
-    40: ("NVFP4", 64, 36),
-    41: ("Q1_0", GROUP, Q1_0_BLOCK.itemsize),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,28 +53,21 @@ class TensorInfo:
 
     name: str
     shape: tuple[int, ...]
-    type_id: int
+    quantization: Quantization
     offset: int
     nbytes: int
-
-    @property
-    def type_name(self) -> str:
-        """Name of the ggml type, such as ``Q1_0``."""
-        return TENSOR_TYPES[self.type_id][0]
 
 
 class GGUFFile:
     """A mapped GGUF file: ``metadata`` and ``tensors`` by name, in file order. A context manager.
 
-    Raises ModelFormatError when the file breaks a rule of the format, UnsupportedModelError for a sound
-    header of a version, byte order or tensor type that is not known. With ``writable`` the arrays that it
-    hands out write to the file.
+    Raises ModelFormatError when the file breaks a rule of the format, UnsupportedModelError for a sound header of a
+    version, byte order or tensor type that is not known. The arrays that it hands out cannot be written to.
     """
 
-    def __init__(self, path: str | Path, writable: bool = False) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.writable = writable
-        self._map = map_file(self.path, writable, minimum=HEADER.size)
+        self._map = map_file(self.path, minimum=HEADER.size)
         try:
             cursor = Cursor(self._map, str(self.path))
             tensor_count, key_count = cursor.header()
@@ -144,34 +78,20 @@ class GGUFFile:
             self.close()
             raise
 
-    def binary(self, gguf_name: str, name: str) -> BinaryTensor:
-        """The Q1_0 tensor ``gguf_name`` as views of the map, under the canonical ``name``."""
-        info = self.tensors[gguf_name]
-        if info.type_id != Q1_0 or len(info.shape) != 2:
-            raise UnsupportedModelError(
-                f"{gguf_name} is {info.type_name} {list(info.shape)}, not a Q1_0 matrix"
-            )
-        blocks = self._array(info, Q1_0_BLOCK).reshape(info.shape[0], info.shape[1] // GROUP)
-        return BinaryTensor(name, blocks["qs"], blocks["d"])
+    def blocks(self, name: str) -> Blocks:
+        """The matrix of that GGUF name as a view of the map: uint8 ``[out, groups, bytes of a group]``."""
+        info = self.tensors[name]
+        if len(info.shape) != 2 or info.shape[1] % info.quantization.weights:
+            shape = f"{info.quantization} {list(info.shape)}"
+            raise UnsupportedModelError(f"{name} is {shape}, not a matrix with rows of whole groups")
+        return self._bytes(info).reshape(info.shape[0], -1, info.quantization.nbytes)
 
-    def dense(self, gguf_name: str) -> NDArray[np.float32]:
-        """The F32, F16 or BF16 tensor ``gguf_name`` as float32; a view of the map where it is F32."""
-        info = self.tensors[gguf_name]
-        match info.type_name:
-            case "F32":
-                return self._array(info, np.dtype("<f4")).reshape(info.shape)
-            case "F16":
-                return self._array(info, np.dtype("<f2")).astype(np.float32).reshape(info.shape)
-            case "BF16":
-                words = self._array(info, np.dtype("<u2")).astype(np.uint32) << 16
-                return words.view(np.float32).reshape(info.shape)
-        raise UnsupportedModelError(
-            f"{gguf_name} is {info.type_name}; only F32, F16 and BF16 can be read as dense"
-        )
-
-    def flush(self) -> None:
-        """Write what was changed through the map to the disk."""
-        self._map.flush()
+    def vector(self, name: str) -> NDArray[np.float32]:
+        """The float tensor of that GGUF name, of any shape, as float32; a view of the map where it is F32."""
+        info = self.tensors[name]
+        if not info.quantization.plain:
+            raise UnsupportedModelError(f"{name} is {info.quantization}; it must be F32, F16 or BF16")
+        return info.quantization.decode(self._bytes(info).reshape(1, 1, -1)).reshape(info.shape)
 
     def release(self) -> None:
         """Let the system take back the memory of what was read."""
@@ -190,8 +110,8 @@ class GGUFFile:
     ) -> None:
         self.close()
 
-    def _array(self, info: TensorInfo, dtype: np.dtype[Any]) -> NDArray[Any]:
-        return np.frombuffer(self._map, dtype, info.nbytes // dtype.itemsize, info.offset)
+    def _bytes(self, info: TensorInfo) -> NDArray[np.uint8]:
+        return np.frombuffer(self._map, np.uint8, info.nbytes, info.offset)
 
 
 def _alignment(metadata: Metadata, cursor: Cursor) -> int:
@@ -242,37 +162,28 @@ def _tensor_info(cursor: Cursor) -> TensorInfo:
     offset = cursor.u64()
     if 0 in shape:
         raise cursor.error(f"tensor {name!r} is empty: {list(shape)}")
-    if type_id not in TENSOR_TYPES:
-        raise UnsupportedModelError(
-            f"{cursor.label}: tensor {name!r} has unknown ggml type {type_id}; {ONE_BIT_ONLY}"
-        )
-    _, block, block_bytes = TENSOR_TYPES[type_id]
-    row = shape[-1] if shape else 1
-    if row % block:
-        raise cursor.error(f"tensor {name!r} has rows of {row} weights, not a multiple of {block}")
-    return TensorInfo(name, shape, type_id, offset, prod(shape) // block * block_bytes)
-
-
-def encode_q1_0(tensor: BinaryTensor) -> NDArray[np.uint8]:
-    """Q1_0 bytes of ``tensor``: uint8 ``[out, groups * 18]``."""
-    blocks = np.empty(tensor.scales.shape, Q1_0_BLOCK)
-    blocks["d"] = tensor.scales
-    blocks["qs"] = tensor.signs
-    return blocks.view(np.uint8)
+    try:
+        kind = ggml_quantization(type_id)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"{cursor.label}: tensor {name!r}: {error}") from None
+    try:
+        nbytes = _nbytes(kind, shape)
+    except ValueError as error:
+        raise cursor.error(f"tensor {name!r} has {error}") from None
+    return TensorInfo(name, shape, kind, offset, nbytes)
 
 
 def write_gguf(
     path: str | Path,
     metadata: Mapping[str, Any],
-    tensors: Mapping[str, BinaryTensor | NDArray[np.floating[Any]]],
+    tensors: Mapping[str, Tensor],
 ) -> None:
     """Write a GGUF version 3 file that appears whole or not at all; an existing ``path`` is replaced.
 
-    ``metadata`` must hold ``general.architecture``. Values: bool, str, float (written as 32 bits), int
-    (unsigned 32 bits where it fits, else signed 32, else 64), or a list of strings, floats or ints (32
-    bits). ``tensors`` by GGUF name: BinaryTensor becomes Q1_0, an array of floats or ints the type of its
-    numbers. They are encoded one at a time. Raises ValueError or TypeError for values that GGUF cannot hold, StoreError
-    when there is no place for the file.
+    ``metadata`` must hold ``general.architecture``. Values: bool, str, float (written as 32 bits), int (unsigned 32
+    bits where it fits, else signed 32, else 64), or a list of strings, floats or ints (32 bits). ``tensors`` by GGUF
+    name: a packed one is written as it is, an array in the type of its numbers. They are encoded one at a time.
+    Raises ValueError or TypeError for values that GGUF cannot hold, StoreError when there is no place for the file.
     """
     layout = {name: (_type_of(tensor), tensor.shape) for name, tensor in tensors.items()}
     stream_gguf(path, metadata, layout, tensors.values())
@@ -282,7 +193,7 @@ def stream_gguf(
     path: str | Path,
     metadata: Mapping[str, Any],
     layout: Layout,
-    tensors: Iterable[BinaryTensor | NDArray[np.floating[Any]]],
+    tensors: Iterable[Tensor],
 ) -> None:
     """:func:`write_gguf` for tensors that are made one at a time, in the order of ``layout``."""
     from gguf import GGMLQuantizationType, GGUFWriter
@@ -295,17 +206,15 @@ def stream_gguf(
             for key, value in metadata.items():
                 if key != "general.architecture":  # the writer has put it first
                     _add_value(writer, key, value)
-            for name, (type_id, shape) in layout.items():
-                kind, nbytes = GGMLQuantizationType(type_id), _nbytes(type_id, shape)
-                writer.add_tensor_info(name, shape, np.dtype(np.float32), nbytes, raw_dtype=kind)
+            for name, (kind, shape) in layout.items():
+                raw = GGMLQuantizationType(kind.ggml_id)
+                writer.add_tensor_info(name, shape, np.dtype(np.float32), _nbytes(kind, shape), raw_dtype=raw)
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()
             for tensor in tensors:
-                data = (
-                    encode_q1_0(tensor) if isinstance(tensor, BinaryTensor) else np.ascontiguousarray(tensor)
-                )
-                writer.write_tensor_data(data)
+                data = tensor.blocks if isinstance(tensor, PackedTensor) else tensor
+                writer.write_tensor_data(np.ascontiguousarray(data))
         finally:
             writer.close()
 
@@ -315,22 +224,19 @@ def gguf_size(metadata: Mapping[str, Any], layout: Layout) -> int:
     header = HEADER.size
     header += sum(8 + len(key.encode()) + 4 + _value_size(key, value) for key, value in metadata.items())
     header += sum(8 + len(name.encode()) + 4 + 8 * len(shape) + 12 for name, (_, shape) in layout.items())
-    return _aligned(header) + sum(_aligned(_nbytes(type_id, shape)) for type_id, shape in layout.values())
+    return _aligned(header) + sum(_aligned(_nbytes(kind, shape)) for kind, shape in layout.values())
 
 
-def _type_of(tensor: BinaryTensor | NDArray[np.floating[Any]]) -> int:
-    if isinstance(tensor, BinaryTensor):
-        return Q1_0
-    name = f"{tensor.dtype.kind.upper()}{8 * tensor.dtype.itemsize}"  # such as F32 or I8
-    found = [type_id for type_id, (known, _, _) in TENSOR_TYPES.items() if known == name]
-    if not found:
-        raise ValueError(f"GGUF has no type for an array of {tensor.dtype}")
-    return found[0]
+def _type_of(tensor: Tensor) -> Quantization:
+    if isinstance(tensor, PackedTensor):
+        return tensor.quantization
+    return quantization(f"{tensor.dtype.kind.upper()}{8 * tensor.dtype.itemsize}")  # such as F32
 
 
-def _nbytes(type_id: int, shape: tuple[int, ...]) -> int:
-    _, block, block_bytes = TENSOR_TYPES[type_id]
-    return prod(shape) // block * block_bytes
+def _nbytes(kind: Quantization, shape: tuple[int, ...]) -> int:
+    """Of a tensor. ValueError where its rows do not end with a block."""
+    *outer, row = shape or (1,)
+    return prod(outer) * kind.row_bytes(row)
 
 
 def _aligned(size: int) -> int:

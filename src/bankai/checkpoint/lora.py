@@ -1,38 +1,39 @@
 """The LoRA of a patch, for servers that know nothing else: a PEFT directory, or a GGUF adapter.
 
-A flipped row is a change of rank one, ``W' = W - 2 e_r w_r``; a row of which only groups or bits flip loses
-twice the part of ``w_r`` that flips. So the rank of a tensor's change is at most the number of its changed
-rows, and ``B A`` is that change exactly: every number in both is a fp16 scale, its double, or small and whole.
+A flipped row is a change of rank one, ``W' = W - 2 e_r w_r``; a row of which only groups or single weights flip loses
+twice the part of ``w_r`` that flips. So the rank of a tensor's change is at most the number of its changed rows, and
+``B A`` is that change exactly.
 
-The two forms differ. PEFT computes in floats on the unpacked model, and gets A and B in float16. llama.cpp
-computes with the packed base, whose products round the activations to 8 bits; an A in floats would be spared
-that rounding and leave it standing. A is therefore packed like the base (``Q1_0``): the product with it *is*
-the base's product, and what ``B`` takes away is what is there. Zero scales stand for the groups that stay.
+The two forms differ. PEFT computes in floats on the unpacked model, and gets A and B in float16 where that holds
+every weight, else in float32. llama.cpp computes with the packed base, whose products round the activations to 8
+bits; an A in floats would be spared that rounding and leave it standing. A is therefore packed like the base: the
+product with it *is* the base's product, and what ``B`` takes away is what is there. Blocks of zeros stand for the
+groups that stay.
 
-The adapter is of the bits that the open model has: whether they are the patch's base is for the caller to
-check. This module does not know either engine.
+The adapter is of the weights that the open model has: whether they are the patch's base is for the caller to check.
 """
 
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bankai.architectures.names import EMBEDDING, architecture
-from bankai.architectures.order import Order, order_of
-from bankai.checkpoint.gguf import F32, Q1_0, stream_gguf
+from bankai.architectures import architecture
+from bankai.checkpoint.gguf import Layout, Tensor, stream_gguf
 from bankai.checkpoint.model_file import Checkpoint
 from bankai.checkpoint.safetensors import write_safetensors
 from bankai.errors import StoreError, UnsupportedModelError
 from bankai.io import check_absent, writing_directory
 from bankai.patch import Flip
-from bankai.patch.binding import check_places, touched
-from bankai.quantization.binary import BinaryTensor, BinaryTensors
+from bankai.patch.places import check_places, places_by_tensor
+from bankai.quantization import Matrices, PackedTensor, Quantization
+from bankai.quantization.floats import F32
+from bankai.tensor_names import EMBEDDING
 
 __all__ = ["ChangedRows", "changed_rows", "write_gguf_lora", "write_peft"]
 
@@ -41,32 +42,41 @@ _ALPHA = 1.0  # of a GGUF adapter: llama.cpp multiplies by alpha / rank, with ea
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChangedRows:
-    """The rows of one tensor ``name`` of ``shape`` (out, in) that flips change.
+    """The rows of a tensor of ``shape`` (out, in) that flips change.
 
-    ``rows`` are their numbers, int ``[n]``; ``before`` and ``after`` hold those rows only, ``[n, in]``.
+    ``rows`` are their numbers, int ``[n]``; ``before`` holds those rows only, ``after`` with the flips on; ``negated``
+    tells which of their weights change sign, bool ``[n, in]``.
     """
 
-    name: str
     shape: tuple[int, int]
     rows: NDArray[np.intp]
-    before: BinaryTensor
-    after: BinaryTensor
+    before: PackedTensor
+    after: PackedTensor
+    negated: NDArray[np.bool_]
+
+    @property
+    def name(self) -> str:
+        """Of the tensor."""
+        return self.before.name
+
+    @property
+    def groups(self) -> NDArray[np.bool_]:
+        """Which weights change sign, by group: ``[n, groups, weights]``."""
+        return self.negated.reshape(*self.before.blocks.shape[:2], -1)
 
     @property
     def partial(self) -> NDArray[np.bool_]:
-        """The rows in which single bits of a group flip: bool ``[n]``."""
-        change = self.before.signs ^ self.after.signs
-        whole = (change == change[:, :, :1]) & np.isin(change, (0, 255))  # every byte of a group alike
-        return ~np.asarray(whole.all(axis=(1, 2)))
+        """The rows in which a part of a group changes sign: bool ``[n]``."""
+        some, every = np.asarray(self.groups.any(2)), np.asarray(self.groups.all(2))
+        return np.asarray((some & ~every).any(1))
 
     @property
     def flipped(self) -> NDArray[np.float32]:
         """The weights that change sign, as they were, and 0 for the others: float32 ``[n, in]``."""
-        flips = np.unpackbits(self.before.signs ^ self.after.signs, axis=2, bitorder="little")
-        return self.before.to_dense() * flips.reshape(len(self.rows), -1)
+        return self.before.to_dense() * self.negated
 
 
-def changed_rows(model: BinaryTensors, flips: Iterable[Flip]) -> list[ChangedRows]:
+def changed_rows(model: Matrices, flips: Iterable[Flip]) -> list[ChangedRows]:
     """What the flips change, by tensor in the order of the names; rows where they cancel are left out.
 
     Raises UnknownTensorError and RowRangeError.
@@ -74,15 +84,16 @@ def changed_rows(model: BinaryTensors, flips: Iterable[Flip]) -> list[ChangedRow
     flips = frozenset(flips)
     check_places(model, flips)
     found = []
-    for name, places in touched(flips).items():
-        tensor = model.binary(name)
-        rows, masks = places.masks(tensor.groups)
-        before = tensor.select(rows)
-        after = BinaryTensor(name, before.signs ^ masks, before.scales)
+    for name, places in places_by_tensor(flips).items():
+        matrix = model.matrices[name]
+        rows, masks = places.masks(matrix)
         kept = np.flatnonzero(masks.any(axis=(1, 2)))
         if len(kept):
-            before, after = (BinaryTensor(name, t.signs[kept], t.scales[kept]) for t in (before, after))
-            found.append(ChangedRows(name, tensor.shape, rows[kept], before, after))
+            before, masks = model.packed(name, rows[kept]), masks[kept]
+            after = replace(before, blocks=before.blocks ^ masks)
+            found.append(
+                ChangedRows(matrix.shape, rows[kept], before, after, matrix.quantization.negated(masks))
+            )
     return found
 
 
@@ -98,12 +109,13 @@ def write_peft(path: str | Path, model: Checkpoint, flips: Iterable[Flip], base_
     layout: dict[str, tuple[str, tuple[int, ...]]] = {}
     for change in changes:
         (out, columns), rank, stem = change.shape, len(change.rows), f"base_model.model.{change.name}"
+        kind = f"F{8 * _peft_type(change).itemsize}"
         if change.name == EMBEDDING:  # PEFT adds (B A)^T to the table
-            layout[f"{stem}.lora_embedding_A"] = "F16", (rank, out)
-            layout[f"{stem}.lora_embedding_B"] = "F16", (columns, rank)
+            layout[f"{stem}.lora_embedding_A"] = kind, (rank, out)
+            layout[f"{stem}.lora_embedding_B"] = kind, (columns, rank)
         else:
-            layout[f"{stem}.lora_A.weight"] = "F16", (rank, columns)
-            layout[f"{stem}.lora_B.weight"] = "F16", (out, rank)
+            layout[f"{stem}.lora_A.weight"] = kind, (rank, columns)
+            layout[f"{stem}.lora_B.weight"] = kind, (out, rank)
     with writing_directory(path) as directory:
         config = json.dumps(_peft_config(changes, base_model), indent=2) + "\n"
         (directory / "adapter_config.json").write_text(config, encoding="utf-8")
@@ -111,13 +123,22 @@ def write_peft(path: str | Path, model: Checkpoint, flips: Iterable[Flip], base_
         write_safetensors(weights, layout, _peft_arrays(changes), {"format": "pt"})
 
 
-def _peft_arrays(changes: list[ChangedRows]) -> Iterator[NDArray[np.float16]]:
+def _peft_type(change: ChangedRows) -> np.dtype[Any]:
+    """float16 where it holds every weight of the change exactly, else float32."""
+    weights = change.flipped
+    with np.errstate(over="ignore"):
+        exact = np.array_equal(weights.astype(np.float16).astype(np.float32), weights)
+    return np.dtype("<f2" if exact else "<f4")
+
+
+def _peft_arrays(changes: list[ChangedRows]) -> Iterator[NDArray[np.floating[Any]]]:
     """A and B of each tensor. The 2 goes with the ones, for doubled weights might not be fp16 any more."""
     for change in changes:
+        kind = _peft_type(change)
         weights, ones = change.flipped, -2 * _one_hot(change, len(change.rows))  # [n, in], [out, n]
         a, b = (ones.T, weights.T) if change.name == EMBEDDING else (weights, ones)
-        yield a.astype("<f2")
-        yield b.astype("<f2")
+        yield a.astype(kind)
+        yield b.astype(kind)
 
 
 def _peft_config(changes: list[ChangedRows], base_model: str) -> dict[str, Any]:
@@ -156,15 +177,22 @@ def write_gguf_lora(path: str | Path, model: Checkpoint, flips: Iterable[Flip]) 
         "adapter.type": "lora",
         "adapter.lora.alpha": _ALPHA,
     }
-    layout: dict[str, tuple[int, tuple[int, ...]]] = {}
+    layout: Layout = dict(_gguf_layout(model, changes))
+    stream_gguf(path, metadata, layout, _gguf_arrays(model, changes))
+
+
+def _gguf_layout(
+    model: Checkpoint, changes: list[ChangedRows]
+) -> Iterator[tuple[str, tuple[Quantization, tuple[int, int]]]]:
+    arch = architecture(model.architecture)
     for change in changes:
-        (out, columns), rank = change.shape, _gguf_rank(change)
-        name = architecture(model.architecture).to_gguf(change.name)
-        embedding = change.name == EMBEDDING  # whose rows llama.cpp looks up in A
-        layout[f"{name}.lora_a"] = (F32, (out, rank)) if embedding else (Q1_0, (rank, columns))
-        layout[f"{name}.lora_b"] = F32, (columns if embedding else out, rank)
-    orders = [order_of(change.name, model.config) for change in changes]
-    stream_gguf(path, metadata, layout, _gguf_arrays(changes, orders))
+        (out, columns), rank, name = change.shape, _gguf_rank(change), arch.gguf_name(change.name)
+        if change.name == EMBEDDING:  # whose rows llama.cpp looks up in A
+            yield f"{name}.lora_a", (F32, (out, rank))
+            yield f"{name}.lora_b", (F32, (columns, rank))
+        else:
+            yield f"{name}.lora_a", (change.before.quantization, (rank, columns))
+            yield f"{name}.lora_b", (F32, (out, rank))
 
 
 def _gguf_rank(change: ChangedRows) -> int:
@@ -173,12 +201,10 @@ def _gguf_rank(change: ChangedRows) -> int:
     return 1 << (count - 1).bit_length()
 
 
-def _gguf_arrays(
-    changes: list[ChangedRows], orders: list[Order]
-) -> Iterator[BinaryTensor | NDArray[np.float32]]:
+def _gguf_arrays(model: Checkpoint, changes: list[ChangedRows]) -> Iterator[Tensor]:
     """A and B of each tensor, in the order of the base's rows and groups."""
-    for change, order in zip(changes, orders, strict=True):
-        rank = _gguf_rank(change)
+    for change in changes:
+        rank, order = _gguf_rank(change), model.location(change.name).order
         factor = np.float32(rank / _ALPHA)
         if change.name == EMBEDDING:
             weights = np.zeros((change.shape[1], rank), np.float32)
@@ -187,29 +213,26 @@ def _gguf_arrays(
             yield weights
         else:
             a, b = _packed_pair(change, rank)
-            yield BinaryTensor(a.name, order.stored_groups(a.signs), order.stored_groups(a.scales))
+            yield replace(a, blocks=order.stored_groups(a.blocks))
             yield factor * order.stored_rows(b)
 
 
-def _packed_pair(change: ChangedRows, rank: int) -> tuple[BinaryTensor, NDArray[np.float32]]:
+def _packed_pair(change: ChangedRows, rank: int) -> tuple[PackedTensor, NDArray[np.float32]]:
     """A packed ``[rank, in]`` and B ``[out, rank]``.
 
-    A row's flipped groups are one row of A, taken twice. Where only bits of a group flip, the groups as they were
-    and as they are to be are two rows of A, for one cannot hold zeros among its bits.
+    A row's flipped groups are one row of A, taken twice. Where only a part of a group flips, the groups as they were
+    and as they are to be are two rows of A, for one cannot hold zeros among its weights.
     """
-    partial, before, after = change.partial, change.before, change.after
-    stays = ~(before.signs != after.signs).any(axis=2)  # [n, groups]
-    scales = np.where(stays, np.float16(0), before.scales)
-    signs = np.zeros((rank, *before.signs.shape[1:]), np.uint8)
-    padded = np.zeros((rank, before.groups), np.float16)
+    partial, before, after = change.partial, change.before.blocks, change.after.blocks
+    changes = np.asarray(change.groups.any(2))[..., None]  # [n, groups, 1]
     used = len(change.rows) + partial.sum()
-    signs[:used] = np.concatenate([before.signs, after.signs[partial]])
-    padded[:used] = np.concatenate([scales, scales[partial]])
+    blocks = np.zeros((rank, *before.shape[1:]), np.uint8)  # zero bytes are zero weights
+    blocks[:used] = np.concatenate([before * changes, (after * changes)[partial]])
     b = np.zeros((change.shape[0], rank), np.float32)
     numbers = np.concatenate([change.rows, change.rows[partial]])
     taken = np.where(partial, np.float32(-1), np.float32(-2))
     b[numbers, np.arange(used)] = np.concatenate([taken, np.ones(partial.sum(), np.float32)])
-    return BinaryTensor(change.name, signs, padded), b
+    return replace(change.before, blocks=blocks), b
 
 
 def _one_hot(change: ChangedRows, rank: int) -> NDArray[np.float32]:

@@ -4,8 +4,8 @@ MLX's affine 1-bit weight is ``scale * bit + bias``. With ``scale = 2d`` and ``b
 for a 1 and ``-d`` for a 0, and the bytes of its little-endian uint32 words ``[out, in / 32]`` are those of
 GGUF's signs. Any other pair of scale and bias is not a true 1-bit weight and is refused.
 
-Only files inside the directory are read; the download cache of the Hugging Face Hub, a directory of links
-into its own ``blobs``, may be read too but not written. This module does not know architectures.
+Only files inside the directory are read, or those of the download cache of the Hugging Face Hub, a directory of links
+into its own ``blobs``. This module does not know architectures.
 """
 
 import json
@@ -21,13 +21,15 @@ from numpy.typing import NDArray
 
 from bankai.checkpoint.safetensors import SafetensorsFile, TensorEntry, write_safetensors
 from bankai.checkpoint.tokenizer_spec import TokenizerSpec
-from bankai.errors import ModelFormatError, StoreError, UnsupportedModelError
+from bankai.errors import ModelFormatError, UnsupportedModelError
 from bankai.io import parse_object, quote, writing_directory
-from bankai.quantization.binary import GROUP, GROUP_BYTES, ONE_BIT_ONLY, BinaryTensor
+from bankai.quantization import Blocks, PackedTensor
+from bankai.quantization.one_bit import Q1_0, one_bit_blocks, scales_of, signs_of
 
 __all__ = ["MLXDirectory", "write_mlx"]
 
-QUANTIZATION = {"group_size": GROUP, "bits": 1}
+QUANTIZATION = {"group_size": Q1_0.weights, "bits": 1}
+ONE_BIT_ONLY = "of MLX directories only 1-bit ones in groups of 128 are supported yet"
 
 _LIMITS = {  # bytes; several times the largest in use
     "config.json": 1 << 20,
@@ -43,19 +45,18 @@ _MAX_SHARDS = 1000
 class MLXDirectory:
     """An open 1-bit MLX directory: ``config`` as stored, ``tensors`` by MLX name.
 
-    Raises ModelFormatError when a file is missing, damaged or leads out of the directory,
-    UnsupportedModelError for another quantization, and StoreError when ``writable`` is asked of a download
-    cache.
+    Raises ModelFormatError when a file is missing, damaged or leads out of the directory, and UnsupportedModelError for
+    another quantization.
     """
 
-    def __init__(self, path: Path, writable: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._writable = writable
         self.config = self._object("config.json")
         _check_quantization(self.config, path)
         self._files: list[SafetensorsFile] = []
         self._owner: dict[str, SafetensorsFile] = {}
         self._shard_of: dict[str, str] = {}
+        self._proven: set[str] = set()  # modules whose scales and biases fit together
         try:
             self._open_shards()
         except BaseException:
@@ -71,13 +72,20 @@ class MLXDirectory:
         """The file that holds a stored tensor, and where in it."""
         return self.path / self._shard_of[name], self._owner[name].tensors[name]
 
-    def binary(self, module: str) -> BinaryTensor:
-        """The quantized ``module``: ``signs`` as a view of its file, scales from the biases."""
-        words = self._array(f"{module}.weight")
-        out, columns = words.shape
-        signs = words.view(np.uint8).reshape(out, columns * 4 // GROUP_BYTES, GROUP_BYTES)
+    def blocks(self, module: str, rows: NDArray[np.intp] | None = None) -> Blocks:
+        """The quantized ``module`` in blocks of Q1_0, all of it or some rows: a copy, ``[rows, groups, 18]``."""
+        words, scales = self._array(f"{module}.weight"), self._scales(module)
+        if rows is not None:
+            words, scales = words[rows], scales[rows]
+        signs = np.ascontiguousarray(words).view(np.uint8).reshape(*scales.shape, -1)
+        return one_bit_blocks(scales, signs)
+
+    def _scales(self, module: str) -> NDArray[np.float16]:
+        """The ``d`` of every group, ``[out, groups]``."""
         scales, biases = self._half(f"{module}.scales"), self._half(f"{module}.biases")
         d = -biases
+        if module in self._proven:
+            return d
         # in float32, where doubling an fp16 cannot overflow; NaN equals nothing and is refused with the rest
         if (
             not np.array_equal(scales.astype(np.float32), 2 * d.astype(np.float32))
@@ -86,9 +94,10 @@ class MLXDirectory:
             raise UnsupportedModelError(
                 f"{self.path}: scales and biases of {module} are not 2d and -d; {ONE_BIT_ONLY}"
             )
-        return BinaryTensor(module, signs, d)
+        self._proven.add(module)
+        return d
 
-    def dense(self, name: str) -> NDArray[np.float32]:
+    def vector(self, name: str) -> NDArray[np.float32]:
         """The float tensor ``name`` as float32, exact; a view where it is stored so."""
         return self._float32(name)
 
@@ -104,11 +113,6 @@ class MLXDirectory:
                     f"{self.path}/chat_template.jinja is not UTF-8; get it again"
                 ) from error
         return TokenizerSpec.from_json(self._object("tokenizer.json"), config, vocab_size)
-
-    def flush(self) -> None:
-        """Write what was changed through the maps to the disk."""
-        for file in self._files:
-            file.flush()
 
     def release(self) -> None:
         """Let the system take back the memory of what was read."""
@@ -134,7 +138,7 @@ class MLXDirectory:
                 raise ModelFormatError(
                     f"{self.path}: {quote(shard)} is no name of a shard; get the model again"
                 )
-            file = SafetensorsFile(self._inside(shard), self._writable)
+            file = SafetensorsFile(self._inside(shard))
             self._files.append(file)
             for name in file.tensors:
                 if name in self._owner or (index is not None and index.get(name) != shard):
@@ -208,8 +212,6 @@ class MLXDirectory:
         if path.is_relative_to(root):
             return path
         if root.parent.name == "snapshots" and path.is_relative_to(root.parent.parent / "blobs"):
-            if self._writable:
-                raise StoreError(f"{self.path} is a download cache; copy it (`cp -rL`) before changing it")
             return path
         raise ModelFormatError(
             f"{self.path}: {name} links out of the directory; copy the model (`cp -rL`) first"
@@ -219,15 +221,18 @@ class MLXDirectory:
 def write_mlx(
     path: str | Path,
     config: Mapping[str, Any],
-    tensors: Mapping[str, BinaryTensor | NDArray[np.floating[Any]]],
+    tensors: Mapping[str, PackedTensor | NDArray[np.floating[Any]]],
     tokenizer: TokenizerSpec,
 ) -> None:
     """Write a directory that appears whole or not at all; ``path`` must not exist.
 
-    ``tensors`` by MLX weight name: a BinaryTensor becomes words, scales and biases, an array float32. They
-    are encoded one at a time. Raises UnsupportedModelError, nothing written, for a scale whose double fp16
-    cannot hold.
+    ``tensors`` by MLX weight name: a matrix in Q1_0 becomes words, scales and biases, an array float32. They are
+    encoded one at a time. Raises UnsupportedModelError, nothing written, for another quantization and for a scale
+    whose double fp16 cannot hold.
     """
+    kinds = {tensor.quantization.name for tensor in tensors.values() if isinstance(tensor, PackedTensor)}
+    if others := sorted(kinds - {Q1_0.name}):
+        raise UnsupportedModelError(f"weights in {', '.join(others)} cannot be written to MLX yet; keep GGUF")
     files = {
         "config.json": {**config, "quantization": QUANTIZATION},
         "tokenizer.json": tokenizer.to_json(),
@@ -245,11 +250,11 @@ def write_mlx(
 def _layout(tensors: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
     layout: dict[str, tuple[str, tuple[int, ...]]] = {}
     for name, tensor in tensors.items():
-        if isinstance(tensor, BinaryTensor):
+        if isinstance(tensor, PackedTensor):
             out, columns = tensor.shape
             module = name.removesuffix(".weight")
             layout[name] = ("U32", (out, columns // 32))
-            layout[f"{module}.scales"] = layout[f"{module}.biases"] = ("F16", tensor.scales.shape)
+            layout[f"{module}.scales"] = layout[f"{module}.biases"] = ("F16", tensor.blocks.shape[:2])
         else:
             layout[name] = ("F32", tensor.shape)
     return layout
@@ -257,18 +262,19 @@ def _layout(tensors: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]
 
 def _arrays(tensors: Mapping[str, Any]) -> Iterator[NDArray[Any]]:
     for name, tensor in tensors.items():
-        if not isinstance(tensor, BinaryTensor):
+        if not isinstance(tensor, PackedTensor):
             yield tensor.astype("<f4", copy=False)
             continue
+        scales = scales_of(tensor.blocks)
         with np.errstate(over="ignore"):
-            doubled = tensor.scales * np.float16(2)
+            doubled = scales * np.float16(2)
         if not np.isfinite(doubled).all():
             raise UnsupportedModelError(
                 f"{name} has scales above 32752, whose double fp16 cannot hold; keep GGUF"
             )
-        yield tensor.signs
+        yield signs_of(tensor.blocks)
         yield doubled.astype("<f2", copy=False)
-        yield (-tensor.scales).astype("<f2", copy=False)
+        yield (-scales).astype("<f2", copy=False)
 
 
 def _check_quantization(config: Mapping[str, Any], path: Path) -> None:

@@ -1,14 +1,12 @@
-"""A 1-bit model file of either format: configuration, binary tensors, norms, tokenizer by canonical name.
+"""A model file of either format: configuration, weight matrices, norms, tokenizer by canonical name.
 
-Opening checks that the file is a true 1-bit model of a known architecture with every tensor of the right
-shape; what is handed out later are views of the mapped file.
-
-This module does not compute with a model and does not know patches.
+Opening checks that the file is a model of a known architecture with every tensor of the right shape; what is handed out
+later are read-only views of the mapped file. Nothing here writes to a model.
 """
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -18,39 +16,55 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bankai.architectures.config import config_from_gguf, config_from_hf, expected_shapes
-from bankai.architectures.names import EMBEDDING, HEAD, architecture, check_mlx
-from bankai.architectures.order import Order, ReorderedTensor, canonical_dense, order_of, stored_shape
-from bankai.checkpoint.gguf import Q1_0, Q1_0_BLOCK, SIGNS, GGUFFile, TensorInfo
-from bankai.checkpoint.mlx import MLXDirectory
+from bankai.architectures import Config, architecture, config_from_gguf, config_from_hf
+from bankai.architectures.order import Order
+from bankai.checkpoint.gguf import GGUFFile, TensorInfo
+from bankai.checkpoint.mlx import ONE_BIT_ONLY, MLXDirectory
 from bankai.checkpoint.safetensors import TensorEntry
 from bankai.checkpoint.tokenizer_spec import TokenizerSpec
-from bankai.errors import ModelFormatError, StoreError, UnknownTensorError, UnsupportedModelError
+from bankai.errors import ModelFormatError, UnknownTensorError, UnsupportedModelError
 from bankai.io import quote
 from bankai.journal import recover
-from bankai.quantization.binary import GROUP, GROUP_BYTES, ONE_BIT_ONLY, BinaryTensor
+from bankai.quantization import Blocks, MatrixInfo, PackedTensor
+from bankai.quantization.one_bit import Q1_0
+from bankai.tensor_names import EMBEDDING, HEAD, parse_tensor_name
 
-__all__ = ["Checkpoint", "GGUFCheckpoint", "MLXCheckpoint", "SignBytes", "builtin_models", "open_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "GGUFCheckpoint",
+    "Location",
+    "MLXCheckpoint",
+    "Span",
+    "builtin_models",
+    "open_checkpoint",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class SignBytes:
-    """Where the sign bits of a binary tensor lie: 16 bytes for each group of each row.
+class Span:
+    """Where a part of every group of a matrix lies: the bytes from ``start`` to ``stop`` of a group.
 
-    Those of the file's row ``r`` and group ``g`` begin at byte ``offset + r * row + g * group`` of ``file``; ``order``
-    tells which those are.
+    Those of the file's row r and group g are at byte ``offset + r * row + g * group`` of ``file``.
     """
 
     file: Path
     offset: int
     row: int
     group: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a matrix lies: the spans that together hold all that flips change, and the order of rows and groups."""
+
+    spans: tuple[Span, ...]
     order: Order = field(default_factory=Order)
 
 
 class Checkpoint(ABC):
-    """An open 1-bit model file; a context manager. Arrays that it hands out are views of the file's map, unless the
-    file keeps a tensor in another order.
+    """An open model file; a context manager. Implements `bankai.quantization.Matrices`.
 
     ``path``, ``format`` (``gguf`` or ``mlx``), ``architecture`` (such as ``qwen3``), ``config`` (Hugging Face keys,
     equal for both formats of one model), ``metadata`` (the file's own keys).
@@ -59,33 +73,40 @@ class Checkpoint(ABC):
     path: Path
     format: str
     architecture: str
-    config: dict[str, Any]
+    config: Config
     metadata: Mapping[str, Any]
-    _binary_shapes: dict[str, tuple[int, int]]
-    _dense_shapes: dict[str, tuple[int, ...]]
+    _matrices: dict[str, MatrixInfo]
+    _vectors: dict[str, tuple[int, ...]]
 
-    def binary_names(self) -> tuple[str, ...]:
-        """Canonical names of the binary tensors: embedding, layers in order, an untied head."""
-        return tuple(self._binary_shapes)
+    @property
+    def matrices(self) -> Mapping[str, MatrixInfo]:
+        """The weight matrices by canonical name: embedding, layers in order, an untied head."""
+        return self._matrices
 
-    def dense_names(self) -> tuple[str, ...]:
-        """Canonical names of all other tensors, most of them norms, in layer order."""
-        return tuple(self._dense_shapes)
+    @property
+    def vectors(self) -> Mapping[str, tuple[int, ...]]:
+        """Shapes of all other tensors by canonical name, most of them norms, in layer order."""
+        return self._vectors
 
-    def binary(self, name: str) -> BinaryTensor:
-        """The binary tensor ``name``, to be flipped if the checkpoint is writable. Raises UnknownTensorError."""
-        self._check_name(name, self._binary_shapes)
-        return self._binary(name)
+    def packed(self, name: str, rows: Sequence[int] | NDArray[np.intp] | None = None) -> PackedTensor:
+        """The matrix of that name, or these rows of it; a view of the file where that keeps it as it is here.
 
-    def sign_bytes(self, name: str) -> SignBytes:
-        """Where the bits of the binary tensor ``name`` lie. Raises UnknownTensorError."""
-        self._check_name(name, self._binary_shapes)
-        return self._sign_bytes(name)
+        Raises UnknownTensorError.
+        """
+        self._check_name(name, self._matrices)
+        blocks = self._blocks(name, None if rows is None else np.asarray(rows, np.intp))
+        blocks.flags.writeable = False
+        return PackedTensor(name, self._matrices[name].quantization, blocks)
 
-    def dense(self, name: str) -> NDArray[np.float32]:
+    def location(self, name: str) -> Location:
+        """Where the matrix of that name lies. Raises UnknownTensorError."""
+        self._check_name(name, self._matrices)
+        return self._location(name)
+
+    def vector(self, name: str) -> NDArray[np.float32]:
         """The tensor ``name``, such as a norm, as float32. Raises UnknownTensorError."""
-        self._check_name(name, self._dense_shapes)
-        return self._dense(name)
+        self._check_name(name, self._vectors)
+        return self._vector(name)
 
     @abstractmethod
     def tokenizer(self) -> TokenizerSpec:
@@ -93,10 +114,6 @@ class Checkpoint(ABC):
 
         Raises ModelFormatError and UnsupportedModelError.
         """
-
-    @abstractmethod
-    def flush(self) -> None:
-        """Write flips made through a writable checkpoint to the disk."""
 
     @abstractmethod
     def release(self) -> None:
@@ -107,13 +124,13 @@ class Checkpoint(ABC):
         """Let go of the file; arrays handed out keep its map alive until they are gone too."""
 
     @abstractmethod
-    def _binary(self, name: str) -> BinaryTensor: ...
+    def _blocks(self, name: str, rows: NDArray[np.intp] | None) -> Blocks: ...
 
     @abstractmethod
-    def _sign_bytes(self, name: str) -> SignBytes: ...
+    def _location(self, name: str) -> Location: ...
 
     @abstractmethod
-    def _dense(self, name: str) -> NDArray[np.float32]: ...
+    def _vector(self, name: str) -> NDArray[np.float32]: ...
 
     def _check_name(self, name: str, known: Mapping[str, object]) -> None:
         if name not in known:
@@ -152,21 +169,20 @@ class Checkpoint(ABC):
 
 
 class GGUFCheckpoint(Checkpoint):
-    """A 1-bit model in a GGUF file."""
+    """A model in a GGUF file. The file says the type of every tensor."""
 
     format = "gguf"
 
-    def __init__(self, path: str | Path, writable: bool = False) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._file = GGUFFile(self.path, writable)
+        self._file = GGUFFile(self.path)
         try:
             self.metadata = self._file.metadata
-            self._names = architecture(self.metadata.get("general.architecture"))
-            self.architecture = self._names.name
+            self._arch = architecture(self.metadata.get("general.architecture"))
+            self.architecture = self._arch.name
             self.config = self._read_config()
             self._check_layers(len(self._file.tensors))
-            self._binary_shapes, self._dense_shapes = expected_shapes(self.config)
-            self._check_tensors()
+            self._take_tensors()
         except BaseException:
             self.close()
             raise
@@ -174,59 +190,69 @@ class GGUFCheckpoint(Checkpoint):
     def tokenizer(self) -> TokenizerSpec:
         return TokenizerSpec.from_gguf(self.metadata).padded(self.config["vocab_size"])
 
-    def flush(self) -> None:
-        self._file.flush()
-
     def release(self) -> None:
         self._file.release()
 
     def close(self) -> None:
         self._file.close()
 
-    def _binary(self, name: str) -> BinaryTensor:
-        stored, order = self._file.binary(self._names.to_gguf(name), name), order_of(name, self.config)
-        return ReorderedTensor(stored, order) if order else stored
+    def _blocks(self, name: str, rows: NDArray[np.intp] | None) -> Blocks:
+        return self._orders[name].canonical(self._file.blocks(self._arch.gguf_name(name)), rows)
 
-    def _sign_bytes(self, name: str) -> SignBytes:
-        info, block = self._file.tensors[self._names.to_gguf(name)], Q1_0_BLOCK.itemsize
-        row, order = info.shape[1] // GROUP * block, order_of(name, self.config)
-        return SignBytes(self.path, info.offset + SIGNS, row, block, order)
+    def _location(self, name: str) -> Location:
+        info, matrix = self._info(name), self._matrices[name]
+        group = matrix.quantization.nbytes
+        span = Span(self.path, info.offset, matrix.groups * group, group, 0, group)
+        return Location((span,), self._orders[name])
 
-    def _dense(self, name: str) -> NDArray[np.float32]:
-        return canonical_dense(name, self._file.dense(self._names.to_gguf(name)), self.config)
+    def _vector(self, name: str) -> NDArray[np.float32]:
+        stored = self._file.vector(self._arch.gguf_name(name))
+        return self._arch.canonical_vector(parse_tensor_name(name).path, stored, self.config)
 
-    def _read_config(self) -> dict[str, Any]:
+    def _info(self, name: str) -> TensorInfo:
+        return self._file.tensors[self._arch.gguf_name(name)]
+
+    def _read_config(self) -> Config:
         tensors = self._file.tensors
-        embedding = tensors.get(self._names.to_gguf(EMBEDDING))
+        embedding = tensors.get(self._arch.gguf_name(EMBEDDING))
         if embedding is None or len(embedding.shape) != 2:
             raise ModelFormatError(
                 f"{self.path}: no token embedding matrix; the file is incomplete, get it again"
             )
-        tied = self._names.to_gguf(HEAD) not in tensors
+        tied = self._arch.gguf_name(HEAD) not in tensors
         return config_from_gguf(self.metadata, embedding.shape[0], tied)
 
-    def _check_tensors(self) -> None:
-        """Every expected tensor is there, 1-bit or float, in its shape; and no other tensor is."""
-        rest = dict(self._file.tensors)
-        for name, shape in (self._binary_shapes | self._dense_shapes).items():
-            info = rest.pop(self._names.to_gguf(name), None)
-            self._check_shape(
-                self._names.to_gguf(name), info.shape if info else None, stored_shape(name, shape)
-            )
-            if info:
-                self._check_type(info, binary=name in self._binary_shapes)
+    def _take_tensors(self) -> None:
+        """Every expected tensor is there in its shape, vectors as floats; and no tensor is that is not expected."""
+        rest, shapes = dict(self._file.tensors), self._arch.shapes(self.config)
+        self._vectors = self._arch.vector_shapes(self.config)
+        self._vectors |= {
+            name: shapes[name] for name, stored in self._arch.optional.items() if stored in rest
+        }
+        for name, shape in self._vectors.items():
+            path = parse_tensor_name(name).path
+            info = self._take(rest, name, self._arch.stored_shape(path, shape))
+            if not info.quantization.plain:
+                raise UnsupportedModelError(
+                    f"{self.path}: {info.name} is {info.quantization}; it must be F32"
+                )
+        self._matrices, self._orders = {}, {}
+        for name, shape in self._arch.matrix_shapes(self.config).items():
+            kind = self._take(rest, name, shape).quantization
+            if shape[1] % kind.weights:
+                raise UnsupportedModelError(
+                    f"{self.path}: {name} has {shape[1]} columns, not a multiple of {kind.weights}, which are a group"
+                )
+            self._matrices[name] = MatrixInfo(kind, shape)
+            self._orders[name] = self._arch.order(parse_tensor_name(name).path, self.config, kind.weights)
         self._check_rest(rest)
-        for name in self._binary_shapes:
-            order_of(name, self.config)  # refuses what it cannot map
 
-    def _check_type(self, info: TensorInfo, binary: bool) -> None:
-        if binary and info.type_id != Q1_0:
-            raise UnsupportedModelError(
-                f"{self.path} is not a true 1-bit model: "
-                f"{info.name} is {info.type_name}, not Q1_0; {ONE_BIT_ONLY}"
-            )
-        if not binary and info.type_name not in ("F32", "F16", "BF16"):
-            raise UnsupportedModelError(f"{self.path}: {info.name} is {info.type_name}; it must be F32")
+    def _take(self, rest: dict[str, TensorInfo], name: str, shape: tuple[int, ...]) -> TensorInfo:
+        stored = self._arch.gguf_name(name)
+        info = rest.pop(stored, None)
+        self._check_shape(stored, info.shape if info else None, shape)
+        assert info is not None  # the check has raised
+        return info
 
 
 class MLXCheckpoint(Checkpoint):
@@ -234,18 +260,17 @@ class MLXCheckpoint(Checkpoint):
 
     format = "mlx"
 
-    def __init__(self, path: str | Path, writable: bool = False) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._directory = MLXDirectory(self.path, writable)
+        self._directory = MLXDirectory(self.path)
         try:
             self.metadata = self._directory.config
             self.config = config_from_hf(self.metadata)
-            self._names = architecture(self.config["model_type"])
-            self.architecture = self._names.name
-            check_mlx(self._names)
+            self._arch = architecture(self.config["model_type"])
+            self.architecture = self._arch.name
+            self._arch.check_mlx()
             self._check_layers(len(self._directory.tensors))
-            self._binary_shapes, self._dense_shapes = expected_shapes(self.config)
-            self._check_tensors()
+            self._take_tensors()
         except BaseException:
             self.close()
             raise
@@ -253,43 +278,47 @@ class MLXCheckpoint(Checkpoint):
     def tokenizer(self) -> TokenizerSpec:
         return self._directory.tokenizer(self.config["vocab_size"])
 
-    def flush(self) -> None:
-        self._directory.flush()
-
     def release(self) -> None:
         self._directory.release()
 
     def close(self) -> None:
         self._directory.close()
 
-    def _binary(self, name: str) -> BinaryTensor:
-        return self._directory.binary(name)
+    def _blocks(self, name: str, rows: NDArray[np.intp] | None) -> Blocks:
+        return self._directory.blocks(name, rows)
 
-    def _sign_bytes(self, name: str) -> SignBytes:
+    def _location(self, name: str) -> Location:
+        """The words of a matrix are the signs of its blocks; its scales lie elsewhere, and no flip changes them."""
         file, entry = self._directory.entry(f"{name}.weight")
-        return SignBytes(file, entry.offset, entry.shape[1] * 4, GROUP_BYTES)
+        kind = self._matrices[name].quantization
+        start = kind.sign_bits[0] // 8
+        return Location(
+            (Span(file, entry.offset, entry.shape[1] * 4, kind.nbytes - start, start, kind.nbytes),)
+        )
 
-    def _dense(self, name: str) -> NDArray[np.float32]:
-        return self._directory.dense(self._names.to_mlx(name))
+    def _vector(self, name: str) -> NDArray[np.float32]:
+        return self._directory.vector(f"{name}.weight")
 
-    def _check_tensors(self) -> None:
-        """Words, scales and biases of every binary tensor and every norm are there, and nothing else is."""
+    def _take_tensors(self) -> None:
+        """Words, scales and biases of every matrix and every norm are there, and nothing else is."""
         rest = dict(self._directory.tensors)
-        floats = ("F32", "F16", "BF16")
-        for name, (out, columns) in self._binary_shapes.items():
-            scale_shape = (out, columns // GROUP)
-            if columns % GROUP:
+        floats, group = ("F32", "F16", "BF16"), Q1_0.weights
+        shapes = self._arch.matrix_shapes(self.config)
+        for name, (out, columns) in shapes.items():
+            if columns % group:
                 raise UnsupportedModelError(
-                    f"{self.path}: {name} has {columns} columns, not a multiple of {GROUP}"
+                    f"{self.path}: {name} has {columns} columns, not a multiple of {group}; {ONE_BIT_ONLY}"
                 )
-            self._check_entry(rest, f"{name}.weight", (out, columns // 32), ("U32",))
-            self._check_entry(rest, f"{name}.scales", scale_shape, floats)
-            self._check_entry(rest, f"{name}.biases", scale_shape, floats)
-        for name, shape in self._dense_shapes.items():
-            self._check_entry(rest, self._names.to_mlx(name), shape, floats)
+            self._take(rest, f"{name}.weight", (out, columns // 32), ("U32",))
+            self._take(rest, f"{name}.scales", (out, columns // group), floats)
+            self._take(rest, f"{name}.biases", (out, columns // group), floats)
+        self._matrices = {name: MatrixInfo(Q1_0, shape) for name, shape in shapes.items()}
+        self._vectors = self._arch.vector_shapes(self.config)
+        for name, shape in self._vectors.items():
+            self._take(rest, f"{name}.weight", shape, floats)
         self._check_rest(rest)
 
-    def _check_entry(
+    def _take(
         self, rest: dict[str, TensorEntry], name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]
     ) -> None:
         entry = rest.pop(name, None)
@@ -307,17 +336,14 @@ def builtin_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(found) if path.suffix == ".gguf"}
 
 
-def open_checkpoint(source: str | Path, writable: bool = False) -> Checkpoint:
+def open_checkpoint(source: str | Path) -> Checkpoint:
     """Open a ``.gguf`` file, an MLX directory, or the name of a built-in model such as ``nano``.
 
-    A bare name that is built in wins over a file of that name (write ``./nano`` for the file). With
-    ``writable`` flips go to the file; built-in models are never opened so. Raises ModelFormatError,
-    UnsupportedModelError and StoreError.
+    A bare name that is built in wins over a file of that name (write ``./nano`` for the file). Raises ModelFormatError,
+    UnsupportedModelError, and StoreError where a change of the model was cut short and cannot be undone.
     """
     builtin = builtin_models()
     if isinstance(source, str) and source in builtin:
-        if writable:
-            raise StoreError(f"{source} is built in and stays as it is; write a copy with -o instead")
         return GGUFCheckpoint(builtin[source])
     path = Path(source)
     if not os.path.exists(path):  # unlike Path.exists, false for a name that no file can have
@@ -326,4 +352,4 @@ def open_checkpoint(source: str | Path, writable: bool = False) -> Checkpoint:
             f"{path} does not exist; give a .gguf file, an MLX directory or a built-in model ({names})"
         )
     recover(path)
-    return MLXCheckpoint(path, writable) if path.is_dir() else GGUFCheckpoint(path, writable)
+    return MLXCheckpoint(path) if path.is_dir() else GGUFCheckpoint(path)

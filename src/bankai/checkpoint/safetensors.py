@@ -1,8 +1,8 @@
-"""safetensors files: a strict memory-mapped reader whose arrays write in place, and a streaming writer.
+"""safetensors files: a strict memory-mapped reader, and a streaming writer.
 
 Format: https://github.com/huggingface/safetensors#format. Eight bytes little-endian length, a JSON header,
-then the bytes of the tensors without holes or overlaps. The `safetensors` package hands out copies, while
-flips in place need views of the map.
+then the bytes of the tensors without holes or overlaps. The `safetensors` package does not tell where in the file a
+tensor lies, which flips in place need.
 
 This module does not know models.
 """
@@ -52,12 +52,12 @@ class SafetensorsFile:
     """A mapped safetensors file; ``tensors`` by name.
 
     Raises ModelFormatError when the file breaks a rule of the format and UnsupportedModelError for a dtype
-    that is not known. With ``writable`` the arrays that it hands out write to the file.
+    that is not known. The arrays that it hands out cannot be written to.
     """
 
-    def __init__(self, path: Path, writable: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._map = map_file(path, writable, minimum=8)
+        self._map = map_file(path, minimum=8)
         try:
             self.tensors = _read_header(self._map, path)
         except BaseException:
@@ -69,10 +69,6 @@ class SafetensorsFile:
         entry = self.tensors[name]
         flat = np.frombuffer(self._map, DTYPES[entry.dtype], prod(entry.shape), entry.offset)
         return flat.reshape(entry.shape)
-
-    def flush(self) -> None:
-        """Write what was changed through the map to the disk."""
-        self._map.flush()
 
     def release(self) -> None:
         """Let the system take back the memory of what was read."""

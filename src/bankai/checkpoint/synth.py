@@ -29,14 +29,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bankai.architectures.config import config_from_hf, config_to_gguf, expected_shapes
-from bankai.architectures.names import architecture
-from bankai.architectures.order import stored_shape
-from bankai.checkpoint.gguf import F32, Q1_0, Layout, gguf_size, stream_gguf
+from bankai.architectures import architecture, config_from_hf
+from bankai.checkpoint.gguf import Layout, Tensor, gguf_size, stream_gguf
 from bankai.checkpoint.tokenizer_spec import CONTROL, NORMAL, USER_DEFINED, TokenizerSpec
 from bankai.io import check_absent
 from bankai.journal import check_unclaimed
-from bankai.quantization.binary import GROUP, GROUP_BYTES, BinaryTensor
+from bankai.quantization import PackedTensor
+from bankai.quantization.floats import F32
+from bankai.quantization.one_bit import Q1_0, one_bit_blocks
+from bankai.tensor_names import parse_tensor_name
 
 __all__ = [
     "CHATML",
@@ -44,7 +45,7 @@ __all__ = [
     "Linear",
     "Shape",
     "byte_alphabet",
-    "random_binary",
+    "random_one_bit",
     "synth_config",
     "synth_size",
     "synth_tokenizer",
@@ -204,41 +205,46 @@ def byte_alphabet() -> list[str]:
     return [chr(byte if byte in printable else next(spare)) for byte in range(256)]
 
 
-def random_binary(name: str, shape: tuple[int, int], rng: np.random.Generator) -> BinaryTensor:
-    """Random bits, scales around 1 / sqrt(in) as trained models have them."""
+def random_one_bit(name: str, shape: tuple[int, int], rng: np.random.Generator) -> PackedTensor:
+    """Random signs, scales around 1 / sqrt(in) as trained models have them."""
     out, inner = shape
-    signs = rng.integers(0, 256, (out, inner // GROUP, GROUP_BYTES), dtype=np.uint8)
-    scales = (rng.uniform(0.5, 1.5, (out, inner // GROUP)) / np.sqrt(inner)).astype(np.float16)
-    return BinaryTensor(name, signs, scales)
+    groups = inner // Q1_0.weights
+    signs = rng.integers(0, 256, (out, groups, Q1_0.weights // 8), dtype=np.uint8)
+    scales = (rng.uniform(0.5, 1.5, (out, groups)) / np.sqrt(inner)).astype(np.float16)
+    return PackedTensor(name, Q1_0, one_bit_blocks(scales, signs))
 
 
 def _plan(shape: str, seed: int) -> tuple[dict[str, Any], Layout]:
     """Metadata, and types and shapes of the tensors in file order."""
     config = synth_config(SHAPES[shape])
-    names = architecture(config["model_type"])
-    tokenizer = synth_tokenizer(config["vocab_size"], "qwen35" if names.hybrid else "qwen2")
-    metadata = config_to_gguf(config) | {
+    arch = architecture(config["model_type"])
+    tokenizer = synth_tokenizer(config["vocab_size"], "qwen35" if arch.recurrent else "qwen2")
+    metadata = arch.config_to_gguf(config) | {
         "general.name": f"synth {shape}",
         "general.description": f"Random weights of seed {seed}: for memory, timings and tests, not for text",
         "general.file_type": _PUBLISHED_FILE_TYPE,
     }
-    binary, dense = expected_shapes(config)
-    layout: dict[str, tuple[int, tuple[int, ...]]] = {names.to_gguf(n): (Q1_0, s) for n, s in binary.items()}
-    layout |= {names.to_gguf(name): (F32, stored_shape(name, size)) for name, size in dense.items()}
+    layout: Layout = {
+        **{arch.gguf_name(name): (Q1_0, size) for name, size in arch.matrix_shapes(config).items()},
+        **{
+            arch.gguf_name(name): (F32, arch.stored_shape(parse_tensor_name(name).path, size))
+            for name, size in arch.vector_shapes(config).items()
+        },
+    }
     return metadata | tokenizer.to_gguf(), layout
 
 
 def _random_tensors(
     layout: Layout, seed: int, progress: Callable[[int, int], None] | None
-) -> Iterator[BinaryTensor | NDArray[np.float32]]:
+) -> Iterator[Tensor]:
     """Random matrices, and what makes linear attention forget; norms of 1, which change nothing."""
     rng = np.random.default_rng(seed)
-    for done, (name, (type_id, shape)) in enumerate(layout.items()):
+    for done, (name, (kind, shape)) in enumerate(layout.items()):
         if progress is not None:
             progress(done, len(layout))
-        if type_id == Q1_0:
+        if kind is Q1_0:
             out, inner = shape
-            yield random_binary(name, (out, inner), rng)
+            yield random_one_bit(name, (out, inner), rng)
         else:
             yield _dense_values(name, shape, rng)
 

@@ -34,7 +34,7 @@ def model(model: Model, json: Json = False) -> None:
             "hidden": f"{described.hidden_size}, MLP {described.intermediate_size}",
             "heads": heads,
             "context": described.context,
-            "weights": f"{described.weights:,} in {len(described.tensors)} binary tensors",
+            "weights": f"{described.weights:,} in {len(described.tensors)} weight matrices",
             "quantization": described.quantization,
             "norms": f"{described.dense_tensors} dense tensors",
             "file": f"{described.file_bytes:,} bytes",

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bankai.architectures.config import check_llama_cpp
+from bankai.architectures import architecture
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import DeviceError, MissingExtraError, UnsupportedModelError
 from bankai.evaluation.scoring import ProbeScore, score_probes, token_scores
@@ -86,7 +86,7 @@ class LlamaEngine(_SequenceEngine):
                 raise UnsupportedModelError(
                     f"llama.cpp reads GGUF; run `bankai convert {source} model.gguf` first"
                 )
-            check_llama_cpp(checkpoint.config)
+            architecture(checkpoint.architecture).check_llama_cpp(checkpoint.config)
             self.path = checkpoint.path
             self.tokenizer = make_tokenizer(checkpoint.tokenizer())
         self._llama: Any = None

@@ -29,9 +29,9 @@ from bankai.evaluation.reading import read_loaded
 from bankai.library.entries import digest_of
 from bankai.model.chat import render_chat
 from bankai.model.loader import load
-from bankai.model.packed_tensors import ModelBinaryTensors
-from bankai.model.patching import patched
+from bankai.model.patching import ModelMatrices, patched
 from bankai.patch import read_patch
+from bankai.patch.binding import content_digest
 from bankai.patch.files import read_patch_bytes
 from bankai.probes.encode import EncodedAnswer
 from bankai.steps import StepListener, ignore_steps
@@ -281,14 +281,8 @@ def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 def bits_digest(model: PreTrainedModel) -> str:
-    """16 bytes of BLAKE2b over every name, bit and scale of a loaded model, in hex."""
-    tensors, hasher = ModelBinaryTensors(model), hashlib.blake2b(digest_size=16)
-    for name in tensors.binary_names():
-        tensor = tensors.binary(name)
-        hasher.update(f"{name}\0".encode())
-        hasher.update(tensor.signs.tobytes())
-        hasher.update(tensor.scales.tobytes())
-    return hasher.hexdigest()
+    """What tells the weights of a loaded model from those under a patch, in hex."""
+    return content_digest(ModelMatrices(model)).hex()
 
 
 def _load_tasks(names: list[str], include_path: str | Path | None) -> Any:

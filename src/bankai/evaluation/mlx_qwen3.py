@@ -12,21 +12,24 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from bankai.architectures.names import EMBEDDING, HEAD, architecture, check_mlx
+from bankai.architectures import architecture
 from bankai.checkpoint.model_file import Checkpoint
-from bankai.quantization.binary import GROUP, BinaryTensor
+from bankai.errors import UnsupportedModelError
+from bankai.quantization import PackedTensor
+from bankai.quantization.one_bit import Q1_0, scales_of, signs_of
+from bankai.tensor_names import EMBEDDING, HEAD
 
 __all__ = ["MlxQwen3"]
 
-_PACKING = {"group_size": GROUP, "bits": 1}
+_PACKING = {"group_size": Q1_0.weights, "bits": 1}
 
 
 class _Packed:
-    """MLX's arrays of a binary tensor: w = scale * bit + bias with scale 2d and bias -d, here in float32."""
+    """MLX's arrays of a 1-bit matrix: w = scale * bit + bias with scale 2d and bias -d, here in float32."""
 
-    def __init__(self, tensor: BinaryTensor) -> None:
-        scales = np.array(tensor.scales, dtype=np.float32)
-        words = np.array(tensor.signs).view("<u4").reshape(len(scales), -1)  # [out, in / 32]
+    def __init__(self, tensor: PackedTensor) -> None:
+        scales = np.array(scales_of(tensor.blocks), dtype=np.float32)
+        words = np.array(signs_of(tensor.blocks)).view("<u4").reshape(len(scales), -1)  # [out, in / 32]
         self.arrays = mx.array(words), mx.array(2 * scales), mx.array(-scales)
 
     def product(self, x: mx.array) -> mx.array:
@@ -42,10 +45,14 @@ class MlxQwen3:
     """Qwen3 of an open checkpoint; keeps its own copies of the weights. Raises UnsupportedModelError for another."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        check_mlx(architecture(checkpoint.architecture))
+        architecture(checkpoint.architecture).check_mlx()
+        if others := {info.quantization.name for info in checkpoint.matrices.values()} - {Q1_0.name}:
+            raise UnsupportedModelError(
+                f"the mlx engine computes 1-bit models only, not {', '.join(sorted(others))}; use torch"
+            )
         self._config = checkpoint.config
-        self._packed = {name: _Packed(checkpoint.binary(name)) for name in checkpoint.binary_names()}
-        self._norms = {name: mx.array(np.array(checkpoint.dense(name))) for name in checkpoint.dense_names()}
+        self._packed = {name: _Packed(checkpoint.packed(name)) for name in checkpoint.matrices}
+        self._norms = {name: mx.array(np.array(checkpoint.vector(name))) for name in checkpoint.vectors}
         self._frequencies, self._amplitude = _rope_frequencies(self._config)
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:

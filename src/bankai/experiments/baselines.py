@@ -8,7 +8,7 @@ from bankai.experiments.context import Context
 from bankai.experiments.outcomes import gain_claim, mean_claim, net, over, told
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
 from bankai.jobs.judge import plain
-from bankai.model import ModelBinaryTensors
+from bankai.model import ModelMatrices
 from bankai.patch import Patch, bind
 
 __all__ = ["EXPERIMENT", "claims", "plots", "run", "tables"]
@@ -26,7 +26,7 @@ def run(context: Context) -> dict[str, Any]:
     seeds = []
     for seed in context.seeds:
         search = context.usual_search(seed)
-        made = PatchBaseline(bind(Patch(search.flips), ModelBinaryTensors(bench.model)))
+        made = PatchBaseline(bind(Patch(search.flips), ModelMatrices(bench.model)))
         seconds = search.finished.seconds
         outcomes = [measure(PATCH, made, bench.model, bench.tokenizer, sets, make_seconds=seconds)]
         outcomes += compare_baselines(

@@ -12,7 +12,7 @@ from bankai.experiments.values import Claim, Experiment, Result, Table
 from bankai.experiments.verdicts import EVERYTHING
 from bankai.jobs.describe import count_bits
 from bankai.library.library import Library
-from bankai.model import ModelBinaryTensors
+from bankai.model import ModelMatrices
 from bankai.model.decoder import Decoder
 from bankai.patch import Binding, Flip, Manifest, Patch, bind, encode
 from bankai.search import Space
@@ -27,8 +27,8 @@ SHAPE = "bonsai-8b"
 
 
 def run(context: Context) -> dict[str, Any]:
-    decoder, tensors = Decoder(context.bench.model), ModelBinaryTensors(context.bench.model)
-    shapes = [tensors.binary(name).shape for name in Space().tensors(decoder)]
+    decoder, tensors = Decoder(context.bench.model), ModelMatrices(context.bench.model)
+    shapes = [tensors.matrices[name].shape for name in Space().tensors(decoder)]
     whole, seeds = sum(rows * columns for rows, columns in shapes), []
     for at, seed in enumerate(context.seeds):
         search = context.search(context.usual_task(seed), context.guided(seed))

@@ -14,7 +14,7 @@ from bankai.experiments.outcomes import changes, gain_claim, told
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
 from bankai.jobs.judge import Judge
 from bankai.jobs.task import Task
-from bankai.model import ModelBinaryTensors
+from bankai.model import ModelMatrices
 from bankai.search import matched_flips, shuffled_answers
 
 __all__ = ["EXPERIMENT", "SIGNIFICANT", "claims", "plots", "run", "tables"]
@@ -28,7 +28,7 @@ def run(context: Context) -> dict[str, Any]:
     whole = context.load("broad")
     sets = {"heldout": context.some(whole.split("heldout"), HELDOUT)}
     sets["unseen"] = context.some(whole.split("unseen"), UNSEEN)
-    judge, tensors, seeds = Judge(context.bench, sets), ModelBinaryTensors(context.bench.model), []
+    judge, tensors, seeds = Judge(context.bench, sets), ModelMatrices(context.bench.model), []
     for at, seed in enumerate(context.seeds):
         flips = context.usual_search(seed).flips
         shuffled = context.search(_shuffled(context, seed), context.guided(seed)).flips

@@ -15,8 +15,10 @@ from bankai.experiments.verdicts import mean_interval
 from bankai.model import patched
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip, Patch
-from bankai.quantization.binary import GROUP
-from bankai.search.space import Space, row_scales
+from bankai.patch.places import flip_of
+from bankai.quantization import MatrixInfo
+from bankai.search.space import Space
+from bankai.tensor_names import parse_tensor_name
 
 __all__ = [
     "EXPERIMENT",
@@ -35,20 +37,20 @@ COUNTS, QUICK_COUNTS = (100, 1_000, 10_000, 100_000), (1_000,)
 TEXTS, QUICK_TEXTS = 20, 5
 LIMIT = 0.01  # the published bound: less than 1 %
 
-Row = tuple[str, int, int]
-"""Tensor, row, columns."""
+Row = tuple[str, int, MatrixInfo]
+"""Tensor, row, and what the tensor is."""
 
 
 def run(context: Context) -> dict[str, Any]:
     decoder = Decoder(context.bench.model)
     texts = context.texts(context.size(TEXTS, QUICK_TEXTS))
     chosen = strategies(decoder)
-    bits = sum(columns for _, _, columns in chosen["all layers"])
+    bits = sum(info.shape[1] for _, _, info in chosen["all layers"])
     base, matched = _perplexity(context, texts), matched_count(bits)
     counts = sorted({matched, *context.size(COUNTS, QUICK_COUNTS)})
     measured: list[dict[str, Any]] = []
     for at, (strategy, rows) in enumerate(chosen.items()):
-        for count in (count for count in counts if count <= sum(columns for _, _, columns in rows) / 2):
+        for count in (count for count in counts if count <= sum(info.shape[1] for _, _, info in rows) / 2):
             for seed in context.seeds:
                 flips = draw_bits(rows, count, Random(seed))
                 with patched(context.bench.model, Patch(flips), unbound=True):
@@ -67,16 +69,16 @@ def matched_count(bits: int) -> int:
 def strategies(decoder: Decoder) -> dict[str, list[Row]]:
     """The rows that each published strategy draws from; layers 16 to 24 of 36 in proportion."""
     scaled = [
-        (scale, (tensor, row, decoder.model.get_submodule(tensor).in_features))
+        (scale, (tensor, row, decoder.matrix(tensor).info))
         for tensor in Space().tensors(decoder)
-        for row, scale in enumerate(row_scales(decoder, tensor))
+        for row, scale in enumerate(decoder.matrix(tensor).magnitudes().tolist())
     ]
-    by_scale = [row for _, row in sorted(scaled)]
+    by_scale = [row for _, row in sorted(scaled, key=lambda pair: (pair[0], *pair[1][:2]))]
     quarter = len(by_scale) // 4
     first, end = math.floor(decoder.layers * 16 / 36), math.ceil(decoder.layers * 25 / 36)
     return {
         "all layers": [row for _, row in scaled],
-        "middle layers": [row for _, row in scaled if first <= int(row[0].split(".")[2]) < end],
+        "middle layers": [row for _, row in scaled if first <= (parse_tensor_name(row[0]).layer or 0) < end],
         "middle scale": by_scale[quarter:-quarter],
         "top-quarter scale": by_scale[-quarter:],
     }
@@ -84,13 +86,13 @@ def strategies(decoder: Decoder) -> dict[str, list[Row]]:
 
 def draw_bits(rows: Sequence[Row], count: int, rng: Random) -> frozenset[Flip]:
     """So many different bits of these rows, all alike likely."""
-    ends = list(accumulate(columns for _, _, columns in rows))
+    ends = list(accumulate(info.shape[1] for _, _, info in rows))
 
     def flips() -> Iterator[Flip]:
         for number in rng.sample(range(ends[-1]), count):
             at = bisect_right(ends, number)
-            tensor, row, columns = rows[at]
-            yield Flip(tensor, row, *divmod(number - ends[at] + columns, GROUP))
+            tensor, row, info = rows[at]
+            yield flip_of(tensor, row, "bit", number - ends[at] + info.shape[1], info)
 
     return frozenset(flips())
 

@@ -15,7 +15,6 @@ from bankai.probes import Probe
 from bankai.search import Problem, SearchProbes, SearchSettings, Space
 from bankai.search.parts import spread
 from bankai.search.ranking import probe_effects
-from bankai.search.space import row_scales
 
 __all__ = ["EXPERIMENT", "claims", "orders", "plots", "run", "tables"]
 
@@ -66,7 +65,7 @@ def orders(context: Context, decoder: Decoder, layer: int, pairs: Sequence[Probe
         SearchProbes(tuple(pairs)),
     )
     rows = list(space.row_flips(decoder))
-    scales = {tensor: row_scales(decoder, tensor) for tensor in space.tensors(decoder)}
+    scales = {tensor: decoder.matrix(tensor).magnitudes().tolist() for tensor in space.tensors(decoder)}
     with Problem(
         context.bench.model, context.bench.tokenizer, searched, SearchSettings(space=space)
     ) as problem:

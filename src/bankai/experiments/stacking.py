@@ -13,8 +13,9 @@ from bankai.experiments.context import CONTROLS, TEXTS, Context
 from bankai.experiments.outcomes import mean_claim, net, over
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
 from bankai.jobs.judge import Judge
-from bankai.model import ModelBinaryTensors, patched
+from bankai.model import ModelMatrices, patched
 from bankai.patch import Flip, Patch
+from bankai.patch.binding import content_digest
 
 __all__ = ["EXPERIMENT", "claims", "order_check", "plots", "run", "tables"]
 
@@ -74,16 +75,15 @@ def order_check(context: Context, first: frozenset[Flip], second: frozenset[Flip
     }
 
 
-State = tuple[list[bytes], torch.Tensor]
+State = tuple[bytes, torch.Tensor]
 
 
 def _state(context: Context) -> State:
-    """Digests of all binary tensors, and logits of a text."""
-    tensors = ModelBinaryTensors(context.bench.model)
+    """Digest of all weights, and logits of a text."""
     ids = context.bench.tokenizer(context.texts(1)[0], return_tensors="pt")["input_ids"][:, :TOKENS]
     with torch.no_grad():
         logits = context.bench.model(ids.to(context.bench.model.device), use_cache=False).logits
-    return [tensors.binary(name).digest() for name in tensors.binary_names()], logits
+    return content_digest(ModelMatrices(context.bench.model)), logits
 
 
 def _same(one: State, other: State) -> bool:

@@ -14,7 +14,8 @@ import msgspec
 from bankai.patch import Flip, Manifest, Patch, entropy_bytes, payload_bytes, read_patch
 
 if TYPE_CHECKING:
-    from bankai.quantization.binary import BinaryTensors
+    from bankai.checkpoint.model_file import Checkpoint
+    from bankai.quantization import Matrices
 
 __all__ = [
     "BITS",
@@ -30,7 +31,7 @@ __all__ = [
 BITS = "bits"
 """Key of the manifest's metadata that holds the number of flipped bits; searches and `bind` write it."""
 
-GROUP = 128  # bankai.quantization.binary.GROUP, without loading numpy
+_GROUP = 128  # weights of a group of a true 1-bit model
 
 
 class PatchDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +55,7 @@ class PatchDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """`tensors` are binary tensors: name to [out, in]; `applied` and `note` are from `bankai.patching.status`."""
+    """`tensors` are the weight matrices: name to [out, in]; `applied` and `note` are from `bankai.patching.status`."""
 
     path: str
     format: str
@@ -93,7 +94,7 @@ def describe(patch: Patch, path: str, file_bytes: int, model: str | Path | None 
         rows=len(patch.rows),
         groups=len(patch.groups),
         single_bits=len(patch.bits),
-        bits=_known_bits(patch.flips, patch.manifest) if model is None else _bits_in(model, patch.flips),
+        bits=_known_bits(patch) if model is None else _bits_in(model, patch.flips),
         tensors=dict(sorted(Counter(flip.tensor for flip in patch.flips).items())),
         bound=patch.binding is not None,
         fingerprint=patch.binding.fingerprint.hex() if patch.binding else None,
@@ -112,7 +113,7 @@ def describe_model(source: str | Path) -> ModelDescription:
 
     with open_checkpoint(source) as checkpoint:
         config, tokenizer = checkpoint.config, checkpoint.tokenizer()
-        shapes = {name: checkpoint.binary(name).shape for name in checkpoint.binary_names()}
+        shapes = {name: info.shape for name, info in checkpoint.matrices.items()}
         found = status(source)
         return ModelDescription(
             path=str(checkpoint.path),
@@ -127,9 +128,9 @@ def describe_model(source: str | Path) -> ModelDescription:
             head_dim=config["head_dim"],
             context=config["max_position_embeddings"],
             tied_embeddings=config["tie_word_embeddings"],
-            quantization=f"1 bit, a fp16 scale per {GROUP} weights",
+            quantization=_quantization(checkpoint),
             weights=sum(out * columns for out, columns in shapes.values()),
-            dense_tensors=len(checkpoint.dense_names()),
+            dense_tensors=len(checkpoint.vectors),
             fingerprint=fingerprint(checkpoint).hex(),
             vocabulary=len(tokenizer.tokens),
             pre_tokenizer=tokenizer.pre,
@@ -157,39 +158,49 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def count_bits(model: "BinaryTensors", flips: Iterable[Flip]) -> int:
-    """How many weights change sign: a group flip inside a flipped row turns its 128 back, a bit itself."""
-    flips = frozenset(flips)
-    rows = (flip.tensor for flip in flips if flip.group is None)
-    return sum(model.binary(tensor).shape[1] for tensor in rows) + _bits_inside(flips)
+def count_bits(model: "Matrices", flips: Iterable[Flip]) -> int:
+    """How many weights change sign: a group flip inside a flipped row turns its own back, a bit itself.
+
+    Raises UnknownTensorError and RowRangeError.
+    """
+    from bankai.patch.places import check_places, places_by_tensor
+
+    flips, bits = frozenset(flips), 0
+    check_places(model, flips)
+    for name, places in places_by_tensor(flips).items():
+        info = model.matrices[name]
+        bits += int(info.quantization.negated(places.masks(info)[1]).sum())
+    return bits
 
 
-def _bits_inside(flips: frozenset[Flip]) -> int:
-    """What the flips of groups and single bits add to those of whole rows, or take back from them."""
+def _quantization(checkpoint: "Checkpoint") -> str:
+    """In words, with the number of matrices of each."""
+    found = Counter(info.quantization.name for info in checkpoint.matrices.values())
+    if set(found) == {"Q1_0"}:
+        return f"1 bit, a fp16 scale per {_GROUP} weights"
+    return ", ".join(f"{name} ({count})" for name, count in found.most_common())
+
+
+def _bits_without_rows(flips: frozenset[Flip]) -> int:
+    """The same for groups and single bits of a true 1-bit model."""
     places = {(flip.tensor, flip.row, flip.group) for flip in flips if flip.bit is None}
     bits = 0
     for flip in flips:
-        if flip.group is not None:
-            turned = (flip.tensor, flip.row, None) in places
-            if flip.bit is not None and (flip.tensor, flip.row, flip.group) in places:
-                turned = not turned
-            size = GROUP if flip.bit is None else 1
-            bits += -size if turned else size
+        size = _GROUP if flip.bit is None else 1
+        bits += -size if flip.bit is not None and (flip.tensor, flip.row, flip.group) in places else size
     return bits
 
 
 def _bits_in(model: str | Path, flips: Iterable[Flip]) -> int:
     from bankai.checkpoint.model_file import open_checkpoint
-    from bankai.patch import check_places
 
     with open_checkpoint(model) as checkpoint:
-        check_places(checkpoint, flips)
         return count_bits(checkpoint, flips)
 
 
-def _known_bits(flips: Iterable[Flip], manifest: Manifest) -> int | None:
-    flips = frozenset(flips)
-    if all(flip.group is not None for flip in flips):
-        return _bits_inside(flips)
-    bits = manifest.metadata.get(BITS)
+def _known_bits(patch: Patch) -> int | None:
+    one_bit = patch.binding is None or patch.binding.version == 1
+    if one_bit and not patch.rows:
+        return _bits_without_rows(patch.flips)
+    bits = patch.manifest.metadata.get(BITS)
     return bits if type(bits) is int else None

@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bankai.architectures.names import EMBEDDING
 from bankai.patch import Patch
 from bankai.patching import apply_patch
 from bankai.probes import load_probe_set
+from bankai.tensor_names import EMBEDDING
 
 if TYPE_CHECKING:
     from torch import nn

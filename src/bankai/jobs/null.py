@@ -13,7 +13,7 @@ from bankai.evaluation.evaluate import probes_of
 from bankai.evaluation.report import Comparison, Counts, compare
 from bankai.evaluation.scoring import prepare, score
 from bankai.jobs.workbench import Workbench
-from bankai.model import ModelBinaryTensors, patched
+from bankai.model import ModelMatrices, patched
 from bankai.patch import Patch, read_patch
 from bankai.probes import Split
 from bankai.search import matched_flips
@@ -89,7 +89,7 @@ def compare_with_null(
     """
     probes, change = probes_of(probe_set, split), read_patch(Path(patch))
     bench = Workbench(source, device=device, dtype=dtype)
-    prepared, tensors, rng = prepare(bench.tokenizer, probes), ModelBinaryTensors(bench.model), Random(seed)
+    prepared, tensors, rng = prepare(bench.tokenizer, probes), ModelMatrices(bench.model), Random(seed)
     base = score(bench.model, prepared)
 
     def measured(patch: Patch, unbound: bool) -> Comparison:

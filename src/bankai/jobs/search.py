@@ -26,7 +26,7 @@ from bankai.jobs.describe import BITS, count_bits
 from bankai.jobs.patch_files import check_output
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench
-from bankai.model import ModelBinaryTensors
+from bankai.model import ModelMatrices
 from bankai.model.decoder import Decoder
 from bankai.patch import Patch, encode, fingerprint, payload_bytes, write_patch
 from bankai.probes import Probe, ProbeSet
@@ -249,7 +249,7 @@ def result_of(
     manifest = msgspec.structs.replace(
         patch.manifest,
         results=_results(finished, heldout=heldout, control=control),
-        metadata={BITS: count_bits(ModelBinaryTensors(bench.model), patch.flips)},
+        metadata={BITS: count_bits(ModelMatrices(bench.model), patch.flips)},
     )
     patch = replace(patch, manifest=manifest)
     result = SearchResult(

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from bankai.architectures.config import expected_shapes
 from bankai.checkpoint.model_file import Checkpoint, open_checkpoint
 from bankai.evaluation.report import Comparison, compare
 from bankai.evaluation.scoring import perplexity, score_probes
@@ -55,6 +54,5 @@ class Workbench:
 
 def keeps_dense(checkpoint: Checkpoint, dtype: str) -> bool:
     """Whether the weights of a model are kept expanded, without reading them."""
-    return (
-        sum(map(math.prod, expected_shapes(checkpoint.config)[0].values())) * ITEM_BYTES[dtype] <= DENSE_BYTES
-    )
+    weights = sum(math.prod(info.shape) for info in checkpoint.matrices.values())
+    return weights * ITEM_BYTES[dtype] <= DENSE_BYTES

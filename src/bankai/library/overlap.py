@@ -17,6 +17,7 @@ import msgspec
 
 from bankai.errors import LibraryError
 from bankai.patch import Flip, Patch
+from bankai.tensor_names import parse_tensor_name
 
 if TYPE_CHECKING:
     from bankai.library.library import Library
@@ -107,9 +108,10 @@ def _partner(row: Row) -> Row | None:
     return None
 
 
-def _layer(tensor: str) -> str:
-    """All but the last two parts of a name, "model.layers.3"; the name itself of a tensor outside the layers."""
-    return tensor.rsplit(".", 2)[0] if tensor.count(".") > 1 else tensor
+def _layer(tensor: str) -> int | str:
+    """The number of its layer; the name itself of a tensor outside the layers."""
+    layer = parse_tensor_name(tensor).layer
+    return tensor if layer is None else layer
 
 
 def _share(rows: Set[Row], some: Iterable[Row]) -> float:

@@ -1,8 +1,7 @@
 """A decoder in the pieces that a search needs: embedding, the two halves of each layer, norm and head.
 
-Run one after the other they compute what the model's own forward does, in the same order. What differs between
-architectures and between the layers of a hybrid is in `mixers`. Besides that, the loader and `ragged` this is the only
-module that knows how transformers puts a model together. Does not know: flips, probes.
+Run one after the other they compute what the model's own forward does, in the same order. How a layer is computed is
+its architecture's to say.
 """
 
 from dataclasses import dataclass
@@ -11,11 +10,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from bankai.model.mixers import ATTENTION, LINEAR_ATTENTION, Change, Changes, Rotary, mixer_of
+from bankai.architectures import Architecture, architecture
+from bankai.architectures.base import Changes
+from bankai.model.matrices import WeightMatrix
+from bankai.tensor_names import layer_tensor
 
-__all__ = ["ATTENTION", "LINEAR_ATTENTION", "MLP", "Decoder"]
+__all__ = ["Decoder", "Rotary"]
 
-MLP = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+Rotary = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,10 @@ class Decoder:
     """Pieces of `model`. Sequences are right-padded: what looks back only needs no mask then."""
 
     model: PreTrainedModel
+
+    @property
+    def architecture(self) -> Architecture:
+        return architecture(self.model.config.model_type)
 
     @property
     def layers(self) -> int:
@@ -38,11 +44,15 @@ class Decoder:
 
     def name(self, layer: int, projection: str) -> str:
         """Canonical name of a projection such as "mlp.up_proj"."""
-        return f"model.layers.{layer}.{projection}"
+        return layer_tensor(layer, projection)
 
     def projections(self, layer: int) -> tuple[str, ...]:
         """Paths inside a layer of all its projections: those of its mixer, then those of its MLP."""
-        return (*mixer_of(self.model.model.layers[layer]).projections, *MLP)
+        return tuple(self.architecture.kind_of(self.model.model.layers[layer]).matrices)
+
+    def matrix(self, tensor: str) -> WeightMatrix:
+        """The weight matrix of that canonical name."""
+        return self.model.get_submodule(tensor).matrix
 
     def embed(self, ids: Tensor) -> Tensor:
         """[sequences, length] to [sequences, length, hidden]."""
@@ -58,23 +68,15 @@ class Decoder:
 
         `changes` is where the exact changes of flipped rows are noted, where they are known.
         """
-        block = self.model.model.layers[layer]
-        mixer = mixer_of(block)
-        x = block.input_layernorm(hidden)
-        return hidden + mixer.mix(getattr(block, mixer.module), x, rotary, changes)
+        return self.architecture.mix(self.model.model.layers[layer], hidden, rotary, changes)
 
     def normed(self, layer: int, middle: Tensor) -> Tensor:
         """What the MLP of a layer reads: [..., hidden] to the same."""
-        return self.model.model.layers[layer].post_attention_layernorm(middle)
+        return self.architecture.normed(self.model.model.layers[layer], middle)
 
     def transform(self, layer: int, middle: Tensor, changes: Changes | None = None) -> Tensor:
         """What the MLP of a layer adds to the residual: [..., hidden] to the same, position by position."""
-        mlp, x = self.model.model.layers[layer].mlp, self.normed(layer, middle)
-        gate, up = mlp.gate_proj(x), mlp.up_proj(x)
-        inner = mlp.act_fn(gate) * up
-        if changes is not None:
-            changes["mlp.gate_proj"] = Change(inner, -(gate * up).detach())  # silu(-g) = silu(g) - g
-        return mlp.down_proj(inner)
+        return self.architecture.transform(self.model.model.layers[layer], middle, changes)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Norm and head: [..., hidden] to [..., vocabulary]."""

@@ -1,12 +1,9 @@
-"""From a model file to a Hugging Face model that computes with the packed bits, and its tokenizer.
-
-Does not know: patches, probes. Formats are the business of ``bankai.formats``.
-"""
+"""From a model file to a Hugging Face model that computes with the stored weights, and its tokenizer."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,13 +12,14 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from bankai.architectures.config import layer_kinds
-from bankai.architectures.names import EMBEDDING, architecture
+from bankai.architectures import Config, architecture
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import DeviceError
-from bankai.model.binary_linear import BinaryEmbedding, BinaryLinear, PackedWeight
+from bankai.model.layers import Embedding, Linear
+from bankai.model.matrices import make_matrix
 from bankai.model.tokenizer import make_tokenizer
-from bankai.quantization.binary import BinaryTensor
+from bankai.quantization import MatrixInfo, PackedTensor
+from bankai.tensor_names import EMBEDDING
 
 __all__ = ["Loadable", "check_device", "empty_model", "load", "load_model"]
 
@@ -33,11 +31,11 @@ def load(
     dtype: str | torch.dtype = "float32",
     device: str | torch.device = "cpu",
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """A 1-bit model and its tokenizer from a .gguf file, an MLX directory or a built-in name such as "nano".
+    """A model and its tokenizer from a .gguf file, an MLX directory or a built-in name such as "nano".
 
-    Weights stay packed; ``dense=True`` also keeps them expanded, for speed at 32 times the memory. ``dtype``
-    is what activations and norms compute in, such as "bfloat16". Raises ModelFormatError,
-    UnsupportedModelError and, before the file is read, DeviceError.
+    1-bit weights stay packed; ``dense=True`` expands them like all others, for speed at 32 times the memory.
+    ``dtype`` is what is computed in, such as "bfloat16". Raises ModelFormatError, UnsupportedModelError and, before
+    the file is read, DeviceError.
     """
     check_device(device)
     with open_checkpoint(source) as checkpoint:
@@ -56,15 +54,17 @@ def check_device(device: str | torch.device) -> None:
 class Loadable(Protocol):
     """What is read of a :class:`~bankai.checkpoint.model_file.Checkpoint`."""
 
-    config: dict[str, Any]
+    config: Config
 
-    def binary_names(self) -> tuple[str, ...]: ...
+    @property
+    def matrices(self) -> Mapping[str, MatrixInfo]: ...
 
-    def dense_names(self) -> tuple[str, ...]: ...
+    @property
+    def vectors(self) -> Mapping[str, tuple[int, ...]]: ...
 
-    def binary(self, name: str) -> BinaryTensor: ...
+    def packed(self, name: str, rows: Sequence[int] | NDArray[np.intp] | None = None) -> PackedTensor: ...
 
-    def dense(self, name: str) -> NDArray[np.float32]: ...
+    def vector(self, name: str) -> NDArray[np.float32]: ...
 
     def release(self) -> None: ...
 
@@ -84,31 +84,28 @@ def load_model(
     dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
     if torch.device(device).type == "cpu":
         logging.getLogger("transformers.integrations.hub_kernels").addFilter(_is_for_cpus)
-    model = empty_model(checkpoint.config, dtype)
-    for name in checkpoint.binary_names():
-        packed = PackedWeight.from_tensor(checkpoint.binary(name), dtype)
+    arch, model = architecture(checkpoint.config["model_type"]), empty_model(checkpoint.config, dtype)
+    for name in checkpoint.matrices:
+        matrix = make_matrix(checkpoint.packed(name), dtype, dense=dense)
         checkpoint.release()  # else the file would be in memory beside its copy
-        model.set_submodule(name, BinaryEmbedding(packed) if name == EMBEDDING else BinaryLinear(packed))
+        model.set_submodule(name, Embedding(matrix) if name == EMBEDDING else Linear(matrix))
     if model.config.tie_word_embeddings:
-        model.lm_head = BinaryLinear(model.model.embed_tokens.packed)
-    for name in checkpoint.dense_names():
-        _set_dense(model, name, torch.tensor(checkpoint.dense(name), dtype=dtype))
+        model.lm_head = Linear(model.model.embed_tokens.matrix)
     # Its frequencies are computed, not stored, so there is nothing on the meta device to fill.
     model.model.rotary_emb = type(model.model.rotary_emb)(model.config)
-    model = model.to(device).eval()
-    if dense:
-        for module in model.modules():
-            if isinstance(module, PackedWeight):
-                module.densify()
-    return model
+    optional = {name: checkpoint.vector(name) for name in checkpoint.vectors if name in arch.optional}
+    for name in checkpoint.vectors.keys() - optional.keys():
+        _set_vector(model, name, torch.tensor(checkpoint.vector(name), dtype=dtype))
+    arch.prepare(model, optional)
+    return model.to(device).eval()
 
 
-def empty_model(config: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+def empty_model(config: Config, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """transformers' own modules for a configuration in normal form, on the meta device: without weights."""
-    model_class = getattr(transformers, architecture(config["model_type"]).model_class)
-    kinds = list(layer_kinds(config))
+    arch = architecture(config["model_type"])
+    model_class = getattr(transformers, arch.model_class)
     with torch.device("meta"):
-        return model_class(model_class.config_class(**config, layer_types=kinds, dtype=dtype))
+        return model_class(model_class.config_class(**arch.torch_config(config), dtype=dtype))
 
 
 def _is_for_cpus(record: logging.LogRecord) -> bool:
@@ -116,7 +113,7 @@ def _is_for_cpus(record: logging.LogRecord) -> bool:
     return "falling back to its reference" not in record.getMessage()
 
 
-def _set_dense(model: PreTrainedModel, name: str, weight: torch.Tensor) -> None:
+def _set_vector(model: PreTrainedModel, name: str, weight: torch.Tensor) -> None:
     """The weight of the module of that name, or the parameter of that name itself."""
     path, _, last = name.rpartition(".")
     owner = model.get_submodule(path) if path else model

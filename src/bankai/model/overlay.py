@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bankai.model.binary_linear import BinaryLinear, PackedWeight
+from bankai.model.layers import Linear
+from bankai.model.matrices import WeightMatrix
 from bankai.patch import Flip
-from bankai.quantization.binary import GROUP
+from bankai.patch.places import places_by_tensor
 
 __all__ = ["RowVersions", "flipped_rows", "overlaid", "row_versions"]
 
@@ -40,35 +41,29 @@ class RowVersions:
         return y
 
 
-def flipped_rows(packed: PackedWeight, flips: Iterable[Flip]) -> dict[int, Tensor]:
-    """Weights [in] of every row that the flips touch, with the flips on; places combine by XOR."""
-    rows: dict[int, Tensor] = {}
-    for flip in flips:
-        if flip.row not in rows:
-            rows[flip.row] = packed.rows(torch.tensor(flip.row, device=packed.signs.device)).clone()
-        rows[flip.row][_columns(flip)] *= -1
-    return rows
+def flipped_rows(matrix: WeightMatrix, flips: Iterable[Flip]) -> dict[int, Tensor]:
+    """Weights [in] of every row that the flips, all of this matrix, touch, with the flips on; places combine by XOR."""
+    found: dict[int, Tensor] = {}
+    for places in places_by_tensor(flips).values():
+        rows, masks = places.masks(matrix.info)
+        negated = torch.from_numpy(matrix.info.quantization.negated(masks)).to(matrix.device)
+        weights = matrix.rows(torch.from_numpy(rows).to(matrix.device))
+        found = dict(zip(rows.tolist(), torch.where(negated, -weights, weights), strict=True))
+    return found
 
 
-def _columns(flip: Flip) -> slice:
-    if flip.group is None:
-        return slice(None)
-    start = flip.group * GROUP
-    return slice(start, start + GROUP) if flip.bit is None else slice(start + flip.bit, start + flip.bit + 1)
-
-
-def row_versions(packed: PackedWeight, blocks: Sequence[Iterable[Flip]]) -> RowVersions:
+def row_versions(matrix: WeightMatrix, blocks: Sequence[Iterable[Flip]]) -> RowVersions:
     """What the flips of each block, all of this matrix, change."""
     negated, replaced, weights = [], [], []
     for block, flips in enumerate(blocks):
         flips = list(flips)
-        partial = {flip.row for flip in flips if flip.group is not None}
+        partial = {flip.row for flip in flips if flip.kind != "row"}
         negated += [(block, flip.row) for flip in flips if flip.row not in partial]
-        for row, weight in flipped_rows(packed, (flip for flip in flips if flip.row in partial)).items():
+        for row, weight in flipped_rows(matrix, (flip for flip in flips if flip.row in partial)).items():
             replaced.append((block, row))
             weights.append(weight)
-    device = packed.signs.device
-    stacked = torch.stack(weights) if weights else torch.empty(0, packed.shape[1], device=device)
+    device = matrix.device
+    stacked = torch.stack(weights) if weights else torch.empty(0, matrix.shape[1], device=device)
     return RowVersions(len(blocks), _pairs(negated, device), _pairs(replaced, device), stacked)
 
 
@@ -90,7 +85,7 @@ def overlaid(model: nn.Module, blocks: Sequence[Iterable[Flip]]) -> Iterator[Non
     layers = [_linear(model, name) for name in by_tensor]
     pairs = zip(layers, by_tensor.values(), strict=True)
     # May raise, so nothing is set before all are made.
-    versions = [row_versions(layer.packed, flips) for layer, flips in pairs]
+    versions = [row_versions(layer.matrix, flips) for layer, flips in pairs]
     for layer, version in zip(layers, versions, strict=True):
         layer.versions = version
     try:
@@ -100,8 +95,8 @@ def overlaid(model: nn.Module, blocks: Sequence[Iterable[Flip]]) -> Iterator[Non
             layer.versions = None
 
 
-def _linear(model: nn.Module, name: str) -> BinaryLinear:
+def _linear(model: nn.Module, name: str) -> Linear:
     layer = model.get_submodule(name)
-    if not isinstance(layer, BinaryLinear):
+    if not isinstance(layer, Linear):
         raise AttributeError(f"{name} is not a linear layer; only those can be overlaid")
     return layer

@@ -1,29 +1,35 @@
 """One forward over the tokens of many texts laid end to end: nothing is padded, whatever their lengths.
 
-The caller says what a linear layer gives and how a token attends: which text a token belongs to, and what lies in
-the past, is known there. Besides the loader and `decoder` this is the only module that knows how transformers puts the
-architecture together. Does not know: flips, texts.
+The layers are transformers' own. How a token attends and what corrects the output of a matrix is the caller's: which
+text a token belongs to, and what lies in the past, is known there.
 """
 
-from typing import Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
-from torch import Tensor
-from transformers import PreTrainedModel
-from transformers.models.qwen3.modeling_qwen3 import apply_rotary_pos_emb
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
 
+from bankai.architectures import architecture
 from bankai.errors import UnsupportedModelError
-from bankai.model.binary_linear import BinaryLinear
+from bankai.model.layers import Linear
+from bankai.model.matrices import WeightMatrix
 
 __all__ = ["Work", "check_model", "final_hidden"]
 
-_KNOWN = "qwen3"  # transformers' model type
+_ATTENTION = "bankai_ragged"  # the name under which transformers calls `_attend`
 
 
 class Work(Protocol):
     """What differs between the texts."""
 
-    def linear(self, layer: BinaryLinear, x: Tensor) -> Tensor:
-        """[tokens, in] to [tokens, out]."""
+    def changes(self, matrix: WeightMatrix) -> bool:
+        """Whether the outputs of this matrix are corrected."""
+        ...
+
+    def change(self, matrix: WeightMatrix, x: Tensor, y: Tensor) -> Tensor:
+        """Correct the outputs [tokens, out] of the inputs [tokens, in], in place."""
         ...
 
     def attend(self, index: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -34,29 +40,63 @@ class Work(Protocol):
 
 
 def check_model(model: PreTrainedModel) -> None:
-    """Raises UnsupportedModelError for an architecture that is put together otherwise."""
-    if model.config.model_type != _KNOWN:
+    """Raises UnsupportedModelError for a model in which a text is more than its keys and values."""
+    known = architecture(model.config.model_type)
+    if known.recurrent:
         raise UnsupportedModelError(
             f"texts with a patch each are not computed yet for models of type {model.config.model_type}; use "
-            f"--engine llama, serve a {_KNOWN} model, or put one patch on this one (`bankai swap`)"
+            "--engine llama, or put one patch on this one (`bankai swap`)"
         )
 
 
 def final_hidden(model: PreTrainedModel, hidden: Tensor, positions: Tensor, work: Work) -> Tensor:
     """The residual after the last layer, normed: embedded tokens [tokens, hidden] to the same."""
-    decoder, width = model.model, model.config.head_dim
-    cos, sin = (rotary[0] for rotary in decoder.rotary_emb(hidden, positions[None]))  # [tokens, width]
-    for index, block in enumerate(decoder.layers):
-        attention, mlp = block.self_attn, block.mlp
-        x = block.input_layernorm(hidden)
-        query = attention.q_norm(work.linear(attention.q_proj, x).view(len(x), -1, width))
-        key = attention.k_norm(work.linear(attention.k_proj, x).view(len(x), -1, width))
-        value = work.linear(attention.v_proj, x).view(len(x), -1, width)
-        query, key = apply_rotary_pos_emb(query, key, cos, sin)
-        read = work.attend(index, query, key, value).flatten(-2)
-        hidden = hidden + work.linear(attention.o_proj, read)
-        x = block.post_attention_layernorm(hidden)
-        inner = mlp.act_fn(work.linear(mlp.gate_proj, x)) * work.linear(mlp.up_proj, x)
-        hidden = hidden + work.linear(mlp.down_proj, inner)
-    final: Tensor = decoder.norm(hidden)
+    decoder, hidden = model.model, hidden[None]
+    rotary = decoder.rotary_emb(hidden, positions[None])
+    with _working(model, work):
+        for layer in decoder.layers:
+            hidden = layer(hidden, position_embeddings=rotary, work=work)
+    final: Tensor = decoder.norm(hidden[0])
     return final
+
+
+@contextmanager
+def _working(model: PreTrainedModel, work: Work) -> Iterator[None]:
+    """Inside, the layers attend and correct as the work says."""
+    before = model.config._attn_implementation
+    corrected = [
+        layer
+        for layer in model.model.layers.modules()
+        if isinstance(layer, Linear) and work.changes(layer.matrix)
+    ]
+    for layer in corrected:
+        layer.versions = _Corrections(work, layer.matrix)
+    model.config._attn_implementation = _ATTENTION
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = before
+        for layer in corrected:
+            layer.versions = None
+
+
+class _Corrections:
+    """Those of one matrix; implements `bankai.model.layers.Versions`."""
+
+    def __init__(self, work: Work, matrix: WeightMatrix) -> None:
+        self._work, self._matrix = work, matrix
+
+    def change(self, x: Tensor, y: Tensor) -> Tensor:
+        self._work.change(self._matrix, x[0], y[0])
+        return y
+
+
+def _attend(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: None, *, work: Work, **_: Any
+) -> tuple[Tensor, None]:
+    """transformers' interface: [1, heads, tokens, width] to [1, tokens, heads, width]."""
+    query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
+    return work.attend(module.layer_idx, query, key, value)[None], None
+
+
+AttentionInterface.register(_ATTENTION, _attend)

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 from bankai.patch.codec import decode, encode, entropy_bytes, payload_bytes
 from bankai.patch.files import read_patch, write_patch
 from bankai.patch.json_format import decode_json, encode_json
-from bankai.patch.patch import Binding, Flip, Manifest, Patch
+from bankai.patch.patch import Binding, Flip, Kind, Manifest, Patch
 
 if TYPE_CHECKING:
-    from bankai.patch.binding import State, bind, check_places, digest, fingerprint, state
+    from bankai.patch.binding import State, bind, digest, fingerprint, state
+    from bankai.patch.places import check_places
 
 __all__ = [
     "Binding",
     "Flip",
+    "Kind",
     "Manifest",
     "Patch",
     "State",
@@ -37,6 +39,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "check_places":
+        from bankai.patch.places import check_places
+
+        return check_places
     if name in __all__:
         from bankai.patch import binding
 

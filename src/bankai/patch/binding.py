@@ -1,191 +1,142 @@
-"""What ties a patch to a model: fingerprint, digests of the touched bits, and the state they show.
+"""What ties a patch to a model: fingerprint, digests of the touched blocks, and the state they show.
 
-Contract: reads sign bits and scales through canonical names only, so a GGUF file, an MLX directory and a
-loaded model of the same bits agree; changes nothing. Digests are BLAKE2b of 8 bytes over the byte strings
-that `docs/format.md` defines ("Binding"). Knows neither files nor formats.
+Contract: reads stored blocks through canonical names only, so a GGUF file, an MLX directory and a loaded model of the
+same weights agree; changes nothing. Digests are BLAKE2b of 8 bytes over the byte strings that `docs/format.md` defines
+("Binding"). There are two definitions: the first is that of models all of whose matrices are true 1-bit, the second
+that of all others.
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bankai.errors import RowRangeError, UnboundPatchError, UnknownTensorError
+from bankai.errors import AlreadyAppliedError, UnboundPatchError, WrongBaseError
 from bankai.patch.patch import Binding, Flip, Patch
+from bankai.patch.places import Places, check_places, places_by_tensor
+from bankai.quantization.base import Blocks, Matrices, MatrixInfo, PackedTensor
+from bankai.quantization.one_bit import Q1_0, scales_of, signs_of
 
-if TYPE_CHECKING:
-    from bankai.quantization.binary import BinaryTensor, BinaryTensors
-
-__all__ = ["State", "Touched", "bind", "check_places", "digest", "fingerprint", "state", "touched"]
+__all__ = [
+    "State",
+    "bind",
+    "check_addition",
+    "check_not_on",
+    "content_digest",
+    "digest",
+    "fingerprint",
+    "state",
+]
 
 State = Literal["base", "applied", "foreign"]
 
 _SAMPLE_ROWS = 8
 _SAMPLE_GROUPS = 8
-_REMEDY = "use the model that the patch was made for"
 
 
 @dataclass(frozen=True, slots=True)
-class Touched:
-    """The flips of one tensor: rows, groups (row, group) and single bits (row, group, bit). Sorted."""
+class _Definition:
+    """Which bytes are hashed: at the head of a tensor beside its name, of its blocks, and of a sample that no flip
+    changes.
+    """
 
-    rows: tuple[int, ...] = ()
-    groups: tuple[tuple[int, int], ...] = ()
-    bits: tuple[tuple[int, int, int], ...] = ()
-
-    @property
-    def numbers(self) -> tuple[list[int], list[int]]:
-        """The rows and the groups that the flips name, of whatever kind."""
-        rows = [*self.rows, *(row for row, _ in self.groups), *(row for row, _, _ in self.bits)]
-        return rows, [*(group for _, group in self.groups), *(group for _, group, _ in self.bits)]
-
-    def masks(self, groups: int) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
-        """Numbers of the rows that are touched [n], sorted, and what XOR does to their signs [n, groups, 16].
-
-        What lies in a flipped row or group is turned back; all may cancel. `groups` are those of a row.
-        """
-        rows = np.unique(np.array(self.numbers[0], np.intp))
-        at = {int(row): index for index, row in enumerate(rows)}
-        masks = np.zeros((len(rows), groups, 16), np.uint8)
-        for row in self.rows:
-            masks[at[row]] ^= 0xFF
-        for row, group in self.groups:
-            masks[at[row], group] ^= 0xFF
-        for row, group, bit in self.bits:
-            masks[at[row], group, bit // 8] ^= 1 << bit % 8
-        return rows, masks
-
-    @property
-    def single(self) -> list[tuple[int, int]]:
-        """The groups outside the flipped rows that are flipped or have a flipped bit. Sorted."""
-        whole = set(self.rows)
-        groups = {*self.groups, *((row, group) for row, group, _ in self.bits)}
-        return sorted(place for place in groups if place[0] not in whole)
+    version: Literal[1, 2]
+    head: Callable[[MatrixInfo], bytes]
+    content: Callable[[Blocks], bytes]
+    sample: Callable[[PackedTensor], bytes]
 
 
-def touched(flips: Iterable[Flip]) -> dict[str, Touched]:
-    """Flips by tensor, in the order of the names."""
-    rows: dict[str, list[int]] = defaultdict(list)
-    groups: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    bits: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
-    for flip in flips:
-        if flip.group is None:
-            rows[flip.tensor].append(flip.row)
-        elif flip.bit is None:
-            groups[flip.tensor].append((flip.row, flip.group))
-        else:
-            bits[flip.tensor].append((flip.row, flip.group, flip.bit))
-    return {
-        name: Touched(tuple(sorted(rows[name])), tuple(sorted(groups[name])), tuple(sorted(bits[name])))
-        for name in sorted({*rows, *groups, *bits})
-    }
+_ONE_BIT = _Definition(
+    1,
+    head=lambda matrix: b"",
+    content=lambda blocks: signs_of(blocks).tobytes() + scales_of(blocks).tobytes(),
+    sample=lambda tensor: scales_of(tensor.blocks).tobytes(),
+)
+_ANY = _Definition(
+    2,
+    head=lambda matrix: matrix.quantization.name.encode() + b"\0",
+    content=lambda blocks: blocks.tobytes(),
+    sample=lambda tensor: (tensor.blocks & ~tensor.quantization.mask).tobytes(),
+)
 
 
-def fingerprint(model: "BinaryTensors") -> bytes:
-    """8 bytes over what no patch changes: names, shapes, and up to 64 scales of each tensor."""
-    hasher = hashlib.blake2b(b"bankai fingerprint 1\0", digest_size=8)
-    for name in sorted(model.binary_names()):
-        tensor = model.binary(name)
-        out, columns = tensor.shape
-        hasher.update(name.encode() + b"\0" + np.array([out, columns], "<u8").tobytes())
-        rows = [index * out // _SAMPLE_ROWS for index in range(_SAMPLE_ROWS)]
-        hasher.update(tensor.select(rows).scales[:, :_SAMPLE_GROUPS].astype("<f2").tobytes())
+def _definition(model: Matrices) -> _Definition:
+    one_bit = all(matrix.quantization is Q1_0 for matrix in model.matrices.values())
+    return _ONE_BIT if one_bit else _ANY
+
+
+def fingerprint(model: Matrices) -> bytes:
+    """8 bytes over what no patch changes: names, shapes, quantizations, and a sample of what flips leave alone."""
+    definition = _definition(model)
+    hasher = hashlib.blake2b(b"bankai fingerprint %d\0" % definition.version, digest_size=8)
+    for name, matrix in sorted(model.matrices.items()):
+        hasher.update(
+            name.encode() + b"\0" + definition.head(matrix) + np.array(matrix.shape, "<u8").tobytes()
+        )
+        tensor = model.packed(name, [index * matrix.rows // _SAMPLE_ROWS for index in range(_SAMPLE_ROWS)])
+        hasher.update(definition.sample(replace(tensor, blocks=tensor.blocks[:, :_SAMPLE_GROUPS])))
     return hasher.digest()
 
 
-def check_places(model: "BinaryTensors", flips: Iterable[Flip]) -> None:
-    """Raise UnknownTensorError or RowRangeError unless every flip names a place of the model."""
-    names = set(model.binary_names())
-    for name, places in touched(flips).items():
-        if name not in names:
-            raise UnknownTensorError(f"the model has no binary tensor {name}; {_REMEDY}")
-        tensor = model.binary(name)
-        rows, groups = places.numbers
-        if (row := max(rows)) >= tensor.shape[0]:
-            raise RowRangeError(f"{name} has {tensor.shape[0]} rows, the patch flips row {row}; {_REMEDY}")
-        if (group := max(groups, default=0)) >= tensor.groups:
-            raise RowRangeError(
-                f"{name} has {tensor.groups} groups, the patch flips group {group}; {_REMEDY}"
-            )
+def digest(model: Matrices, flips: Iterable[Flip], flipped: Iterable[Flip] = ()) -> bytes:
+    """8 bytes over the blocks of the places of `flips`, as if `flipped` were flipped as well.
 
-
-def digest(model: "BinaryTensors", flips: Iterable[Flip], flipped: Iterable[Flip] = ()) -> bytes:
-    """8 bytes over the sign bits and scales of the places of `flips`, as if `flipped` were flipped as well.
-
-    A single bit covers the whole group that it stands in. What stands inside a flipped row or group adds
-    nothing to what is covered. Raises UnknownTensorError and RowRangeError.
+    A single weight covers the whole group that it stands in. What stands inside a flipped row or group adds nothing to
+    what is covered. Raises UnknownTensorError and RowRangeError.
     """
     flips = frozenset(flips)
     check_places(model, flips)
-    overlay = touched(flipped)
-    hasher = hashlib.blake2b(b"bankai bits 1\0", digest_size=8)
-    for name, places in touched(flips).items():
-        tensor, rows, single = model.binary(name), list(places.rows), places.single
-        hasher.update(name.encode() + b"\0" + np.array([len(rows), len(single)], "<u8").tobytes())
-        _update_rows(hasher, tensor, rows, overlay.get(name, Touched()))
-        _update_groups(hasher, tensor, single, overlay.get(name, Touched()))
+    overlay, definition = places_by_tensor(flipped), _definition(model)
+    hasher = hashlib.blake2b(b"bankai bits %d\0" % definition.version, digest_size=8)
+    for name, places in places_by_tensor(flips).items():
+        rows, groups = list(places.rows), places.single_groups
+        head = definition.head(model.matrices[name]) + np.array([len(rows), len(groups)], "<u8").tobytes()
+        hasher.update(name.encode() + b"\0" + head)
+        touched = places.touched_rows
+        blocks, at = _as_if(model, name, touched, overlay), {row: index for index, row in enumerate(touched)}
+        hasher.update(np.array(rows, "<u8").tobytes())
+        hasher.update(definition.content(blocks[[at[row] for row in rows]]))
+        hasher.update(np.array(groups, "<u8").tobytes())
+        hasher.update(
+            definition.content(blocks[[at[row] for row, _ in groups], [group for _, group in groups]])
+        )
     return hasher.digest()
 
 
-def _update_rows(hasher: hashlib.blake2b, tensor: "BinaryTensor", rows: list[int], over: Touched) -> None:
-    """Row numbers, then their signs [n, in/128, 16], then their scales [n, in/128]."""
-    now = tensor.select(rows)
-    signs: NDArray[np.uint8] = now.signs
-    index = {row: at for at, row in enumerate(rows)}
-    for row in over.rows:
-        if row in index:
-            signs[index[row]] ^= 0xFF
-    for row, group in over.groups:
-        if row in index:
-            signs[index[row], group] ^= 0xFF
-    for row, group, bit in over.bits:
-        if row in index:
-            signs[index[row], group, bit // 8] ^= 1 << bit % 8
-    _update(hasher, np.array(rows, "<u8"), signs, now.scales)
+def _as_if(model: Matrices, name: str, rows: Sequence[int], overlay: Mapping[str, Places]) -> Blocks:
+    """The blocks of these rows, sorted, under further flips."""
+    blocks = model.packed(name, rows).blocks
+    over = overlay.get(name, Places()).within(set(rows))
+    changed, masks = over.masks(model.matrices[name])
+    if len(changed):
+        blocks = blocks.copy()
+        blocks[np.searchsorted(rows, changed)] ^= masks
+    return blocks
 
 
-def _update_groups(
-    hasher: hashlib.blake2b, tensor: "BinaryTensor", places: list[tuple[int, int]], over: Touched
-) -> None:
-    """(row, group) numbers, then their signs [n, 16], then their scales [n]."""
-    pairs = np.array(places, "<u8").reshape(-1, 2)
-    rows, groups = pairs[:, 0].astype(np.intp), pairs[:, 1].astype(np.intp)
-    now, at_group = tensor.select(rows), (np.arange(len(rows)), groups)
-    signs: NDArray[np.uint8] = now.signs[at_group]  # a copy
-    flipped_rows, flipped_groups = set(over.rows), set(over.groups)
-    for at, (row, group) in enumerate(places):
-        if (row in flipped_rows) != ((row, group) in flipped_groups):
-            signs[at] ^= 0xFF
-    index = {place: at for at, place in enumerate(places)}
-    for row, group, bit in over.bits:
-        if (row, group) in index:
-            signs[index[row, group], bit // 8] ^= 1 << bit % 8
-    _update(hasher, pairs, signs, now.scales[at_group])
+def content_digest(model: Matrices) -> bytes:
+    """16 bytes over every name and block of the model: it is another one for any two states of it."""
+    hasher = hashlib.blake2b(digest_size=16)
+    for name in model.matrices:
+        hasher.update(name.encode() + b"\0")
+        hasher.update(model.packed(name).blocks.tobytes())
+    return hasher.digest()
 
 
-def _update(
-    hasher: hashlib.blake2b, places: NDArray[np.uint64], signs: NDArray[np.uint8], scales: NDArray[np.float16]
-) -> None:
-    hasher.update(places.tobytes())
-    hasher.update(signs.tobytes())
-    hasher.update(scales.astype("<f2").tobytes())
-
-
-def bind(patch: Patch, model: "BinaryTensors", flipped: Iterable[Flip] = ()) -> Patch:
-    """The patch bound to the model's bits as its before-state, with `flipped` flipped. Changes nothing.
+def bind(patch: Patch, model: Matrices, flipped: Iterable[Flip] = ()) -> Patch:
+    """The patch bound to the model's blocks as its before-state, with `flipped` flipped. Changes nothing.
 
     Raises UnknownTensorError or RowRangeError when the model lacks a place.
     """
     base = frozenset(flipped)
     before, after = digest(model, patch.flips, base), digest(model, patch.flips, base ^ patch.flips)
-    return replace(patch, binding=Binding(fingerprint(model), before, after))
+    version = _definition(model).version
+    return replace(patch, binding=Binding(fingerprint(model), before, after, version))
 
 
-def state(model: "BinaryTensors", patch: Patch, flipped: Iterable[Flip] = ()) -> State:
+def state(model: Matrices, patch: Patch, flipped: Iterable[Flip] = ()) -> State:
     """Whether a bound patch is off ("base"), on ("applied") or neither ("foreign"), with `flipped` flipped.
 
     An empty patch is "base" on its model. Raises UnboundPatchError for an unbound patch, UnknownTensorError
@@ -199,3 +150,31 @@ def state(model: "BinaryTensors", patch: Patch, flipped: Iterable[Flip] = ()) ->
     now = digest(model, patch.flips, flipped)
     states: Mapping[bytes, State] = {binding.after: "applied", binding.before: "base"}
     return states.get(now, "foreign")
+
+
+def check_addition(model: Matrices, patch: Patch, active: Sequence[Patch]) -> None:
+    """Return when the patch may go on a model in memory on top of the `active` ones, which are on.
+
+    The model's bits decide, with the flips of the others undone. Raises WrongBaseError, AlreadyAppliedError,
+    UnboundPatchError, UnknownTensorError and RowRangeError.
+    """
+    check_not_on(patch, active)
+    if patch.binding is None:
+        raise UnboundPatchError(
+            "the patch does not say which bits it expects; bind it to its base (bankai bind), "
+            "or pass unbound=True (--unbound)"
+        )
+    others: frozenset[Flip] = frozenset()
+    for other in active:
+        others ^= other.flips
+    found = state(model, patch, others)
+    if found == "applied":
+        raise AlreadyAppliedError("the model file has this patch already; drop --patch, or load the base")
+    if found == "foreign":
+        raise WrongBaseError("the bits are not those the patch was made on; load the base model of the patch")
+
+
+def check_not_on(patch: Patch, active: Sequence[Patch]) -> None:
+    """Raises AlreadyAppliedError when the same flips are among those of the `active` patches."""
+    if patch in active and patch.flips:
+        raise AlreadyAppliedError("the patch is on already; applying it twice would take it off")

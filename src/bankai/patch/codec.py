@@ -15,9 +15,9 @@ import msgspec
 
 from bankai.errors import PatchFormatError
 from bankai.patch import rice
-from bankai.patch.patch import Binding, Flip, Manifest, Patch
+from bankai.patch.patch import Binding, Flip, Kind, Manifest, Patch
 from bankai.patch.rice import Cursor, varint
-from bankai.patch.universe import Kind, Universe
+from bankai.patch.universe import Universe
 
 __all__ = ["MAGIC", "MAX_FILE", "MAX_MANIFEST", "decode", "encode", "entropy_bytes", "payload_bytes"]
 
@@ -27,9 +27,10 @@ MAX_FILE = 16 << 20
 MAX_MANIFEST = 1 << 20
 """The largest manifest in bytes, unpacked."""
 
-_VERSION = 1
 _BOUND, _ROWS, _GROUPS, _MANIFEST, _DEFLATED, _BITS = (1 << bit for bit in range(6))
-_SECTIONS: dict[Kind, int] = {"rows": _ROWS, "groups": _GROUPS, "bits": _BITS}  # in the order of the file
+_SECTIONS: dict[Kind, int] = {"row": _ROWS, "group": _GROUPS, "bit": _BITS}  # in the order of the file
+_WEIGHTS = {1: 128, 2: 256}
+"""By version of the file: places that the table of single weights has in a group."""
 _KNOWN = _BOUND | _MANIFEST | _DEFLATED | sum(_SECTIONS.values())
 
 
@@ -38,11 +39,12 @@ def encode(patch: Patch, manifest: bool = True) -> bytes:
 
     Raises PatchFormatError when the patch exceeds the format's bounds.
     """
-    body, flags = _encode_body(patch)
+    version = _version(patch)
+    body, flags = _encode_body(patch, _WEIGHTS[version])
     if manifest:
         packed, more = _encode_manifest(patch.manifest)
         body, flags = body + packed, flags | more
-    data = MAGIC + bytes([_VERSION, flags]) + body
+    data = MAGIC + bytes([version, flags]) + body
     data += zlib.crc32(data).to_bytes(4, "little")
     if len(data) > MAX_FILE:
         raise PatchFormatError(f"the patch needs {len(data)} bytes, more than {MAX_FILE}; split it")
@@ -59,16 +61,16 @@ def decode(data: bytes, *, flips: int | None = None, manifest: int | None = None
         raise PatchFormatError("not a .bankai patch: it does not begin with its mark")
     if len(data) > MAX_FILE:
         raise PatchFormatError(f"the patch file is larger than {MAX_FILE} bytes")
-    if len(data) > 4 and data[4] != _VERSION:
-        raise PatchFormatError(f"the patch file has version {data[4]}, not {_VERSION}; update bankai")
+    if len(data) > 4 and data[4] not in _WEIGHTS:
+        raise PatchFormatError(f"the patch file has version {data[4]}, not 1 or 2; update bankai")
     if len(data) < 10 or zlib.crc32(data[:-4]).to_bytes(4, "little") != data[-4:]:
         raise PatchFormatError("the patch file is damaged (its checksum does not match); fetch it again")
     cursor = Cursor(data[:-4])
-    cursor.take(5)
-    flags = cursor.byte()
+    cursor.take(4)
+    version, flags = cursor.byte(), cursor.byte()
     if flags & ~_KNOWN or flags & _DEFLATED and not flags & _MANIFEST:
         raise PatchFormatError(f"the patch file has unknown flags {flags:#x}; update bankai")
-    patch = _decode_body(cursor, flags, rice.MAX_COUNT if flips is None else flips)
+    patch = _decode_body(cursor, version, flags, rice.MAX_COUNT if flips is None else flips)
     if flags & _MANIFEST:
         most = MAX_MANIFEST if manifest is None else min(manifest, MAX_MANIFEST)
         patch = replace(patch, manifest=_decode_manifest(cursor, bool(flags & _DEFLATED), most))
@@ -79,7 +81,8 @@ def decode(data: bytes, *, flips: int | None = None, manifest: int | None = None
 
 def payload_bytes(patch: Patch) -> int:
     """The bytes that say which places are flipped: counts and Rice codes, without the tables."""
-    return sum(len(_encode_places(Universe.of(flips), flips)) for flips in _sections(patch))
+    weights = _WEIGHTS[_version(patch)]
+    return sum(len(_encode_places(Universe.of(flips, weights), flips)) for flips in _sections(patch))
 
 
 def entropy_bytes(patch: Patch) -> float:
@@ -87,12 +90,25 @@ def entropy_bytes(patch: Patch) -> float:
 
     N is the number of places in the patch's own table (its layers x its families' largest rows), n its flips.
     """
-    bits = 0.0
+    bits, weights = 0.0, _WEIGHTS[_version(patch)]
     for flips in _sections(patch):
-        size, count = Universe.of(flips).size, len(flips)
+        size, count = Universe.of(flips, weights).size, len(flips)
         count = min(count, size - count)
         bits += math.fsum(math.log2((size - index) / (index + 1)) for index in range(count))
     return bits / 8
+
+
+def _version(patch: Patch) -> int:
+    """Of the file: 1 as long as it can hold the patch, so that older readers take it.
+
+    Raises PatchFormatError for a weight that no true 1-bit model has, bound to one.
+    """
+    beyond = any(flip.bit is not None and flip.bit >= _WEIGHTS[1] for flip in patch.flips)
+    if beyond and patch.binding is not None and patch.binding.version == 1:
+        raise PatchFormatError(
+            f"the patch is bound to a true 1-bit model, whose groups have {_WEIGHTS[1]} weights"
+        )
+    return 2 if beyond or patch.binding is not None and patch.binding.version == 2 else 1
 
 
 def _sections(patch: Patch) -> list[Sequence[Flip]]:
@@ -104,7 +120,7 @@ def _encode_places(universe: Universe, flips: Sequence[Flip]) -> bytes:
     return rice.encode(universe.places(flips), universe.size)
 
 
-def _encode_body(patch: Patch) -> tuple[bytes, int]:
+def _encode_body(patch: Patch, weights: int) -> tuple[bytes, int]:
     body, flags = b"", 0
     if patch.binding is not None:
         body = patch.binding.fingerprint + patch.binding.before + patch.binding.after
@@ -112,25 +128,32 @@ def _encode_body(patch: Patch) -> tuple[bytes, int]:
     if len(patch) > rice.MAX_COUNT:
         raise PatchFormatError(f"the patch has {len(patch)} flips, more than {rice.MAX_COUNT}; split it")
     for flips in _sections(patch):
-        universe = Universe.of(flips)
+        universe = Universe.of(flips, weights)
         body += universe.encode() + _encode_places(universe, flips)
         flags |= _SECTIONS[universe.kind]
     return body, flags
 
 
-def _decode_body(cursor: Cursor, flags: int, most: int) -> Patch:
-    binding = Binding(cursor.take(8), cursor.take(8), cursor.take(8)) if flags & _BOUND else None
+def _decode_body(cursor: Cursor, version: int, flags: int, most: int) -> Patch:
+    binding = None
+    if flags & _BOUND:
+        binding = Binding(cursor.take(8), cursor.take(8), cursor.take(8), 1 if version == 1 else 2)
     flips: list[Flip] = []
     for kind, flag in _SECTIONS.items():
         if flags & flag:
-            flips += _decode_section(cursor, kind, len(flips), most)
-    return Patch(frozenset(flips), binding)
+            flips += _decode_section(cursor, kind, _WEIGHTS[version], len(flips), most)
+    patch = Patch(frozenset(flips), binding)
+    if _version(patch) != version:
+        raise PatchFormatError(
+            "the patch file is not in canonical form: version 1 can hold it; ask its writer"
+        )
+    return patch
 
 
-def _decode_section(cursor: Cursor, kind: Kind, before: int, most: int) -> list[Flip]:
+def _decode_section(cursor: Cursor, kind: Kind, weights: int, before: int, most: int) -> list[Flip]:
     """The flips of one section, in time and memory proportional to their number; with those before at most so many."""
     start = cursor.at
-    universe = Universe.decode(cursor, kind)
+    universe = Universe.decode(cursor, kind, weights)
     table = cursor.data[start : cursor.at]
     start = cursor.at
     places = rice.decode(cursor, universe.size)
@@ -143,7 +166,7 @@ def _decode_section(cursor: Cursor, kind: Kind, before: int, most: int) -> list[
     # Two comparisons hold every rule of canonical form. The table that these flips would be given: order, smallest
     # size, nothing unused or named twice. The places written again: shortest count, zero padding.
     written = rice.encode(places, universe.size)
-    if Universe.of(flips).encode() != table or written != cursor.data[start : cursor.at]:
+    if Universe.of(flips, weights).encode() != table or written != cursor.data[start : cursor.at]:
         raise PatchFormatError("the patch file is not in canonical form; ask its writer")
     return flips
 

@@ -16,6 +16,7 @@ from bankai.errors import PatchFormatError
 from bankai.patch import rice
 from bankai.patch.codec import MAX_MANIFEST
 from bankai.patch.patch import MAX_GROUP, MAX_ROW, Flip, Manifest, Patch
+from bankai.tensor_names import layer_tensor, parse_tensor_name
 
 __all__ = ["decode_json", "encode_json"]
 
@@ -73,7 +74,7 @@ def decode_json(data: bytes) -> Patch:
         if len(file.flips) > rice.MAX_COUNT:
             raise ValueError(f"it has more than {rice.MAX_COUNT} flips; split the patch")
         flips = [
-            Flip(f"model.layers.{flip.layer}.{_PARENTS[flip.proj]}.{flip.proj}", flip.row, flip.group)
+            Flip(layer_tensor(flip.layer, f"{_PARENTS[flip.proj]}.{flip.proj}"), flip.row, flip.group)
             for flip in file.flips
         ]
         return Patch.of(flips, _manifest(file))
@@ -137,7 +138,7 @@ def encode_json(patch: Patch) -> bytes:
 def _json_flip(flip: Flip) -> _Flip:
     if flip.bit is not None:
         raise PatchFormatError(f"{_FORMAT} has no flips of single bits; write a .bankai file instead")
-    match flip.tensor.split("."):
-        case ["model", "layers", layer, parent, projection] if _PARENTS.get(projection) == parent:
-            return _Flip(int(layer), projection, flip.row, flip.group)  # type: ignore[arg-type]
+    name = parse_tensor_name(flip.tensor)
+    if name.layer is not None and name.path == f"{_PARENTS.get(name.projection)}.{name.projection}":
+        return _Flip(name.layer, name.projection, flip.row, flip.group)  # type: ignore[arg-type]
     raise PatchFormatError(f"{_FORMAT} cannot name {flip.tensor}; write a .bankai file instead")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
@@ -21,14 +21,17 @@ from bankai.errors import WrongBaseError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["MAX_BIT", "MAX_GROUP", "MAX_ROW", "Binding", "Flip", "Manifest", "Patch"]
+__all__ = ["MAX_BIT", "MAX_GROUP", "MAX_ROW", "Binding", "Flip", "Kind", "Manifest", "Patch"]
+
+Kind = Literal["row", "group", "bit"]
+"""What a flip negates: a row, a group of one, or a single weight by its own sign bit."""
 
 MAX_ROW = 2**31 - 1
 """The largest row number that a patch can name."""
 MAX_GROUP = 2**20 - 1
 """The largest group number that a patch can name."""
-MAX_BIT = 127
-"""The last bit of a group."""
+MAX_BIT = 255
+"""The largest number of a weight in its group that a patch can name."""
 
 _NAME = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\Z", re.ASCII)
 _MAX_DEPTH = 16
@@ -41,11 +44,12 @@ def _is_name(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """One place whose sign bits are inverted.
+    """One place whose weights are negated.
 
-    `tensor` is a canonical name ("model.layers.3.mlp.up_proj"), `row` an output of it; `group` is None for
-    the whole row, else the index of 128 columns of it; `bit` is None for the whole group, else the index of
-    one of its columns. Raises ValueError for what no model can have.
+    `tensor` is a canonical name ("model.layers.3.mlp.up_proj"), `row` an output of it; `group` is None for the whole
+    row, else the index of a group of its columns, as many as the tensor's quantization has in a block; `bit` is None
+    for the whole group, else the index of a single weight in it, whose sign is a bit of its own. Raises ValueError
+    for what no model can have.
     """
 
     tensor: str
@@ -65,6 +69,11 @@ class Flip:
         if self.bit is not None and self.group is None:
             raise ValueError("a bit is counted from the start of its group; name the group too")
 
+    @property
+    def kind(self) -> Kind:
+        """What it negates."""
+        return "row" if self.group is None else "group" if self.bit is None else "bit"
+
     def __lt__(self, other: "Flip") -> bool:
         """By tensor name and row, then the whole row before its groups, a whole group before its bits."""
         return self._key < other._key
@@ -79,14 +88,18 @@ class Flip:
 class Binding:
     """What ties a patch to its base: three 8-byte digests, defined in `bankai.patch.binding`.
 
-    `fingerprint` covers what no patch changes; `before` and `after` the touched bits without and with it.
+    `fingerprint` covers what no patch changes; `before` and `after` the touched blocks without and with it. `version`
+    is that of the definition: 1 for models that are true 1-bit throughout, 2 for all others.
     """
 
     fingerprint: bytes
     before: bytes
     after: bytes
+    version: Literal[1, 2] = 1
 
     def __post_init__(self) -> None:
+        if self.version not in (1, 2):
+            raise ValueError(f"a binding is of version 1 or 2, not {self.version!r:.40}")
         for digest in (self.fingerprint, self.before, self.after):
             if not isinstance(digest, bytes) or len(digest) != 8:
                 raise ValueError("a binding holds three digests of 8 bytes")
@@ -212,17 +225,21 @@ class Patch:
     @property
     def rows(self) -> tuple[Flip, ...]:
         """The flips of whole rows, sorted."""
-        return _in_order(flip for flip in self.flips if flip.group is None)
+        return self._of_kind("row")
 
     @property
     def groups(self) -> tuple[Flip, ...]:
         """The flips of whole groups, sorted."""
-        return _in_order(flip for flip in self.flips if flip.group is not None and flip.bit is None)
+        return self._of_kind("group")
 
     @property
     def bits(self) -> tuple[Flip, ...]:
-        """The flips of single bits, sorted."""
-        return _in_order(flip for flip in self.flips if flip.bit is not None)
+        """The flips of single weights, sorted."""
+        return self._of_kind("bit")
+
+    def _of_kind(self, kind: Kind) -> tuple[Flip, ...]:
+        # By keys made once a flip, not once a comparison.
+        return tuple(sorted((flip for flip in self.flips if flip.kind == kind), key=attrgetter("_key")))
 
     def unbound(self) -> "Patch":
         """The same flips and manifest without a binding."""
@@ -246,8 +263,3 @@ class Patch:
         from bankai.library import hub
 
         return hub.push_to_hub(self, repo_id, **options)
-
-
-def _in_order(flips: Iterable[Flip]) -> tuple[Flip, ...]:
-    """Sorted; by keys made once a flip, not once a comparison."""
-    return tuple(sorted(flips, key=attrgetter("_key")))

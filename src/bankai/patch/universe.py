@@ -5,21 +5,17 @@ places from 0 to `size - 1` in the order layer, family, row, group, bit. It hold
 tensor names only as text: a family is a name with its layer number cut out ("model.layers.{}.mlp.up_proj").
 """
 
-import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal
 
 from bankai.errors import PatchFormatError
-from bankai.patch.patch import MAX_BIT, Flip
+from bankai.patch.patch import Flip, Kind
 from bankai.patch.rice import Cursor, varint
+from bankai.tensor_names import MOST_LAYERS, TensorName, parse_tensor_name
 
-__all__ = ["FAMILIES", "Kind", "Universe"]
-
-Kind = Literal["rows", "groups", "bits"]
-"""What the places of a universe are."""
+__all__ = ["FAMILIES", "Universe"]
 
 FAMILIES = (
     "model.layers.{}.self_attn.q_proj",
@@ -36,19 +32,10 @@ FAMILIES = (
 
 _OTHER = 255
 _CODES = {template: code for code, template in enumerate(FAMILIES)}
-_LAYER = re.compile(r"(?<![^.])(?:0|[1-9][0-9]{0,3})(?![^.])", re.ASCII)
-_MAX_LAYER_BYTES = 1250  # layers 0 to 9999, the numbers that _LAYER matches
+_MAX_LAYER_BYTES = MOST_LAYERS // 8
 _MAX_PLACES = 2**63
 _MAX_FAMILIES = 4096  # bounds what a hostile table costs; models have a few dozen at most
 _MAX_TENSORS = 32_768  # bounds the time that names take; models have a few hundred, with experts 20,000
-
-
-def _split(name: str) -> tuple[str, int | None]:
-    """A name as family and layer: its first dotted part that is a number below 10,000 is the layer."""
-    match = _LAYER.search(name)
-    if match is None:
-        return name, None
-    return f"{name[: match.start()]}{{}}{name[match.end() :]}", int(match[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +54,16 @@ class _Family:
 
 
 class Universe:
-    """The places `layers` x layered families, then families without; `kind` says whether they are rows."""
+    """The places `layers` x layered families, then families without; `kind` says what they are.
 
-    def __init__(self, layers: list[int], families: list[_Family], kind: Kind) -> None:
+    `weights` is how many places a group has where single weights are the places.
+    """
+
+    def __init__(self, layers: list[int], families: list[_Family], kind: Kind, weights: int) -> None:
         self.layers = layers
         self.families = families
         self.kind = kind
-        self._bits = MAX_BIT + 1 if kind == "bits" else 1  # places in a group
+        self._bits = weights if kind == "bit" else 1  # places in a group
         sizes = [family.rows * family.groups * self._bits for family in families]
         inner = sum(family.layered for family in families)
         self._inner = [0, *accumulate(sizes[:inner])]
@@ -82,29 +72,29 @@ class Universe:
         self.size = self._split + self._outer[-1]
 
     @classmethod
-    def of(cls, flips: Iterable[Flip]) -> "Universe":
+    def of(cls, flips: Iterable[Flip], weights: int) -> "Universe":
         """The smallest universe of these flips, all of one kind: their layers, and per family the largest row
         and group.
         """
         layers: set[int] = set()
         rows: dict[str, int] = {}
         groups: dict[str, int] = {}
-        kind: Kind = "rows"
+        kind: Kind = "row"
         templates: dict[str, str] = {}
         for flip in flips:
             template = templates.get(flip.tensor)
             if template is None:
                 if len(templates) == _MAX_TENSORS:
                     raise PatchFormatError(f"the patch names more than {_MAX_TENSORS} tensors; split it")
-                template, layer = _split(flip.tensor)
-                templates[flip.tensor] = template
-                if layer is not None:
-                    layers.add(layer)
-            kind = "rows" if flip.group is None else "groups" if flip.bit is None else "bits"
+                name = parse_tensor_name(flip.tensor)
+                template = templates[flip.tensor] = name.family
+                if name.layer is not None:
+                    layers.add(name.layer)
+            kind = flip.kind
             rows[template] = max(rows.get(template, 0), flip.row + 1)
             groups[template] = max(groups.get(template, 1), (flip.group or 0) + 1)
         families = [_Family(template, count, groups[template]) for template, count in rows.items()]
-        universe = cls(sorted(layers), sorted(families, key=lambda family: family.order), kind)
+        universe = cls(sorted(layers), sorted(families, key=lambda family: family.order), kind, weights)
         if universe.size >= _MAX_PLACES:
             raise PatchFormatError("the patch spans more than 2^63 places; split it")
         return universe
@@ -119,10 +109,10 @@ class Universe:
             base[family.template] = start, family.groups
         places = []
         for flip in flips:
-            template, layer = _split(flip.tensor)
-            start, groups = base[template]
-            if layer is not None:
-                start += self._inner[-1] * layer_index[layer]
+            name = parse_tensor_name(flip.tensor)
+            start, groups = base[name.family]
+            if name.layer is not None:
+                start += self._inner[-1] * layer_index[name.layer]
             group = flip.row * groups + (flip.group or 0)
             places.append(start + group * self._bits + (flip.bit or 0))
         return sorted(places)
@@ -139,10 +129,10 @@ class Universe:
                     raise PatchFormatError(f"the patch file names more than {_MAX_TENSORS} tensors")
             rest, bit = divmod(place - start, self._bits)
             row, group = divmod(rest, groups)
-            if self.kind == "rows":
+            if self.kind == "row":
                 flips.append(Flip(name, row))
             else:
-                flips.append(Flip(name, row, group, bit if self.kind == "bits" else None))
+                flips.append(Flip(name, row, group, bit if self.kind == "bit" else None))
         return flips
 
     def _tensor_at(self, place: int) -> tuple[int, int, int, str]:
@@ -152,7 +142,7 @@ class Universe:
             layer, rest = divmod(place, self._inner[-1])
             index = bisect_right(self._inner, rest) - 1
             first, last = self._inner[index : index + 2]
-            name = self.families[index].template.replace("{}", str(self.layers[layer]), 1)
+            name = str(TensorName(self.families[index].template, self.layers[layer]))
         else:
             rest = place - self._split
             at = bisect_right(self._outer, rest) - 1
@@ -176,12 +166,12 @@ class Universe:
             if code == _OTHER:
                 out += varint(len(family.template)), family.template.encode()
             out.append(varint(family.rows))
-            if self.kind != "rows":
+            if self.kind != "row":
                 out.append(varint(family.groups))
         return b"".join(out)
 
     @classmethod
-    def decode(cls, cursor: Cursor, kind: Kind) -> "Universe":
+    def decode(cls, cursor: Cursor, kind: Kind, weights: int) -> "Universe":
         """Read what `encode` wrote. Bounded, but not yet proven canonical: the codec compares the bytes."""
         size = cursor.varint()
         if size > _MAX_LAYER_BYTES:
@@ -192,7 +182,7 @@ class Universe:
         if count > min(cursor.left // 2, _MAX_FAMILIES):
             raise PatchFormatError(f"the patch file cannot hold the {count} tensor families it announces")
         families = [_decode_family(cursor, kind) for _ in range(count)]
-        universe = cls(layers, sorted(families, key=lambda family: not family.layered), kind)
+        universe = cls(layers, sorted(families, key=lambda family: not family.layered), kind, weights)
         if universe.size >= _MAX_PLACES:
             raise PatchFormatError("the patch file spans more than 2^63 places")
         return universe
@@ -210,5 +200,5 @@ def _decode_family(cursor: Cursor, kind: Kind) -> _Family:
     else:
         raise PatchFormatError(f"the patch file has unknown tensor family {code}; use a newer bankai")
     rows = cursor.varint()
-    groups = 1 if kind == "rows" else cursor.varint()
+    groups = 1 if kind == "row" else cursor.varint()
     return _Family(template, rows, groups)

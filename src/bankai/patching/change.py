@@ -20,17 +20,18 @@ from bankai.errors import (
     WrongBaseError,
 )
 from bankai.io import writing, writing_directory
-from bankai.journal import check_unclaimed
-from bankai.patch import Flip, Patch
-from bankai.patch.binding import check_places, digest, fingerprint, touched
+from bankai.journal import check_unclaimed, xor_files
+from bankai.patch import Flip, Patch, State, check_places
+from bankai.patch.binding import digest, fingerprint
+from bankai.patching.edits import edits, moved
 from bankai.patching.ledger import Ledger
 from bankai.patching.sidecar import Applied, combined, save, sidecar_path
 
-__all__ = ["Change", "apply_patch", "checked", "revert_patch"]
+__all__ = ["Change", "apply_patch", "require_off", "require_on", "revert_patch"]
 
 
 class Change:
-    """Patches of one model that go off and on together; all are bound and were `checked`.
+    """Patches of one model that go off and on together; all are bound, and proven to be on or off.
 
     `flips` are the places that change: what goes both off and on stays as it is. `after` is the list of what is
     applied then, `pending` the list for as long as the change is being made. `found` are on already, unlisted.
@@ -58,14 +59,6 @@ class Change:
                     "the model has other bits than it should; did something else change it? Try again"
                 )
 
-    def make(self, copy: Path) -> None:
-        """Flip the places in a model of our own, and prove it."""
-        with open_checkpoint(copy, writable=True) as model:
-            for name, places in touched(self.flips).items():
-                model.binary(name).flip(places.rows, places.groups, places.bits)
-            model.flush()
-            self.prove(model)
-
     def _expected(self) -> Iterator[tuple[Patch, bytes, frozenset[Flip]]]:
         """Patch, digest that its places must have in the end, and the flips of the others that are on then."""
         after = combined(self.after)
@@ -84,7 +77,12 @@ def apply_patch(source: str | Path, patch: Patch, out: str | Path, *, unbound: b
     RowRangeError, UnboundPatchError, WrongBaseError, AlreadyAppliedError, StoreError (`out` exists or
     cannot be written) and what opening a model raises; nothing is changed then.
     """
-    return _write_new(source, patch, Path(out), True, unbound)
+    _check_new(Path(out))
+    with open_checkpoint(source) as checkpoint:
+        ledger = Ledger.of(checkpoint)
+        known = require_off(ledger, ledger.bound(patch) if unbound else patch)
+        _write_copy(checkpoint, Change(ledger, on=(known,)), Path(out))
+    return known
 
 
 def revert_patch(source: str | Path, patch: Patch, out: str | Path) -> Patch:
@@ -93,45 +91,54 @@ def revert_patch(source: str | Path, patch: Patch, out: str | Path) -> Patch:
     An unbound patch comes off only when the sidecar lists it: XOR would put on one that is not on. Raises as
     `apply_patch` does, with NotAppliedError in place of AlreadyAppliedError.
     """
-    return _write_new(source, patch, Path(out), False)
-
-
-def checked(ledger: Ledger, patch: Patch, on: bool, unbound: bool = False) -> Patch:
-    """The patch, bound, once the model is proven to be in the state that it needs. Raises StateError, PlaceError.
-
-    `unbound`, only for putting on, takes the present bits for those that a patch without a binding expects.
-    """
-    known = patch if patch.binding else ledger.listed(patch)
-    if known is not None:
-        _check_state(ledger, known, on)
-    elif unbound:
-        known = ledger.bind(patch)
-    if known is None or known.binding is None:
-        check_places(ledger.checkpoint, patch.flips)
-        raise UnboundPatchError(_why_unbound(on))
+    _check_new(Path(out))
+    with open_checkpoint(source) as checkpoint:
+        ledger = Ledger.of(checkpoint)
+        known = require_on(ledger, patch)
+        _write_copy(checkpoint, Change(ledger, off=(known,)), Path(out))
     return known
 
 
-def _check_state(ledger: Ledger, patch: Patch, on: bool) -> None:
+def require_off(ledger: Ledger, patch: Patch) -> Patch:
+    """The patch, bound, once the model is proven not to have it. Raises StateError and PlaceError."""
+    known = _known(
+        ledger,
+        patch,
+        "the patch does not say which bits it expects; `bankai bind` it to its base, "
+        "or `bankai apply` it with --unbound",
+    )
+    if _state(ledger, known) == "applied":
+        raise AlreadyAppliedError("the patch is already applied; `bankai revert` takes it off")
+    return known
+
+
+def require_on(ledger: Ledger, patch: Patch) -> Patch:
+    """The patch, bound, once the model is proven to have it. Raises StateError and PlaceError."""
+    known = _known(
+        ledger,
+        patch,
+        "the patch is unbound and not recorded as applied, so nothing tells whether it is on; "
+        "bind it to the base first: bankai bind",
+    )
+    if _state(ledger, known) == "base" and patch:
+        raise NotAppliedError("the patch is not applied; `bankai apply` puts it on")
+    return known
+
+
+def _known(ledger: Ledger, patch: Patch, unbound: str) -> Patch:
+    """The patch with its binding, its own or that under which it is listed; else an error with that message."""
+    known = patch if patch.binding else ledger.listed(patch)
+    if known is None:
+        check_places(ledger.checkpoint, patch.flips)
+        raise UnboundPatchError(unbound)
+    return known
+
+
+def _state(ledger: Ledger, patch: Patch) -> State:
     found = ledger.state(patch)
     if found == "foreign":
         raise WrongBaseError(_why_foreign(ledger, patch))
-    if found == "applied" and on:
-        raise AlreadyAppliedError("the patch is already applied; `bankai revert` takes it off")
-    if found == "base" and not on and patch:
-        raise NotAppliedError("the patch is not applied; `bankai apply` puts it on")
-
-
-def _why_unbound(on: bool) -> str:
-    if on:
-        return (
-            "the patch does not say which bits it expects; `bankai bind` it to its base, "
-            "or `bankai apply` it with --unbound"
-        )
-    return (
-        "the patch is unbound and not recorded as applied, so nothing tells whether it is on; "
-        "bind it to the base first: bankai bind"
-    )
+    return found
 
 
 def _why_foreign(ledger: Ledger, patch: Patch) -> str:
@@ -153,32 +160,33 @@ def _why_foreign(ledger: Ledger, patch: Patch) -> str:
     )
 
 
-def _write_new(source: str | Path, patch: Patch, out: Path, on: bool, unbound: bool = False) -> Patch:
+def _check_new(out: Path) -> None:
     if os.path.lexists(out):
         raise StoreError(f"{out} exists; give a new name, or change a model where it is with --in-place")
     check_unclaimed(out)
-    with open_checkpoint(source) as checkpoint:
-        path, ledger = checkpoint.path, Ledger.of(checkpoint)
-        known = checked(ledger, patch, on, unbound)
-        change = Change(ledger, on=(known,)) if on else Change(ledger, off=(known,))
-    if path.is_dir():
+
+
+def _write_copy(source: Checkpoint, change: Change, out: Path) -> None:
+    """A sidecar comes before its model: it means nothing without one, and a model without it forgets."""
+    if source.path.is_dir():
         with writing_directory(out) as copy:
-            shutil.copytree(path, copy, dirs_exist_ok=True)
-            change.make(copy)
+            shutil.copytree(source.path, copy, dirs_exist_ok=True)
+            _make(source, change, copy)
             save(sidecar_path(copy), change.after)
-    else:
-        _write_new_file(path, change, out)
-    return known
-
-
-def _write_new_file(path: Path, change: Change, out: Path) -> None:
-    """The sidecar comes before the model: it means nothing without one, and a model without it forgets."""
+        return
     try:
         with writing(out) as copy:
-            shutil.copyfile(path, copy)
-            change.make(copy)
+            shutil.copyfile(source.path, copy)
+            _make(source, change, copy)
             save(sidecar_path(out), change.after)
     except BaseException:
         if not out.exists():
             sidecar_path(out).unlink(missing_ok=True)
         raise
+
+
+def _make(source: Checkpoint, change: Change, copy: Path) -> None:
+    """Flip the places in a copy of our own, and prove it."""
+    xor_files(moved(edits(source, change.flips), source.path, copy))
+    with open_checkpoint(copy) as model:
+        change.prove(model)

@@ -1,42 +1,50 @@
-"""Where in a model's files the flips of a patch lie, as bytes to XOR. Only reads; knows no digests and no state."""
+"""Flips of an open model file as edits: which bytes of which file are XORed with what."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bankai.checkpoint.model_file import Checkpoint, SignBytes
+from bankai.checkpoint.model_file import Checkpoint, Span
 from bankai.journal import Edit
 from bankai.patch import Flip
-from bankai.patch.binding import check_places, touched
-from bankai.quantization.binary import GROUP_BYTES
+from bankai.patch.places import places_by_tensor
+from bankai.quantization import Blocks
 
-__all__ = ["edits"]
+__all__ = ["edits", "moved"]
 
 
 def edits(model: Checkpoint, flips: Iterable[Flip]) -> list[Edit]:
-    """One edit for each run of groups that change in a row; scales between them have a mask of 0. Raises PlaceError."""
-    flips = frozenset(flips)
-    check_places(model, flips)
+    """One edit for each run of groups that change in a row, from the first byte that changes to the last.
+
+    The flips must be places of the model, as those of a patch are whose state on it is known.
+    """
     found: list[Edit] = []
-    for name, places in touched(flips).items():
-        where = model.sign_bytes(name)
-        rows, masks = places.masks(where.row // where.group)
-        for row, signs in zip(rows, where.order.stored_groups(masks), strict=True):
-            found += _row_edits(where, where.order.row(int(row)), signs)
+    for name, places in places_by_tensor(flips).items():
+        where = model.location(name)
+        rows, masks = places.masks(model.matrices[name])
+        for row, mask in zip(rows, where.order.stored_groups(masks), strict=True):
+            for span in where.spans:
+                found += _row_edits(span, where.order.row(int(row)), mask[:, span.start : span.stop])
     return found
 
 
-def _row_edits(where: SignBytes, row: int, signs: NDArray[np.uint8]) -> Iterator[Edit]:
-    """Of a row of the file, its groups in the file's order."""
-    gap = where.group - GROUP_BYTES  # bytes of other things after the signs of a group
-    padded = np.pad(signs, ((0, 0), (0, gap)))
-    changing = np.flatnonzero(signs.any(1))
+def _row_edits(span: Span, row: int, masks: Blocks) -> Iterator[Edit]:
+    """Of a row of the file, its groups in the file's order; what lies between their parts has a mask of 0."""
+    gap = span.group - (span.stop - span.start)
+    padded = np.pad(masks, ((0, 0), (0, gap)))
+    changing = np.flatnonzero(masks.any(1))
     for run in np.split(changing, np.flatnonzero(np.diff(changing) > 1) + 1):
         if len(run):
             mask = padded[run[0] : run[-1] + 1].tobytes()
-            yield Edit(
-                where.file,
-                where.offset + row * where.row + int(run[0]) * where.group,
-                mask[: len(mask) - gap],
-            )
+            start = len(mask) - len(mask.lstrip(b"\0"))
+            offset = span.offset + row * span.row + int(run[0]) * span.group
+            yield Edit(span.file, offset + start, mask[start:].rstrip(b"\0"))
+
+
+def moved(edits: Iterable[Edit], source: Path, copy: Path) -> list[Edit]:
+    """The same edits in a copy of the model."""
+    return [
+        Edit(copy if edit.file == source else copy / edit.file.relative_to(source), edit.offset, edit.mask)
+        for edit in edits
+    ]

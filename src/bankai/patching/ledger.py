@@ -14,7 +14,8 @@ from bankai import patch as patches
 from bankai.checkpoint.model_file import Checkpoint, open_checkpoint
 from bankai.errors import PlaceError, UnboundPatchError
 from bankai.patch import Flip, Patch, State
-from bankai.patch.binding import check_places, digest, fingerprint
+from bankai.patch.binding import digest, fingerprint
+from bankai.patch.places import check_places
 from bankai.patching.sidecar import Applied, combined, load, sidecar_path
 
 __all__ = ["Ledger", "Status", "bind_patch", "status"]
@@ -73,6 +74,13 @@ class Ledger:
     def bind(self, patch: Patch) -> Patch:
         """The patch bound to the bits without the applied patches. Raises PlaceError."""
         return patches.bind(patch, self.checkpoint, combined(self.applied))
+
+    def bound(self, patch: Patch) -> Patch:
+        """The patch with the binding that it has or is listed under, else bound to the present bits.
+
+        Raises PlaceError.
+        """
+        return patch if patch.binding else self.listed(patch) or self.bind(patch)
 
     def state(self, patch: Patch) -> State:
         """The state of a patch, judged without the others. An unbound one is known only when it is listed.

@@ -23,7 +23,7 @@ from bankai.errors import AlreadyAppliedError, BankaiError, StoreError
 from bankai.io import sweep
 from bankai.journal import Edit, change, locked
 from bankai.patch import Patch
-from bankai.patching.change import Change, checked
+from bankai.patching.change import Change, require_off, require_on
 from bankai.patching.changeable import changeable, check_file
 from bankai.patching.edits import edits
 from bankai.patching.ledger import Ledger
@@ -68,14 +68,14 @@ class LiveModel:
     def apply(self, patch: Patch, *, unbound: bool = False) -> Patch:
         """Put a patch on, durably, and return it, bound. Raises as `bankai.patching.apply_patch` does."""
         self._check_open()
-        known = checked(self._ledger, patch, True, unbound)
+        known = require_off(self._ledger, self._ledger.bound(patch) if unbound else patch)
         self._make(Change(self._ledger, on=(known,)))
         return known
 
     def revert(self, patch: Patch) -> Patch:
         """Take a patch off, durably, and return it, bound. Raises as `bankai.patching.revert_patch` does."""
         self._check_open()
-        known = checked(self._ledger, patch, False)
+        known = require_on(self._ledger, patch)
         self._make(Change(self._ledger, off=(known,)))
         return known
 
@@ -134,7 +134,7 @@ class LiveModel:
         for patch in dict.fromkeys(patches):
             if self._ledger.listed(patch) is None:
                 try:
-                    coming.append(checked(self._ledger, patch, True))
+                    coming.append(require_off(self._ledger, patch))
                 except AlreadyAppliedError:
                     found.append(patch)
         return Change(self._ledger, [patch for patch in self.applied if patch not in patches], coming, found)
@@ -146,10 +146,10 @@ class LiveModel:
             return self._ways[key]
         plan = self._planned(patches)
         places = edits(self._checkpoint, plan.flips)
-        masks = [np.frombuffer(edit.mask, np.uint8) for edit in places]
-        views = [self._view(edit) for edit in places]
+        for file in {edit.file for edit in places}:
+            self._map(file)  # refuses before anything is announced
         self._announce(plan)
-        way = plan, Transition(views, masks, lambda: plan.prove(self._checkpoint))
+        way = plan, Transition(places, self._view, lambda: plan.prove(self._checkpoint))
         if not plan.found:  # what is on unlisted, and leads from no list to this one, is so only once
             if len(self._ways) == _REMEMBERED:
                 del self._ways[next(iter(self._ways))]
@@ -158,10 +158,13 @@ class LiveModel:
 
     def _view(self, edit: Edit) -> NDArray[np.uint8]:
         """The bytes of an edit in a writable map."""
-        if edit.file not in self._maps:
-            check_file(edit.file)
-            self._maps[edit.file] = np.memmap(edit.file, np.uint8, "r+").view(np.ndarray)
-        return self._maps[edit.file][edit.offset : edit.offset + len(edit.mask)]
+        return self._map(edit.file)[edit.offset : edit.offset + len(edit.mask)]
+
+    def _map(self, file: Path) -> NDArray[np.uint8]:
+        if file not in self._maps:
+            check_file(file)
+            self._maps[file] = np.memmap(file, np.uint8, "r+").view(np.ndarray)
+        return self._maps[file]
 
     def _make(self, plan: Change) -> int:
         """Durably. The sidecar tells of the change before the bits have it, and of the bits in the end."""

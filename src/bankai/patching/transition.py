@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bankai.errors import WrongBaseError
+from bankai.journal import Edit
 
 __all__ = ["Transition"]
 
@@ -14,18 +15,22 @@ Bytes = NDArray[np.uint8]
 
 
 class Transition:
-    """XOR of `masks` into `views` of writable maps, from the bytes that they hold now.
+    """XOR of edits into writable maps, from the bytes that they hold now; `view` gives the bytes of an edit.
 
     Contract: `make` leaves the bytes all changed or all as they were, unless the process is killed inside it. `size` is
     how many bytes change. The first time `prove`, which raises, has the last word.
     """
 
     def __init__(
-        self, views: Sequence[Bytes], masks: Sequence[Bytes], prove: Callable[[], None] = lambda: None
+        self,
+        edits: Sequence[Edit],
+        view: Callable[[Edit], Bytes],
+        prove: Callable[[], None] = lambda: None,
     ) -> None:
+        masks = [np.frombuffer(edit.mask, np.uint8) for edit in edits]
         self.size = sum(int(np.count_nonzero(mask)) for mask in masks)
-        self._pairs = list(zip(views, masks, strict=True))
-        self._old = [view.copy() for view in views]
+        self._pairs = list(zip(map(view, edits), masks, strict=True))
+        self._old = [view.copy() for view, _ in self._pairs]
         self._before = _digest(self._old)
         self._prove: Callable[[], None] | None = prove
         self._after = _digest([old ^ mask for old, mask in zip(self._old, masks, strict=True)])

@@ -1,1 +1,52 @@
-"""How the weights of a tensor are stored, and which bits negate them."""
+"""How the weights of a matrix are stored, and which bits negate them.
+
+Another quantization is one more value: an entry in the module of its family, or a new module, named in `QUANTIZATIONS`.
+"""
+
+from bankai.errors import UnsupportedModelError
+from bankai.quantization.base import Blocks, Matrices, MatrixInfo, PackedTensor, Quantization
+from bankai.quantization.floats import F16, F32
+from bankai.quantization.legacy import Q4_0, Q4_1
+from bankai.quantization.one_bit import Q1_0
+
+__all__ = [
+    "QUANTIZATIONS",
+    "Blocks",
+    "Matrices",
+    "MatrixInfo",
+    "PackedTensor",
+    "Quantization",
+    "ggml_quantization",
+    "quantization",
+]
+
+QUANTIZATIONS = (Q1_0, Q4_0, Q4_1, F32, F16)
+"""All that are known."""
+
+_BY_NAME = {known.name: known for known in QUANTIZATIONS}
+_BY_ID = {known.ggml_id: known for known in QUANTIZATIONS}
+
+
+def quantization(name: str) -> Quantization:
+    """The one of that name. Raises UnsupportedModelError."""
+    if name not in _BY_NAME:
+        raise UnsupportedModelError(
+            f"quantization {name!r:.40} is not supported yet; only {', '.join(_BY_NAME)} are"
+        )
+    return _BY_NAME[name]
+
+
+def ggml_quantization(ggml_id: int) -> Quantization:
+    """The one of that number in GGUF files. Raises UnsupportedModelError."""
+    if ggml_id not in _BY_ID:
+        raise UnsupportedModelError(
+            f"ggml type {_named(ggml_id)} is not supported yet; only {', '.join(_BY_NAME)} are"
+        )
+    return _BY_ID[ggml_id]
+
+
+def _named(ggml_id: int) -> str:
+    from gguf import GGMLQuantizationType
+
+    known = {kind.value: f"{kind.name} ({kind.value})" for kind in GGMLQuantizationType}
+    return known.get(ggml_id, str(ggml_id))

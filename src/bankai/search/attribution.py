@@ -15,16 +15,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bankai.model.binary_linear import PackedWeight
-from bankai.model.decoder import MLP
-from bankai.model.mixers import Change, Changes
-from bankai.quantization.binary import GROUP
+from bankai.architectures.base import MLP, Change, Changes
+from bankai.model.matrices import WeightMatrix
+from bankai.patch import Kind
 from bankai.search.streams import Stream
 
-__all__ = ["GRANULARITIES", "Effects", "Sink", "stream_effects"]
+__all__ = ["Effects", "Sink", "stream_effects"]
 
 BLOCK = 2**24  # elements of sequences x rows x columns held at once below row level
-GRANULARITIES = ("row", "group", "bit")
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,8 @@ def stream_effects(
     sink: Sink,
     *,
     layers: Sequence[int],
-    projections: Iterable[str] = MLP,
-    granularity: str = "row",
+    projections: Iterable[str] = tuple(MLP),
+    granularity: Kind = "row",
 ) -> None:
     """Give `sink` the effects of every place, layer by layer from the top.
 
@@ -63,8 +61,8 @@ def stream_effects(
         wanted = [path for path in projections if path in there] if layer in layers else []
         gradient, seen = _backward(stream, layer, gradient, wanted)
         for projection in wanted:
-            packed = decoder.model.get_submodule(decoder.name(layer, projection)).packed
-            for first_row, values in _effects(packed, projection, seen, granularity):
+            matrix = decoder.matrix(decoder.name(layer, projection))
+            for first_row, values in _effects(matrix, projection, seen, granularity):
                 sink(Effects(decoder.name(layer, projection), first_row, values))
 
 
@@ -130,16 +128,16 @@ def _watched(
 
 
 def _effects(
-    packed: PackedWeight, projection: str, seen: _Seen, granularity: str
+    matrix: WeightMatrix, projection: str, seen: _Seen, granularity: Kind
 ) -> Iterator[tuple[int, Tensor]]:
     """First row and effects [sequences, rows, places], in blocks of rows."""
     if granularity == "row":
         yield 0, seen.rows[projection][:, :, None]
         return
     x, gradient = seen.inputs[projection], seen.gradients[projection]
-    rows, columns = packed.shape
+    rows, columns = matrix.shape
     size = max(1, BLOCK // (len(x) * columns))
     for first in range(0, rows, size):
         at = torch.arange(first, min(first + size, rows), device=x.device)
-        bits = -2 * (gradient[:, :, at].mT @ x) * packed.rows(at)  # [sequences, rows, columns]
-        yield first, bits if granularity == "bit" else bits.unflatten(2, (-1, GROUP)).sum(3)
+        bits = -2 * (gradient[:, :, at].mT @ x) * matrix.rows(at)  # [sequences, rows, columns]
+        yield first, bits if granularity == "bit" else bits.unflatten(2, (-1, matrix.group)).sum(3)

@@ -12,10 +12,12 @@ from itertools import groupby
 import torch
 from torch import Tensor, nn
 
-from bankai.model.binary_linear import PackedWeight
+from bankai.architectures.base import MLP
+from bankai.model.matrices import WeightMatrix
 from bankai.model.overlay import flipped_rows, overlaid
 from bankai.patch import Flip
 from bankai.search.streams import Stream
+from bankai.tensor_names import parse_tensor_name
 
 __all__ = ["CHUNK_TOKENS", "chunks", "final_hidden", "first_layer"]
 
@@ -29,7 +31,9 @@ def first_layer(flips: Candidate, layers: int) -> int:
 
 
 def _layer(flip: Flip) -> int:
-    return int(flip.tensor.split(".")[2])
+    layer = parse_tensor_name(flip.tensor).layer
+    assert layer is not None  # a search flips projections only
+    return layer
 
 
 def final_hidden(stream: Stream, candidates: Sequence[Candidate]) -> Iterator[tuple[list[int], Tensor]]:
@@ -56,13 +60,17 @@ def chunks(candidates: Sequence[Candidate], layers: int, tokens: int) -> Iterato
         yield from (alike[start : start + size] for start in range(0, len(alike), size))
 
 
+def _is(flip: Flip, projection: str) -> bool:
+    return parse_tensor_name(flip.tensor).projection == projection
+
+
 def _start(candidate: Candidate, layers: int) -> tuple[int, str]:
     """The first layer that a candidate touches, and where in it the work begins."""
     layer = first_layer(candidate, layers)
     here = [flip for flip in candidate if _layer(flip) == layer]
-    if any(".mlp." not in flip.tensor for flip in here):
+    if any(parse_tensor_name(flip.tensor).path not in MLP for flip in here):
         return layer, "mixer"
-    partial = any(flip.tensor.endswith("down_proj") and flip.group is not None for flip in here)
+    partial = any(_is(flip, "down_proj") and flip.kind != "row" for flip in here)
     return layer, "mlp" if partial else "rows"
 
 
@@ -113,7 +121,7 @@ def _changed_rows(stream: Stream, layer: int, candidates: Sequence[Candidate]) -
     for at, candidate in enumerate(candidates):
         here = [flip for flip in candidate if _layer(flip) == layer]
         y = added + _inner_change(mlp, x, here)
-        down = [flip.row for flip in here if flip.tensor.endswith("down_proj")]
+        down = [flip.row for flip in here if _is(flip, "down_proj")]
         y[..., down] *= -1
         hidden[at] = middle + y
     return hidden.flatten(0, 1)
@@ -121,21 +129,21 @@ def _changed_rows(stream: Stream, layer: int, candidates: Sequence[Candidate]) -
 
 def _inner_change(mlp: nn.Module, x: Tensor, flips: Sequence[Flip]) -> Tensor | float:
     """What changed rows of gate and up add to the output of an MLP that reads x: [..., hidden]."""
-    gate = [flip for flip in flips if flip.tensor.endswith("gate_proj")]
-    up = [flip for flip in flips if flip.tensor.endswith("up_proj")]
+    gate = [flip for flip in flips if _is(flip, "gate_proj")]
+    up = [flip for flip in flips if _is(flip, "up_proj")]
     rows = sorted({flip.row for flip in (*gate, *up)})
     if not rows:
         return 0.0
     at = torch.tensor(rows, device=x.device)
-    before = mlp.act_fn(x @ mlp.gate_proj.packed.rows(at).T) * (x @ mlp.up_proj.packed.rows(at).T)
-    gate_rows, up_rows = _versions(mlp.gate_proj.packed, at, gate), _versions(mlp.up_proj.packed, at, up)
+    before = mlp.act_fn(x @ mlp.gate_proj.matrix.rows(at).T) * (x @ mlp.up_proj.matrix.rows(at).T)
+    gate_rows, up_rows = _versions(mlp.gate_proj.matrix, at, gate), _versions(mlp.up_proj.matrix, at, up)
     after = mlp.act_fn(x @ gate_rows.T) * (x @ up_rows.T)
-    return (after - before) @ mlp.down_proj.packed.columns(at).T
+    return (after - before) @ mlp.down_proj.matrix.columns(at).T
 
 
-def _versions(packed: PackedWeight, rows: Tensor, flips: Sequence[Flip]) -> Tensor:
+def _versions(matrix: WeightMatrix, rows: Tensor, flips: Sequence[Flip]) -> Tensor:
     """Weights [rows, in] with the flips on."""
-    weights, places = packed.rows(rows).clone(), {row: at for at, row in enumerate(rows.tolist())}
-    for row, weight in flipped_rows(packed, flips).items():
+    weights, places = matrix.rows(rows).clone(), {row: at for at, row in enumerate(rows.tolist())}
+    for row, weight in flipped_rows(matrix, flips).items():
         weights[places[row]] = weight
     return weights

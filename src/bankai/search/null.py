@@ -11,30 +11,32 @@ from random import Random
 import msgspec
 
 from bankai.errors import PlaceError
-from bankai.patch import Flip
+from bankai.patch import Flip, Kind, check_places
+from bankai.patch.places import flip_of, number_of, places_in_row
 from bankai.probes import Probe
-from bankai.quantization.binary import GROUP, BinaryTensors
+from bankai.quantization import Matrices
 
 __all__ = ["matched_flips", "shuffled_answers"]
 
 
-def matched_flips(flips: Iterable[Flip], tensors: BinaryTensors, rng: Random) -> frozenset[Flip]:
+def matched_flips(flips: Iterable[Flip], tensors: Matrices, rng: Random) -> frozenset[Flip]:
     """Random places, as many in each tensor and of each kind (rows, groups, bits), none of them among `flips`.
 
-    Raises UnknownTensorError, and PlaceError when the flips leave too few other places.
+    Raises UnknownTensorError and RowRangeError, and PlaceError when the flips leave too few other places.
     """
-    flips = frozenset(flips)
+    check_places(tensors, flips)
+    matrices, chosen = tensors.matrices, dict[tuple[str, Kind], set[int]]()
     # Sorted, because a set's own order would change from process to process, and the draw with it.
-    shapes = {name: tensors.binary(name).shape for name in sorted({flip.tensor for flip in flips})}
-    chosen: dict[tuple[str, str], set[int]] = {}
     for flip in sorted(flips):
-        number = _number(flip, shapes[flip.tensor][1])
-        chosen.setdefault((flip.tensor, _kind(flip)), set()).add(number)
+        info = matrices[flip.tensor]
+        number = flip.row * places_in_row(info, flip.kind) + number_of(flip, info)
+        chosen.setdefault((flip.tensor, flip.kind), set()).add(number)
     drawn: set[Flip] = set()
     for (tensor, kind), numbers in chosen.items():
-        rows, columns = shapes[tensor]
-        others = _others(numbers, rows * _per_row(kind, columns), f"{kind}s of {tensor}", rng)
-        drawn.update(_place(tensor, kind, number, columns) for number in others)
+        info = matrices[tensor]
+        in_row = places_in_row(info, kind)
+        others = _others(numbers, info.rows * in_row, f"{kind}s of {tensor}", rng)
+        drawn.update(flip_of(tensor, number // in_row, kind, number % in_row, info) for number in others)
     return frozenset(drawn)
 
 
@@ -47,31 +49,6 @@ def _others(numbers: set[int], size: int, what: str, rng: Random) -> list[int]:
         )
     # Of twice as many, at least half are others.
     return [number for number in rng.sample(range(size), 2 * count) if number not in numbers][:count]
-
-
-def _kind(flip: Flip) -> str:
-    if flip.group is None:
-        return "row"
-    return "group" if flip.bit is None else "bit"
-
-
-def _per_row(kind: str, columns: int) -> int:
-    """Places of a kind in a row."""
-    return {"row": 1, "group": columns // GROUP, "bit": columns}[kind]
-
-
-def _number(flip: Flip, columns: int) -> int:
-    """Of a place among those of its kind in its tensor."""
-    within = 0 if flip.group is None else flip.group if flip.bit is None else flip.group * GROUP + flip.bit
-    return flip.row * _per_row(_kind(flip), columns) + within
-
-
-def _place(tensor: str, kind: str, number: int, columns: int) -> Flip:
-    """The place of that number."""
-    row, within = divmod(number, _per_row(kind, columns))
-    if kind == "row":
-        return Flip(tensor, row)
-    return Flip(tensor, row, within) if kind == "group" else Flip(tensor, row, *divmod(within, GROUP))
 
 
 def shuffled_answers(probes: Sequence[Probe], rng: Random) -> tuple[Probe, ...]:

@@ -93,7 +93,9 @@ class Problem:
     def rank(self, top: int | None) -> list[Ranked]:
         """Places by estimated change of the fitness, best first. Costs `ATTRIBUTION_COST` evaluations."""
         self.evaluations += ATTRIBUTION_COST
-        return rank(self.parts, self.objective, self.current, self.space, top=top, crew=self.crew)
+        return rank(
+            self.decoder, self.parts, self.objective, self.current, self.space, top=top, crew=self.crew
+        )
 
     def measure(self, candidates: Sequence[Candidate]) -> list[float]:
         """Exact fitness of each candidate on top of the current flips. One evaluation each."""

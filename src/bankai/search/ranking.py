@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from bankai.evaluation.scoring import token_scores
+from bankai.model.decoder import Decoder
 from bankai.patch import Flip
+from bankai.patch.places import flip_of
 from bankai.search.attribution import Effects, Sink, stream_effects
 from bankai.search.crew import Crew, Replica, StreamName, Take
 from bankai.search.objective import Objective, Readings
@@ -68,6 +70,7 @@ class _Estimates:
 
 
 def rank(
+    decoder: Decoder,
     parts: Sequence[Contents],
     objective: Objective,
     now: Readings,
@@ -86,7 +89,7 @@ def rank(
     weights = objective.target_weights(now)
     answers = [_Answers(followed, objective, now, weights, space) for followed in _followed(crew, objective)]
     crew.run([*answers, *_drifts(parts, objective, space, seed)], estimates.add)
-    return _best(estimates, len(weights), space, top)
+    return _best(decoder, estimates, len(weights), space, top)
 
 
 def _replica(parts: Sequence[Contents]) -> Replica:
@@ -110,7 +113,7 @@ def probe_effects(parts: Sequence[Contents], objective: Objective, space: Space)
         def keep(effects: Effects, at: Tensor = at, sequences: Tensor = sequences) -> None:
             _, rows, places = effects.values.shape
             if effects.tensor not in found:
-                out = replica.decoder.model.get_submodule(effects.tensor).out_features
+                out = replica.decoder.matrix(effects.tensor).info.rows
                 found[effects.tensor] = torch.zeros(targets + controls, out, places)
             found[effects.tensor][at, effects.first_row : effects.first_row + rows] = (
                 effects.values[sequences].float().cpu()
@@ -129,7 +132,7 @@ def _attribute(stream: Stream, value: Callable[[Tensor], Tensor], sink: Sink, sp
 
 
 def _addend(kind: int, stream: Stream, effects: Effects, values: Tensor) -> _Addend:
-    rows = stream.decoder.model.get_submodule(effects.tensor).out_features
+    rows = stream.decoder.matrix(effects.tensor).info.rows
     return _Addend(kind, effects.tensor, rows, effects.first_row, values)
 
 
@@ -300,7 +303,9 @@ def _drifts(parts: Sequence[Contents], objective: Objective, space: Space, seed:
         yield _Texts(name, index, seed, objective.drift / (2 * texts), space)
 
 
-def _best(estimates: _Estimates, targets: int, space: Space, top: int | None) -> list[Ranked]:
+def _best(
+    decoder: Decoder, estimates: _Estimates, targets: int, space: Space, top: int | None
+) -> list[Ranked]:
     found: list[Ranked] = []
     for tensor, sums in estimates.sums.items():
         value = sums[GAIN] - sums[LOSS] - sums[DRIFT]
@@ -308,9 +313,10 @@ def _best(estimates: _Estimates, targets: int, space: Space, top: int | None) ->
         chosen = value.flatten().topk(count).indices
         rows, places = chosen // value.shape[1], chosen % value.shape[1]
         columns = [value, sums[GAIN], sums[LOSS], sums[DRIFT], sums[HELPED] / max(1, targets)]
+        info = decoder.matrix(tensor).info
         numbers = torch.stack([column.flatten()[chosen] for column in columns], 1).tolist()
         found += [
-            Ranked(space.flip(tensor, row, place), *some)
+            Ranked(flip_of(tensor, row, space.granularity, place, info), *some)
             for row, place, some in zip(rows.tolist(), places.tolist(), numbers, strict=True)
         ]
     return sorted(found, key=lambda ranked: (-ranked.value, ranked.flip))[:top]

@@ -7,9 +7,9 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.errors import AuditError, NotFiniteError
-from bankai.model import ModelBinaryTensors
+from bankai.model import ModelMatrices
 from bankai.patch import Manifest, Patch, bind
-from bankai.quantization.binary import BinaryTensors
+from bankai.quantization import Matrices
 from bankai.search.budget import Budget
 from bankai.search.crew import Hire, alone
 from bankai.search.events import Event, Finished, Started
@@ -89,9 +89,9 @@ def _started(problem: Problem, state: State) -> Started:
 
 
 def make_patch(
-    model: PreTrainedModel | BinaryTensors, finished: Finished, settings: SearchSettings, **manifest: Any
+    model: PreTrainedModel | Matrices, finished: Finished, settings: SearchSettings, **manifest: Any
 ) -> Patch:
     """The found flips as a patch bound to a loaded or an open model; `manifest` are further fields of `Manifest`."""
     note = Manifest(strategy=settings.strategy, seed=settings.seed, **manifest)
-    bits = ModelBinaryTensors(model) if isinstance(model, PreTrainedModel) else model
+    bits = ModelMatrices(model) if isinstance(model, PreTrainedModel) else model
     return bind(Patch(frozenset(finished.flips), manifest=note), bits)

@@ -2,19 +2,16 @@
 
 import random
 from collections.abc import Iterator
-from typing import Literal
 
 import msgspec
 
+from bankai.architectures import PROJECTIONS
 from bankai.errors import PlaceError
-from bankai.model.decoder import ATTENTION, LINEAR_ATTENTION, MLP, Decoder
-from bankai.patch import Flip
-from bankai.quantization.binary import GROUP
+from bankai.model.decoder import Decoder
+from bankai.patch import Flip, Kind
+from bankai.patch.places import flip_of, places_in_row
 
-__all__ = ["PROJECTIONS", "Space", "row_scales"]
-
-PROJECTIONS = {name.split(".")[1]: name for name in (*ATTENTION, *LINEAR_ATTENTION, *MLP)}
-"""Short name of each projection, and its path inside a layer."""
+__all__ = ["Space"]
 
 
 class Space(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +22,7 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
 
     projections: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
     layers: tuple[int, ...] = ()
-    granularity: Literal["row", "group", "bit"] = "row"
+    granularity: Kind = "row"
 
     def __post_init__(self) -> None:
         for name in self.projections:
@@ -57,40 +54,21 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
             known = decoder.projections(layer)
             yield from (decoder.name(layer, path) for path in self.paths() if path in known)
 
-    def flip(self, tensor: str, row: int, place: int) -> Flip:
-        """The place of that number in a row."""
-        if self.granularity == "row":
-            return Flip(tensor, row)
-        return (
-            Flip(tensor, row, place)
-            if self.granularity == "group"
-            else Flip(tensor, row, *divmod(place, GROUP))
-        )
-
     def size(self, decoder: Decoder) -> int:
-        """How many places there are."""
-        shapes = [decoder.model.get_submodule(tensor).packed.shape for tensor in self.tensors(decoder)]
-        return sum(rows * self.places(columns) for rows, columns in shapes)
+        """How many places there are. Raises PlaceError for weights that have no signs of their own."""
+        infos = [decoder.matrix(tensor).info for tensor in self.tensors(decoder)]
+        return sum(info.rows * places_in_row(info, self.granularity) for info in infos)
 
     def draw(self, decoder: Decoder, rng: random.Random) -> Flip:
         """Any place of the space, each alike."""
         tensors = list(self.tensors(decoder))
-        shapes = [decoder.model.get_submodule(tensor).packed.shape for tensor in tensors]
-        places = [rows * self.places(columns) for rows, columns in shapes]
+        infos = [decoder.matrix(tensor).info for tensor in tensors]
+        places = [info.rows * places_in_row(info, self.granularity) for info in infos]
         (at,) = rng.choices(range(len(tensors)), weights=places)
-        row, place = divmod(rng.randrange(places[at]), self.places(shapes[at][1]))
-        return self.flip(tensors[at], row, place)
-
-    def places(self, columns: int) -> int:
-        """Places of a row."""
-        return {"row": 1, "group": columns // GROUP, "bit": columns}[self.granularity]
+        row, number = divmod(rng.randrange(places[at]), places_in_row(infos[at], self.granularity))
+        return flip_of(tensors[at], row, self.granularity, number, infos[at])
 
     def row_flips(self, decoder: Decoder) -> Iterator[Flip]:
         """Every row, whatever the granularity."""
         for tensor in self.tensors(decoder):
-            yield from (Flip(tensor, row) for row in range(decoder.model.get_submodule(tensor).out_features))
-
-
-def row_scales(decoder: Decoder, tensor: str) -> list[float]:
-    """Mean |scale| of each row of a tensor."""
-    return decoder.model.get_submodule(tensor).scales.float().abs().mean(1).tolist()
+            yield from (Flip(tensor, row) for row in range(decoder.matrix(tensor).info.rows))

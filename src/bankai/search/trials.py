@@ -13,7 +13,7 @@ from bankai.patch import Flip
 from bankai.search.budget import Budget
 from bankai.search.events import Event, Tried
 from bankai.search.problem import Problem
-from bankai.search.space import Space, row_scales
+from bankai.search.space import Space
 from bankai.search.state import State
 
 __all__ = ["greedy", "random_trials"]
@@ -25,7 +25,7 @@ ROUND = 10  # trials between two saved states
 def greedy(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
     """One round of trials."""
     tensors = list(Space(projections=("gate_proj", "up_proj")).tensors(problem.decoder))
-    scales = [row_scales(problem.decoder, tensor) for tensor in tensors]
+    scales = [problem.decoder.matrix(tensor).magnitudes().tolist() for tensor in tensors]
     cumulative = list(accumulate(chain.from_iterable(scales)))
 
     def draw(rng: random.Random) -> Flip:

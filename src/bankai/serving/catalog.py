@@ -26,7 +26,7 @@ from bankai.errors import (
 from bankai.library.entries import Entry, Stored, prove, vouched
 from bankai.library.library import Library
 from bankai.patch import Patch, bind, fingerprint, state
-from bankai.quantization.binary import BinaryTensors
+from bankai.quantization import Matrices
 from bankai.signing.signature import PublicKey, trusted_keys, trusted_keys_path
 
 __all__ = ["SEPARATOR", "Catalog", "Served"]
@@ -64,7 +64,7 @@ class Catalog:
 
     def __init__(
         self,
-        model: BinaryTensors,
+        model: Matrices,
         base: str,
         library: str | Path | None = None,
         keys: Iterable[PublicKey] | None = None,

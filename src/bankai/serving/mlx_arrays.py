@@ -9,26 +9,29 @@ the old ones.
 Importing this module needs mlx, not mlx-lm and not torch. Does not know: files, architectures.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
+from numpy.typing import NDArray
 
 from bankai.errors import UnknownTensorError, UnsupportedModelError
 from bankai.patch import Flip, Patch
-from bankai.patch.active import check_addition
-from bankai.patch.binding import check_places, touched
-from bankai.quantization.binary import GROUP, GROUP_BYTES, ONE_BIT_ONLY, BinaryTensor
+from bankai.patch.binding import check_addition, check_not_on
+from bankai.patch.places import check_places, places_by_tensor
+from bankai.quantization import MatrixInfo, PackedTensor
+from bankai.quantization.one_bit import Q1_0, one_bit_blocks, signs_of
 
 __all__ = ["MlxTensors"]
 
 _WORD = 32
+_ONE_BIT_ONLY = "of MLX models only 1-bit ones in groups of 128 can be patched yet"
 
 
 class MlxTensors:
-    """The binary tensors of an MLX model by canonical name; implements `BinaryTensors`.
+    """The weight matrices of an MLX model by canonical name; implements `bankai.quantization.Matrices`.
 
     ``modules`` maps names such as "model.layers.0.mlp.up_proj" to what holds the arrays: an object with ``weight``,
     ``scales`` and ``biases``, such as MLX's ``QuantizedLinear``, or the three as a tuple. What is not quantized to
@@ -41,31 +44,39 @@ class MlxTensors:
         self._arrays = {name: arrays for name, arrays in found.items() if arrays is not None}
         self._active: list[Patch] = []
         if not self._arrays:
-            raise UnsupportedModelError(f"the model has no weight of 1 bit in groups of 128; {ONE_BIT_ONLY}")
+            raise UnsupportedModelError(f"the model has no weight of 1 bit in groups of 128; {_ONE_BIT_ONLY}")
 
-    def binary_names(self) -> tuple[str, ...]:
-        """Canonical names, in the order of the modules."""
-        return tuple(self._arrays)
+    @property
+    def matrices(self) -> Mapping[str, MatrixInfo]:
+        """By name, in the order of the modules."""
+        return {
+            name: MatrixInfo(Q1_0, (scales.shape[0], scales.shape[1] * Q1_0.weights))
+            for name, (_, scales, _) in self._arrays.items()
+        }
 
-    def binary(self, name: str) -> BinaryTensor:
-        """The tensor as it is now, in read-only arrays. Raises UnknownTensorError and, for scales and biases that
+    def packed(self, name: str, rows: Sequence[int] | NDArray[np.intp] | None = None) -> PackedTensor:
+        """The matrix as it is now, or rows of it, in a copy. Raises UnknownTensorError and, for scales and biases that
         are not 2d and -d, UnsupportedModelError.
         """
         if name not in self._arrays:
             raise UnknownTensorError(
-                f"the model has no binary tensor {name!r}; use the model that the patch was made for"
+                f"the model has no weight matrix {name!r}; use the model that the patch was made for"
             )
-        weight, scales, biases = self._arrays[name]
-        signs = np.array(weight, copy=False).view(
-            np.uint8
-        )  # little-endian, as every machine that MLX runs on
+        d = self._scales(name)
+        words = np.array(self._arrays[name][0], copy=False)  # little-endian, as every machine that MLX runs on
+        at = slice(None) if rows is None else np.asarray(rows, np.intp)
+        signs = np.ascontiguousarray(words[at]).view(np.uint8)
+        return PackedTensor(name, Q1_0, one_bit_blocks(d[at], signs.reshape(*d[at].shape, -1)))
+
+    def _scales(self, name: str) -> NDArray[np.float16]:
+        """Of each group ``d``. Raises UnsupportedModelError where inverted bits would not negate the weights."""
+        _, scales, biases = self._arrays[name]
         wide, halves = (np.array(array.astype(mx.float32)) for array in (biases, scales))
         with np.errstate(over="ignore"):
-            d = (-wide).astype(np.float16)
+            d: NDArray[np.float16] = (-wide).astype(np.float16)
         if not (np.array_equal(-wide, d) and np.array_equal(halves, 2 * d.astype(np.float32))):
-            raise UnsupportedModelError(f"scales and biases of {name} are not 2d and -d; {ONE_BIT_ONLY}")
-        signs.flags.writeable = d.flags.writeable = False
-        return BinaryTensor(name, signs.reshape(*d.shape, GROUP_BYTES), d)
+            raise UnsupportedModelError(f"scales and biases of {name} are not 2d and -d; {_ONE_BIT_ONLY}")
+        return d
 
     def flip(self, flips: Iterable[Flip]) -> None:
         """Toggle flips in place; the same call again undoes them.
@@ -75,11 +86,14 @@ class MlxTensors:
         """
         flips = frozenset(flips)
         check_places(self, flips)
-        changed = []
-        for name, places in touched(flips).items():
-            weight, scales, _ = self._arrays[name]
-            rows, masks = places.masks(scales.shape[1])
-            words, at = masks.reshape(len(rows), -1).view("<u4"), mx.array(rows.astype(np.uint32))
+        by_tensor, changed = places_by_tensor(flips), []
+        for name in by_tensor:
+            self._scales(name)
+        for name, places in by_tensor.items():
+            weight = self._arrays[name][0]
+            rows, masks = places.masks(self.matrices[name])
+            words = np.ascontiguousarray(signs_of(masks)).reshape(len(rows), -1).view("<u4")
+            at = mx.array(rows.astype(np.uint32))
             weight[at] = weight[at] ^ mx.array(words)
             changed.append(weight)
         mx.eval(changed)
@@ -92,7 +106,10 @@ class MlxTensors:
         its base. Raises WrongBaseError, AlreadyAppliedError, UnboundPatchError and what `flip` raises; then nothing
         has changed.
         """
-        check_addition(self, patch, self._active, unbound)
+        if unbound and patch.binding is None:
+            check_not_on(patch, self._active)
+        else:
+            check_addition(self, patch, self._active)
         self.flip(patch.flips)
         self._active.append(patch)
         try:
@@ -112,6 +129,7 @@ def _arrays(module: Any) -> tuple[mx.array, mx.array, mx.array] | None:
         return None
     weight, scales, biases = module
     fits = (
-        weight.shape == (scales.shape[0], scales.shape[1] * GROUP // _WORD) and scales.shape == biases.shape
+        weight.shape == (scales.shape[0], scales.shape[1] * Q1_0.weights // _WORD)
+        and scales.shape == biases.shape
     )
     return module if fits and weight.dtype == mx.uint32 else None

@@ -12,6 +12,7 @@ from bankai.studio.plots import draw_panel, draw_run
 from bankai.studio.probes import Measured, Row
 from bankai.studio.runs import Run
 from bankai.studio.searches import Status
+from bankai.tensor_names import parse_tensor_name
 
 __all__ = [
     "compared",
@@ -205,11 +206,12 @@ def ranked(top: Sequence[Ranked], panels: Sequence[Panel]) -> str:
     flips = {(panel.projection, *place) for panel in panels for place in panel.flips}
     cells = []
     for one in top:
-        _, _, layer, *_, projection = one.flip.tensor.split(".")
-        flipped = (projection, int(layer), one.flip.row) in flips
+        name = parse_tensor_name(one.flip.tensor)
+        flipped = (name.projection, name.layer, one.flip.row) in flips
         values = (_signed(value, 3) for value in (one.value, one.gain, -one.loss))
-        helped = f"{one.consistency:.0%}"
-        cells.append((layer, _text(projection), str(one.flip.row), *values, helped, "yes" if flipped else ""))
+        mark = "yes" if flipped else ""
+        place = (str(name.layer), _text(name.projection), str(one.flip.row))
+        cells.append((*place, *values, f"{one.consistency:.0%}", mark))
     columns = ("layer", "projection", "row", "value", "gain", "harm", "targets helped", "in the patch")
     return f'<section class="card"><h3>Most promising rows</h3>{_table(columns, cells)}</section>'
 

@@ -14,6 +14,7 @@ from bankai.probes import ProbeSet
 from bankai.search import Problem, SearchSettings
 from bankai.search.ranking import Ranked
 from bankai.studio.shared import SharedModel
+from bankai.tensor_names import parse_tensor_name
 
 __all__ = ["Attributed", "Panel", "attribute", "panels", "patch_places"]
 
@@ -59,19 +60,20 @@ def panels(
 ) -> tuple[Panel, ...]:
     """One panel for each projection that has flips or values, in the order of a layer."""
     layers, rows = dict[str, int](), dict[str, int]()
-    for name in shared.base.binary_names():
-        projection = _projection(name)
-        layers[projection] = max(layers.get(projection, 1), _layer(name) + 1)
-        rows[projection] = shared.base.binary(name).shape[0]
+    for name, info in shared.base.matrices.items():
+        layer, projection = _place(name)
+        layers[projection] = max(layers.get(projection, 1), layer + 1)
+        rows[projection] = info.rows
     placed: dict[str, set[tuple[int, int]]] = {}
     for flip in flips:
-        placed.setdefault(_projection(flip.tensor), set()).add((_layer(flip.tensor), flip.row))
+        layer, projection = _place(flip.tensor)
+        placed.setdefault(projection, set()).add((layer, flip.row))
     values: dict[str, NDArray[np.float32]] = {}
     for one in ranked or ():
-        projection = _projection(one.flip.tensor)
+        layer, projection = _place(one.flip.tensor)
         if projection not in values:
             values[projection] = np.full((layers[projection], rows[projection]), np.nan, np.float32)
-        values[projection][_layer(one.flip.tensor), one.flip.row] = one.value
+        values[projection][layer, one.flip.row] = one.value
     wanted = [name for name in rows if name in placed or name in values]
     return tuple(
         Panel(name, layers[name], rows[name], tuple(sorted(placed.get(name, ()))), values.get(name))
@@ -103,11 +105,7 @@ def attribute(shared: SharedModel, probes: ProbeSet, names: Sequence[str] = ()) 
     )
 
 
-def _layer(tensor: str) -> int:
-    """0 for what stands outside the layers."""
-    parts = tensor.split(".")
-    return int(parts[2]) if len(parts) > 2 and parts[1] == "layers" else 0
-
-
-def _projection(tensor: str) -> str:
-    return tensor.rpartition(".")[2]
+def _place(tensor: str) -> tuple[int, str]:
+    """Layer, 0 for what stands outside the layers, and projection."""
+    name = parse_tensor_name(tensor)
+    return name.layer or 0, name.projection

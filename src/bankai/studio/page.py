@@ -48,9 +48,9 @@ def _switches(shared: SharedModel) -> gr.CheckboxGroup | gr.Dropdown:
 
 
 def _facts(shared: SharedModel) -> list[str]:
-    shapes = [shared.base.binary(name).shape for name in shared.base.binary_names()]
+    shapes = [info.shape for info in shared.base.matrices.values()]
     weights = sum(rows * columns for rows, columns in shapes)
-    return [f"{shared.bench.model.config.num_hidden_layers} layers", f"{weights / 1e6:,.1f} M binary weights"]
+    return [f"{shared.bench.model.config.num_hidden_layers} layers", f"{weights / 1e6:,.1f} M weights"]
 
 
 def _told(shared: SharedModel) -> str:

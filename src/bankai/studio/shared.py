@@ -21,7 +21,7 @@ from bankai.jobs.search import Device, Dtype
 from bankai.jobs.workbench import Workbench
 from bankai.library.library import Library
 from bankai.model import patched
-from bankai.quantization.binary import BinaryTensors
+from bankai.quantization import Matrices
 from bankai.serving.catalog import Catalog
 
 __all__ = ["SharedModel", "Turns"]
@@ -67,7 +67,7 @@ class SharedModel:
         self.device, self.dtype = device, dtype
         self._turns = Turns()
         with ExitStack() as opened:
-            self.base: BinaryTensors = opened.enter_context(open_checkpoint(source))
+            self.base: Matrices = opened.enter_context(open_checkpoint(source))
             self.catalog = Catalog(self.base, Path(source).name, library)
             self.bench = Workbench(source, device=device, dtype=dtype)
             self._opened = opened.pop_all()

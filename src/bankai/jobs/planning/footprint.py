@@ -1,26 +1,24 @@
 """The memory that a search needs at its worst moment, by formulas of shapes, and what the machine has.
 
 Cached streams, reference and estimates are exact. The working set is the largest of the three heaviest steps, counted
-in copies of their largest arrays (`activations` for those of a layer); what an allocator wastes is not in it. Does not
-know: times.
+in copies of their largest arrays (a layer's are its architecture's to tell); what an allocator wastes is not in it.
+Does not know: times.
 """
 
 import os
 import sys
-from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import torch
 
-from bankai.architectures.config import expected_shapes
+from bankai.architectures import Config, architecture
 from bankai.evaluation.scoring import Batch
-from bankai.jobs.planning.activations import FLOAT, layer_bytes, step_bytes
 from bankai.jobs.planning.work import Work
 from bankai.jobs.workbench import ITEM_BYTES
-from bankai.quantization.binary import GROUP, GROUP_BYTES
+from bankai.model.loader import Loadable
+from bankai.model.matrices import matrix_bytes
 from bankai.search import SearchSettings
 from bankai.search.attribution import BLOCK
 from bankai.search.batched import CHUNK_TOKENS
@@ -29,6 +27,7 @@ from bankai.search.parts import LOGITS
 
 __all__ = ["Footprint", "available_bytes", "footprint", "stream_bytes"]
 
+FLOAT = 4
 ESTIMATES = 4  # sums that a ranking keeps of every place
 HEAD_COPIES, HEAD_GRADIENT_COPIES = 3, 6  # of logits [positions, vocabulary], alive together
 BLOCK_COPIES = 3  # of effects below row level
@@ -50,7 +49,7 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def footprint(
-    config: Mapping[str, Any],
+    model: Loadable,
     work: Work,
     settings: SearchSettings,
     places: int,
@@ -60,9 +59,9 @@ def footprint(
     dtype: str,
 ) -> Footprint:
     """The memory of a search in this process."""
-    item, guided = ITEM_BYTES[dtype], settings.strategy == "guided"
+    config, item, guided = model.config, ITEM_BYTES[dtype], settings.strategy == "guided"
     held = {
-        "weights": _weights(config, dense, item),
+        "weights": _weights(model, dense, item),
         "streams": sum(stream_bytes(config, batch, item) for batch in work.batches()) if guided else 0,
         "reference": FLOAT
         * config["vocab_size"]
@@ -75,31 +74,30 @@ def footprint(
     )
 
 
-def stream_bytes(config: Mapping[str, Any], batch: Batch, item: int) -> int:
+def stream_bytes(config: Config, batch: Batch, item: int) -> int:
     """What `bankai.search.streams` caches of a batch: two residuals of every layer, and the embedded tokens."""
     return batch.ids.numel() * config["hidden_size"] * (2 * config["num_hidden_layers"] + 1) * item
 
 
-def _weights(config: Mapping[str, Any], dense: bool, item: int) -> int:
-    binary, norms = expected_shapes(config)
-    weights = sum(map(prod, binary.values()))
-    packed = weights // GROUP * (GROUP_BYTES + 2)
-    return packed + (weights * item if dense else 0) + sum(map(prod, norms.values())) * item
+def _weights(model: Loadable, dense: bool, item: int) -> int:
+    matrices = sum(matrix_bytes(info, item, dense=dense) for info in model.matrices.values())
+    return matrices + sum(map(prod, model.vectors.values())) * item
 
 
-def _working(config: Mapping[str, Any], batch: Batch, settings: SearchSettings, item: int) -> int:
+def _working(config: Config, batch: Batch, settings: SearchSettings, item: int) -> int:
     """The heaviest step on a batch: candidates in a layer, the head, or a step of attribution."""
     tokens, vocabulary = batch.ids.numel(), config["vocab_size"]
+    arch, (sequences, length) = architecture(config["model_type"]), batch.ids.shape
     guided = settings.strategy == "guided"
     together = max(1, min(candidates(settings.budget), CHUNK_TOKENS // tokens)) if guided else 1
-    layer = together * layer_bytes(config, batch, item)
+    layer = together * arch.layer_bytes(config, sequences, length, item)
     rows = min(together * len(batch.rows), max(1, LOGITS // vocabulary))
     head = HEAD_COPIES * FLOAT * rows * vocabulary
     if not guided:
         return max(layer, head)
     top = HEAD_GRADIENT_COPIES * FLOAT * len(batch.rows) * vocabulary
     below = 0 if settings.space.granularity == "row" else BLOCK_COPIES * FLOAT * BLOCK
-    return max(layer, head, top, step_bytes(config, batch, item) + below)
+    return max(layer, head, top, arch.step_bytes(config, sequences, length, item) + below)
 
 
 def _resident_bytes() -> int:

@@ -8,8 +8,8 @@ as much slower as its vocabulary is larger than the part of it. Does not know: p
 import math
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from statistics import mean, median
 
@@ -18,19 +18,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bankai.architectures.config import layer_kinds
-from bankai.architectures.names import EMBEDDING, FULL_ATTENTION, architecture
+from bankai.architectures import architecture
 from bankai.checkpoint.model_file import Checkpoint
 from bankai.evaluation.scoring import BATCH_TOKENS, Batch, token_scores
-from bankai.model import PackedWeight, load_model
+from bankai.model import WeightMatrix, load_model
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
-from bankai.quantization.binary import BinaryTensor
+from bankai.quantization import MatrixInfo, PackedTensor
 from bankai.search.attribution import Effects, stream_effects
 from bankai.search.batched import CHUNK_TOKENS, final_hidden
 from bankai.search.parts import LOGITS
 from bankai.search.space import Space
 from bankai.search.streams import Stream
+from bankai.tensor_names import EMBEDDING, layer_tensor, parse_tensor_name
 
 __all__ = ["EXCERPT_ROWS", "Curve", "Excerpt", "Pace", "measure_pace"]
 
@@ -47,36 +47,42 @@ class Excerpt:
 
     def __init__(self, checkpoint: Checkpoint, layer: int = 0) -> None:
         self._whole, self._layer = checkpoint, layer
-        self._names = architecture(checkpoint.config["model_type"])
         self.rows = min(EXCERPT_ROWS, checkpoint.config["vocab_size"])
-        sizes = {"num_hidden_layers": 1, "vocab_size": self.rows, "tie_word_embeddings": True}
+        sizes = {"vocab_size": self.rows, "tie_word_embeddings": True}
         kept = {key: value for key, value in checkpoint.config.items() if not key.endswith("_token_id")}
-        if self._names.hybrid:
-            # One layer alone has full attention if every layer has, linear attention if every second has full.
-            full = layer_kinds(checkpoint.config)[layer] == FULL_ATTENTION
-            sizes["full_attention_interval"] = 1 if full else 2
-        self.config = kept | sizes
+        self.config = architecture(checkpoint.architecture).one_layer(kept, layer) | sizes
+        embedding = checkpoint.matrices[EMBEDDING]
+        self.matrices = {
+            EMBEDDING: MatrixInfo(embedding.quantization, (self.rows, embedding.shape[1])),
+            **{self._here(name): info for name, info in checkpoint.matrices.items() if self._is_of(name)},
+        }
+        self.vectors = {
+            self._here(name): shape
+            for name, shape in checkpoint.vectors.items()
+            if self._is_of(name) or parse_tensor_name(name).layer is None
+        }
 
-    def binary_names(self) -> tuple[str, ...]:
-        return self._names.binary_names(layer_kinds(self.config), tied=True)
+    def packed(self, name: str, rows: Sequence[int] | NDArray[np.intp] | None = None) -> PackedTensor:
+        found = self._whole.packed(self._there(name), rows)
+        return replace(found, blocks=found.blocks[: self.rows]) if name == EMBEDDING else found
 
-    def dense_names(self) -> tuple[str, ...]:
-        return self._names.dense_names(layer_kinds(self.config))
-
-    def binary(self, name: str) -> BinaryTensor:
-        found = self._whole.binary(self._there(name))
-        rows = self.rows if name == EMBEDDING else None
-        return BinaryTensor(name, found.signs[:rows], found.scales[:rows])
-
-    def dense(self, name: str) -> NDArray[np.float32]:
-        return self._whole.dense(self._there(name))
+    def vector(self, name: str) -> NDArray[np.float32]:
+        return self._whole.vector(self._there(name))
 
     def release(self) -> None:
         self._whole.release()
 
+    def _is_of(self, name: str) -> bool:
+        return parse_tensor_name(name).layer == self._layer
+
+    def _here(self, name: str) -> str:
+        parsed = parse_tensor_name(name)
+        return name if parsed.layer is None else layer_tensor(0, parsed.path)
+
     def _there(self, name: str) -> str:
         """In the checkpoint."""
-        return name.replace("model.layers.0.", f"model.layers.{self._layer}.")
+        parsed = parse_tensor_name(name)
+        return name if parsed.layer is None else layer_tensor(self._layer, parsed.path)
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,7 @@ def measure_pace(
 
     What all kinds of layers have alike is timed in one of them.
     """
-    kinds = layer_kinds(checkpoint.config)
+    kinds = architecture(checkpoint.architecture).layer_kinds(checkpoint.config)
     length, vocabulary = batch.ids.shape[1], checkpoint.config["vocab_size"]
     copies = tuple(_powers(4, CHUNK_TOKENS // length))
     tokens = tuple(count * length for count in copies)
@@ -131,7 +137,7 @@ def measure_pace(
     for kind in dict.fromkeys(kinds):
         excerpt, began = Excerpt(checkpoint, kinds.index(kind)), time.monotonic()
         model = load_model(excerpt, dense=dense, dtype=dtype, device=device)
-        weights = sum(math.prod(part.shape) for part in model.modules() if isinstance(part, PackedWeight))
+        weights = sum(math.prod(part.shape) for part in model.modules() if isinstance(part, WeightMatrix))
         loads.append((time.monotonic() - began) / weights)
         timed = _Timed(Decoder(model), batch.ids[:1] % excerpt.rows, space)
         attention[kind] = timed.curve(timed.attention, copies, tokens)

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import torch
 
-from bankai.architectures.config import expected_shapes, layer_kinds
+from bankai.architectures import architecture
 from bankai.checkpoint.model_file import Checkpoint, open_checkpoint
 from bankai.errors import AuditError
 from bankai.jobs.planning.footprint import Footprint, available_bytes, footprint
@@ -23,7 +23,9 @@ from bankai.jobs.workbench import keeps_dense
 from bankai.model import make_tokenizer
 from bankai.model.decoder import Decoder
 from bankai.model.loader import check_device, empty_model
+from bankai.patch.places import places_in_row
 from bankai.search import SearchSettings, Space
+from bankai.tensor_names import layer_tensor
 
 __all__ = ["Plan", "memory_warnings", "plan_checkpoint", "plan_search"]
 
@@ -115,12 +117,13 @@ def plan_checkpoint(
         raise AuditError("no target probes; give a set that has a target split")
     config, dense = checkpoint.config, keeps_dense(checkpoint, dtype)
     layers, work = _layers(config, settings.space), Work.of(task, make_tokenizer(checkpoint.tokenizer()))
-    places = _places(config, settings.space, layers)
-    memory = footprint(config, work, settings, places, dense=dense, device=device, dtype=dtype)
+    places = _places(checkpoint, settings.space, layers)
+    memory = footprint(checkpoint, work, settings, places, dense=dense, device=device, dtype=dtype)
     widest = max(work.batches(), key=lambda batch: batch.ids.numel())
     pace = measure_pace(checkpoint, widest, settings.space, dense=dense, device=device, dtype=dtype)
-    weights = sum(map(prod, expected_shapes(config)[0].values()))
-    times = Times(work, pace, layer_kinds(config), layers, settings, weights)
+    weights = sum(prod(info.shape) for info in checkpoint.matrices.values())
+    kinds = architecture(checkpoint.architecture).layer_kinds(config)
+    times = Times(work, pace, kinds, layers, settings, weights)
     available = available_bytes(device)
     return Plan(
         model=checkpoint.path.name,
@@ -154,11 +157,11 @@ def _layers(config: dict[str, object], space: Space) -> tuple[int, ...]:
     return space.layers_of(Decoder(empty_model(config)))
 
 
-def _places(config: dict[str, object], space: Space, layers: Sequence[int]) -> int:
+def _places(checkpoint: Checkpoint, space: Space, layers: Sequence[int]) -> int:
     """Places of the space, in what there is of it in these layers."""
-    shapes = expected_shapes(config)[0]
-    names = (f"model.layers.{layer}.{path}" for layer in layers for path in space.paths())
-    return sum(shapes[name][0] * space.places(shapes[name][1]) for name in names if name in shapes)
+    names = (layer_tensor(layer, path) for layer in layers for path in space.paths())
+    found = (checkpoint.matrices[name] for name in names if name in checkpoint.matrices)
+    return sum(info.rows * places_in_row(info, space.granularity) for info in found)
 
 
 def memory_warnings(memory: Footprint, available: int | None, device: str, dtype: str) -> Iterator[str]:

@@ -19,8 +19,8 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
-from bankai.architectures.config import check_llama_cpp, layer_kinds
-from bankai.architectures.names import FULL_ATTENTION, architecture
+from bankai.architectures import architecture
+from bankai.architectures.base import FULL_ATTENTION
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import EngineError, StateError, UnsupportedModelError
 from bankai.patch import Flip, Patch
@@ -74,8 +74,9 @@ class LlamaEngine:
         turn: int = 4,
     ) -> None:
         with open_checkpoint(source) as checkpoint:
-            check_llama_cpp(checkpoint.config)
-            recurrent = architecture(checkpoint.architecture).hybrid
+            arch = architecture(checkpoint.architecture)
+            arch.check_llama_cpp(checkpoint.config)
+            recurrent = arch.recurrent
             kept = 0 if recurrent else kept
         with ExitStack() as stack:
             self._model = PrivateModel(source, folder)
@@ -194,8 +195,9 @@ class LlamaEngine:
 
     def _check_reach(self) -> None:
         """Raises UnsupportedModelError unless llama.cpp computes with the very bits that we change."""
-        name = next(name for name in reversed(self._model.checkpoint.binary_names()) if "mlp.down" in name)
-        rows = range(min(_PROBED, self._model.checkpoint.binary(name).shape[0]))
+        matrices = self._model.checkpoint.matrices
+        name = next(name for name in reversed([*matrices]) if name.endswith("mlp.down_proj"))
+        rows = range(min(_PROBED, matrices[name].rows))
         found = []
         for patch in (Patch.empty(), Patch.of(Flip(name, row) for row in rows), Patch.empty()):
             self._model.put_on(patch)
@@ -287,7 +289,7 @@ def _in_place() -> Any:
 
 def _affordable(config: dict[str, Any], sequences: int) -> int:
     """The largest context for which the KV cache of all sequences fits into its share of memory."""
-    layers = layer_kinds(config).count(FULL_ATTENTION)
+    layers = architecture(config["model_type"]).layer_kinds(config).count(FULL_ATTENTION)
     token: int = 2 * _HALF * layers * config["num_key_value_heads"] * config["head_dim"]
     return max(1, _CACHE_BYTES // (token * sequences * _PAD)) * _PAD
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from bankai.checkpoint.model_file import GGUFCheckpoint, open_checkpoint
 from bankai.errors import EngineError, StoreError, UnsupportedModelError, WrongBaseError
+from bankai.journal import Edit
 from bankai.patch import Flip, Patch, bind, digest
 from bankai.patching.edits import edits
 from bankai.patching.transition import Transition
@@ -111,14 +112,15 @@ class PrivateModel:
             way.there.make()
             return way
         places = edits(self.checkpoint, patch.flips)
-        views = [self._bytes[edit.offset : edit.offset + len(edit.mask)] for edit in places]
-        masks = [np.frombuffer(edit.mask, np.uint8) for edit in places]
-        there = Transition(views, masks, self._proof(patch))
+        there = Transition(places, self._view, self._proof(patch))
         there.make()
         if len(self._ways) == _REMEMBERED:
             del self._ways[next(iter(self._ways))]
-        way = self._ways[patch.flips] = _Way(patch.flips, there, Transition(views, masks))
+        way = self._ways[patch.flips] = _Way(patch.flips, there, Transition(places, self._view))
         return way
+
+    def _view(self, edit: Edit) -> NDArray[np.uint8]:
+        return self._bytes[edit.offset : edit.offset + len(edit.mask)]
 
     def _proof(self, patch: Patch) -> Callable[[], None]:
         """Compares the bits with the digest of the patch, or one made now, on the base, where it has none."""

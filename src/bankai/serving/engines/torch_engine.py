@@ -16,11 +16,11 @@ import torch
 from transformers import PreTrainedModel
 
 from bankai.errors import StateError
-from bankai.model import PackedWeight, ragged
+from bankai.model import WeightMatrix, ragged
 from bankai.serving.engine import Generation, Logits
 from bankai.serving.engines.torch_memory import Memory
 from bankai.serving.engines.torch_rows import Merged, PatchRows, merged, patch_rows
-from bankai.serving.engines.torch_step import Chunk, Prompt, Step, Text, shape
+from bankai.serving.engines.torch_step import Chunk, Prompt, Step, Text, like_of, shape
 
 __all__ = ["TorchEngine"]
 
@@ -40,7 +40,7 @@ class TorchEngine:
         if places < 1:
             raise ValueError("an engine needs at least one place")
         ragged.check_model(model)
-        like, remembered = model.model.embed_tokens.packed.like, shape(model)
+        like, remembered = like_of(model), shape(model)
         affordable = _BYTES // (places * remembered.bytes(like))
         self.context = min(context or affordable, model.config.max_position_embeddings)
         self.places, self.vocabulary = places, model.config.vocab_size
@@ -49,7 +49,7 @@ class TorchEngine:
         self._memory = Memory(remembered, places, self.context, like)
         self._running: list[Text] = []  # row by row of the memory
         self._reading: list[Prompt] = []
-        self._changes: Mapping[PackedWeight, Merged] | None = None  # None when others run than did before
+        self._changes: Mapping[WeightMatrix, Merged] | None = None  # None when others run than did before
         self._ready: OrderedDict[str, PatchRows] = OrderedDict()
 
     @torch.no_grad()

@@ -12,13 +12,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from bankai.architectures.names import EMBEDDING
-from bankai.errors import RowRangeError
-from bankai.model import ModelBinaryTensors, PackedWeight
+from bankai.model import ModelMatrices, WeightMatrix
 from bankai.model.overlay import RowVersions, flipped_rows, row_versions
 from bankai.patch import Flip
-from bankai.patch.binding import touched
-from bankai.quantization.binary import GROUP
+from bankai.patch.places import check_places
+from bankai.tensor_names import EMBEDDING
 
 __all__ = ["Merged", "PatchRows", "Replaced", "TextRows", "merged", "patch_rows"]
 
@@ -30,38 +28,29 @@ class PatchRows:
     `negated` and `replaced` are the numbers of the rows of `layers`, at hand.
     """
 
-    layers: Mapping[PackedWeight, RowVersions]
-    negated: Mapping[PackedWeight, list[int]]
-    replaced: Mapping[PackedWeight, list[int]]
+    layers: Mapping[WeightMatrix, RowVersions]
+    negated: Mapping[WeightMatrix, list[int]]
+    replaced: Mapping[WeightMatrix, list[int]]
     tokens: Mapping[int, Tensor]
 
 
 def patch_rows(model: PreTrainedModel, flips: Iterable[Flip]) -> PatchRows:
     """What the flips change, read from the bits as they are. Raises UnknownTensorError and RowRangeError."""
-    flips, tensors = frozenset(flips), ModelBinaryTensors(model)
-    by_tensor = {name: [flip for flip in flips if flip.tensor == name] for name in touched(flips)}
-    packed = {name: tensors.packed(name) for name in by_tensor}
+    flips, tensors = frozenset(flips), ModelMatrices(model)
+    check_places(tensors, flips)
+    by_tensor: dict[str, list[Flip]] = {}
     for flip in flips:
-        _check(flip, packed[flip.tensor])
-    head = model.lm_head.packed
+        by_tensor.setdefault(flip.tensor, []).append(flip)
+    matrices = {name: tensors.matrix(name) for name in by_tensor}
     layers = {
-        packed[name]: row_versions(packed[name], [of_tensor])
+        matrices[name]: row_versions(matrices[name], [of_tensor])
         for name, of_tensor in by_tensor.items()
-        if name != EMBEDDING or packed[name] is head
+        if name != EMBEDDING or matrices[name] is model.lm_head.matrix
     }
-    tokens = flipped_rows(packed[EMBEDDING], by_tensor[EMBEDDING]) if EMBEDDING in packed else {}
-    negated = {packed: versions.negated[1].tolist() for packed, versions in layers.items()}
-    replaced = {packed: versions.replaced[1].tolist() for packed, versions in layers.items()}
+    tokens = flipped_rows(matrices[EMBEDDING], by_tensor[EMBEDDING]) if EMBEDDING in matrices else {}
+    negated = {matrix: versions.negated[1].tolist() for matrix, versions in layers.items()}
+    replaced = {matrix: versions.replaced[1].tolist() for matrix, versions in layers.items()}
     return PatchRows(layers, negated, replaced, tokens)
-
-
-def _check(flip: Flip, packed: PackedWeight) -> None:
-    rows, columns = packed.shape
-    if flip.row >= rows or (flip.group or 0) >= columns // GROUP:
-        raise RowRangeError(
-            f"{flip.tensor} has {rows} rows of {columns // GROUP} groups, and the patch flips a place outside; "
-            "use the model that the patch was made for"
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,26 +83,26 @@ class Replaced:
         y.view(-1).index_copy_(0, self.places, torch.linalg.vecdot(inputs, self.weights).to(y.dtype))
 
 
-def merged(patches: Sequence[PatchRows]) -> dict[PackedWeight, Merged]:
+def merged(patches: Sequence[PatchRows]) -> dict[WeightMatrix, Merged]:
     """The matrices that any patch changes; token by token a patch."""
-    found: dict[PackedWeight, list[tuple[int, PatchRows]]] = {}
+    found: dict[WeightMatrix, list[tuple[int, PatchRows]]] = {}
     for token, patch in enumerate(patches):
-        for packed in patch.layers:
-            found.setdefault(packed, []).append((token, patch))
-    return {packed: _merge(packed, len(patches), users) for packed, users in found.items()}
+        for matrix in patch.layers:
+            found.setdefault(matrix, []).append((token, patch))
+    return {matrix: _merge(matrix, len(patches), users) for matrix, users in found.items()}
 
 
-def _merge(packed: PackedWeight, tokens: int, users: Sequence[tuple[int, PatchRows]]) -> Merged:
-    out, device = packed.shape[0], packed.signs.device
+def _merge(matrix: WeightMatrix, tokens: int, users: Sequence[tuple[int, PatchRows]]) -> Merged:
+    out, device = matrix.shape[0], matrix.device
     signs = replaced = None
-    places = [token * out + row for token, patch in users for row in patch.negated[packed]]
+    places = [token * out + row for token, patch in users for row in patch.negated[matrix]]
     if places:
-        signs = torch.ones(tokens, out, dtype=packed.dtype, device=device)
+        signs = torch.ones(tokens, out, dtype=matrix.dtype, device=device)
         signs.view(-1)[torch.tensor(places, device=device)] = -1
-    again = [(token, row) for token, patch in users for row in patch.replaced[packed]]
+    again = [(token, row) for token, patch in users for row in patch.replaced[matrix]]
     if again:
         token, row = torch.tensor(again, device=device).unbind(1)
-        weights = torch.cat([patch.layers[packed].weights for _, patch in users]).float()
+        weights = torch.cat([patch.layers[matrix].weights for _, patch in users]).float()
         replaced = Replaced(token, token * out + row, weights)
     return Merged(signs, replaced)
 
@@ -123,17 +112,21 @@ class TextRows:
     """The changes in one forward: first come single tokens of texts (`single` of them), then spans of one patch."""
 
     single: int
-    changes: Mapping[PackedWeight, Merged]
+    changes: Mapping[WeightMatrix, Merged]
     spans: Sequence[tuple[slice, PatchRows]]
 
-    def change(self, packed: PackedWeight, x: Tensor, y: Tensor) -> Tensor:
+    def changes_any(self, matrix: WeightMatrix) -> bool:
+        """Whether the outputs of this matrix are corrected."""
+        return matrix in self.changes or any(matrix in patch.layers for _, patch in self.spans)
+
+    def change(self, matrix: WeightMatrix, x: Tensor, y: Tensor) -> Tensor:
         """Correct the outputs [tokens, out] of the inputs [tokens, in], in place."""
-        changes = self.changes.get(packed)
+        changes = self.changes.get(matrix)
         if changes is not None and self.spans:
             changes.change(x[: self.single], y[: self.single])
         elif changes is not None:
             changes.change(x, y)
         for span, patch in self.spans:
-            if (versions := patch.layers.get(packed)) is not None:
+            if (versions := patch.layers.get(matrix)) is not None:
                 versions.change(x[span], y[span])
         return y

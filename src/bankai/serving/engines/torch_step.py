@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from bankai.model import BinaryLinear, PackedWeight, ragged
+from bankai.model import WeightMatrix, ragged
 from bankai.serving.engine import Generation
 from bankai.serving.engines.torch_memory import Memory, Shape, attend_after, attend_each
 from bankai.serving.engines.torch_rows import Merged, PatchRows, TextRows
 
-__all__ = ["Chunk", "Prompt", "Step", "Text", "shape"]
+__all__ = ["Chunk", "Prompt", "Step", "Text", "like_of", "shape"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +61,12 @@ def shape(model: PreTrainedModel) -> Shape:
     return Shape(config.num_hidden_layers, config.num_key_value_heads, config.head_dim)
 
 
+def like_of(model: PreTrainedModel) -> Tensor:
+    """An empty tensor of the type and on the device that a model computes in."""
+    table = model.model.embed_tokens.matrix
+    return torch.empty(0, dtype=table.dtype, device=table.device)
+
+
 class Step:
     """Implements `ragged.Work`. The texts that run are those of the memory, row by row, and `changes` are theirs; the
     memory has room for one more token of each.
@@ -72,7 +78,7 @@ class Step:
         memory: Memory,
         running: Sequence[Text],
         chunks: Sequence[Chunk],
-        changes: Mapping[PackedWeight, Merged],
+        changes: Mapping[WeightMatrix, Merged],
     ) -> None:
         self._model, self._memory, self._chunks, self._changes = model, memory, chunks, changes
         self._patches = [text.patch for text in running]
@@ -84,7 +90,7 @@ class Step:
             self._ids += chunk.prompt.ids[chunk.prompt.read : chunk.end]
             self._positions += range(chunk.prompt.read, chunk.end)
             self._spans.append(slice(start, start + chunk.count))
-        self._like = model.model.embed_tokens.packed.like  # the model's dtype and device, at hand
+        self._like = like_of(model)
         self._rows = self._text_rows(self._spans, chunks)
         if running:
             self._look_back()
@@ -111,7 +117,8 @@ class Step:
         if self._chunks:
             hidden = hidden[[*range(single), *ends]]
         self._rows = self._text_rows([slice(at, at + 1) for at in range(single, len(hidden))], chunks)
-        return self.linear(self._model.lm_head, hidden)
+        head = self._model.lm_head
+        return self.change(head.matrix, hidden, head(hidden))
 
     def _embedded(self) -> Tensor:
         """[tokens, hidden]."""
@@ -124,9 +131,13 @@ class Step:
                     hidden[at] = patch.tokens[self._ids[at]]
         return hidden
 
-    def linear(self, layer: BinaryLinear, x: Tensor) -> Tensor:
-        """[tokens, in] to [tokens, out]."""
-        return self._rows.change(layer.packed, x, layer.packed.product(x))
+    def changes(self, matrix: WeightMatrix) -> bool:
+        """See `ragged.Work`."""
+        return self._rows.changes_any(matrix)
+
+    def change(self, matrix: WeightMatrix, x: Tensor, y: Tensor) -> Tensor:
+        """See `ragged.Work`."""
+        return self._rows.change(matrix, x, y)
 
     def attend(self, index: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """See `ragged.Work`."""

@@ -6,14 +6,16 @@ import torch
 from hybrid import FULL_LAYERS, HYBRID, LAYERS, LINEAR, LINEAR_LAYERS, SHAPES
 from transformers import Qwen3_5ForCausalLM
 
-from bankai.architectures.config import layer_kinds
+from bankai.architectures import architecture
+from bankai.architectures.base import ATTENTION, MLP
+from bankai.architectures.qwen35 import LINEAR_ATTENTION, Qwen35
 from bankai.checkpoint.model_file import open_checkpoint
-from bankai.model import BinaryLinear, ModelBinaryTensors, flip, load
-from bankai.model.decoder import ATTENTION, LINEAR_ATTENTION, MLP, Decoder
-from bankai.model.mixers import mixer_of
+from bankai.model import Linear, ModelMatrices, flip, load
+from bankai.model.decoder import Decoder
 from bankai.patch import Flip
 from bankai.patch.binding import digest, fingerprint
 
+LINEAR_PATHS = tuple(Qwen35.layers[LINEAR_ATTENTION].mixer)
 LENGTHS = (1, 5, 70)  # the delta rule computes 64 tokens together
 
 
@@ -35,22 +37,21 @@ def residual(decoder, ids):
     return hidden
 
 
-def test_every_projection_is_binary_and_named_as_in_files(hybrid_gguf):
+def test_every_projection_is_a_matrix_and_named_as_in_files(hybrid_gguf):
     decoder = Decoder(load(hybrid_gguf)[0])
     assert isinstance(decoder.model, Qwen3_5ForCausalLM)
-    assert set(LINEAR_ATTENTION) == set(LINEAR)
+    assert set(LINEAR_PATHS) == set(LINEAR)
     for layer in range(LAYERS):
-        own = LINEAR_ATTENTION if layer in LINEAR_LAYERS else ATTENTION
+        own = LINEAR_PATHS if layer in LINEAR_LAYERS else ATTENTION
         assert decoder.projections(layer) == (*own, *MLP)
-        assert mixer_of(decoder.model.model.layers[layer]).projections == own
     found = {decoder.name(layer, path) for layer in range(LAYERS) for path in decoder.projections(layer)}
     assert found == set(SHAPES)
     for name, shape in SHAPES.items():
         module = decoder.model.get_submodule(name)
-        assert isinstance(module, BinaryLinear) and module.packed.shape == shape
-    tensors = ModelBinaryTensors(decoder.model)
+        assert isinstance(module, Linear) and module.matrix.shape == shape
+    tensors = ModelMatrices(decoder.model)
     with open_checkpoint(hybrid_gguf) as checkpoint:
-        assert set(tensors.binary_names()) == set(checkpoint.binary_names())
+        assert set(tensors.matrices) == set(checkpoint.matrices)
         assert fingerprint(tensors) == fingerprint(checkpoint)
         flips = [Flip(name, shape[0] - 1) for name, shape in SHAPES.items()]
         assert digest(tensors, flips) == digest(checkpoint, flips)
@@ -60,11 +61,11 @@ def test_every_projection_is_binary_and_named_as_in_files(hybrid_gguf):
 def test_it_is_transformers_model_on_the_unpacked_weights(hybrid_gguf):
     """Built from the file's canonical tensors by transformers alone."""
     with open_checkpoint(hybrid_gguf) as checkpoint:
-        kinds = list(layer_kinds(checkpoint.config))
+        kinds = list(architecture("qwen35").layer_kinds(checkpoint.config))
         config = Qwen3_5ForCausalLM.config_class(**checkpoint.config, layer_types=kinds)
         stock = Qwen3_5ForCausalLM(config).eval()
-        weights = {name: checkpoint.binary(name).to_dense() for name in checkpoint.binary_names()}
-        weights |= {name: checkpoint.dense(name).copy() for name in checkpoint.dense_names()}
+        weights = {name: checkpoint.packed(name).to_dense() for name in checkpoint.matrices}
+        weights |= {name: checkpoint.vector(name).copy() for name in checkpoint.vectors}
     bare = ("A_log", "dt_bias")
     state = {
         name if name.endswith(bare) else f"{name}.weight": torch.from_numpy(weight)
@@ -114,7 +115,7 @@ def test_text_token_by_token_is_text_at_once(decoder):
     torch.testing.assert_close(torch.cat(found, 1), decoder.model(ids).logits, atol=1e-4, rtol=0)
 
 
-CHANGED = (*(path for path in LINEAR_ATTENTION if path != "linear_attn.out_proj"), "mlp.gate_proj")
+CHANGED = (*(path for path in LINEAR_PATHS if path != "linear_attn.out_proj"), "mlp.gate_proj")
 
 
 @pytest.mark.parametrize("path", CHANGED)
@@ -159,7 +160,7 @@ def test_heads_as_many_as_keys_and_tied(tmp_path):
     changes = HYBRID | {"linear_num_value_heads": 2, "tie_word_embeddings": True}
     path = builders.build_tiny_gguf(tmp_path / "even.gguf", **changes)
     model = load(path)[0]
-    assert model.lm_head.packed is model.model.embed_tokens.packed
+    assert model.lm_head.matrix is model.model.embed_tokens.matrix
     ids = tokens(1, 9)
     with torch.no_grad():
         assert torch.equal(

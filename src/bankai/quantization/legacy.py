@@ -1,0 +1,15 @@
+"""ggml's first quantizations: 32 weights and a fp16 scale ``d``; of those with a minimum ``m`` also that.
+
+A weight is ``d * q`` with a signed code q, or ``d * q + m``. So the sign of ``d``, and that of ``m`` with it, negates
+the block. Layouts: https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h; decoding is the `gguf` package's.
+"""
+
+from bankai.quantization.base import Quantization
+from bankai.quantization.gguf_decoding import decoder
+
+__all__ = ["Q4_0", "Q4_1"]
+
+_D, _M = 15, 31  # the sign bits of the first and of the second fp16 of a block
+
+Q4_0 = Quantization("Q4_0", 2, 32, 18, sign_bits=(_D,), decode=decoder(2))
+Q4_1 = Quantization("Q4_1", 3, 32, 20, sign_bits=(_D, _M), decode=decoder(3))

@@ -37,22 +37,23 @@ def random_blocks(kind: Quantization, rows: int, columns: int, rng: np.random.Ge
     """Blocks of finite weights that are about as large as those of a trained model."""
     groups = columns // kind.weights
     if kind.plain:
-        weights = rng.normal(0, columns**-0.5, (rows, columns)).astype(np.float32)
-        match kind.name:
-            case "F32":
-                stored = weights
-            case "F16":
-                stored = weights.astype(np.float16)
-            case "BF16":
-                stored = (weights.view(np.uint32) >> 16).astype(np.uint16)
-        return stored.view(np.uint8).reshape(rows, groups, kind.nbytes)
+        weights = rng.normal(0, columns**-0.5, (rows, columns)).astype("<f2" if kind.name == "F16" else "<f4")
+        # The bytes of bfloat16 are the upper ones of float32.
+        stored = weights[..., None].view(np.uint8)[..., -kind.nbytes // kind.weights :]
+        return stored.reshape(rows, groups, kind.nbytes)
     blocks = rng.integers(0, 256, (rows, groups, kind.nbytes), dtype=np.uint8)
-    for bit in kind.sign_bits if not kind.own_signs else (15,):  # the fp16 numbers that scale a block
-        scale = rng.uniform(0.5, 1.5, (rows, groups)) * rng.choice([-1, 1], (rows, groups))
-        size = columns**-0.5 / (8 if kind.name == "Q4_1" else 100 if kind.name == "Q8_0" else 4)
-        at = bit // 8 - 1
-        blocks[..., at : at + 2] = (scale * size).astype("<f2")[..., None].view(np.uint8)
+    scales = rng.uniform(0.5, 1.5, (rows, groups)) * rng.choice([-1, 1], (rows, groups))
+    _set_scales(blocks, kind, np.ones((rows, groups)))
+    unit = kind.decode(blocks).std()
+    _set_scales(blocks, kind, scales * columns**-0.5 / unit)
     return blocks
+
+
+def _set_scales(blocks: np.ndarray, kind: Quantization, scales: np.ndarray) -> None:
+    """The fp16 numbers that scale a block: those that its mask negates, and of Q1_0 the first two bytes."""
+    for bit in (15,) if kind.own_signs else kind.sign_bits:
+        at = bit // 8 - 1
+        blocks[..., at : at + 2] = scales.astype("<f2")[..., None].view(np.uint8)
 
 
 def random_tensor(

@@ -18,7 +18,7 @@ from quantized import NAMES, tensors
 from bankai.checkpoint.gguf import GGUFFile, gguf_size, stream_gguf, write_gguf
 from bankai.errors import BankaiError, ModelFormatError, StoreError, UnsupportedModelError
 from bankai.quantization import PackedTensor, quantization
-from bankai.quantization.floats import F16, F32
+from bankai.quantization.floats import F32
 from bankai.quantization.one_bit import Q1_0, one_bit_blocks
 
 
@@ -152,7 +152,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, metadata, tensors, e
 
 
 def test_size_is_known_before_writing(tmp_path: Path) -> None:
-    layout = {"w": (Q1_0, (5, 384)), "halé": (F16, (3,)), "single": (F32, (7, 2))}
+    layout = {"w": (Q1_0, (5, 384)), "halé": (quantization("F16"), (3,)), "single": (F32, (7, 2))}
     arrays = [random_one_bit("w", (5, 384), np.random.default_rng(0)), np.ones(3, np.float16)]
     stream_gguf(tmp_path / "m.gguf", METADATA, layout, [*arrays, np.ones((7, 2), np.float32)])
     assert (tmp_path / "m.gguf").stat().st_size == gguf_size(METADATA, layout)

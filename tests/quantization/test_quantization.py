@@ -46,6 +46,31 @@ def test_sizes_and_numbers_are_ggmls(name: str) -> None:
     assert ggml_quantization(kind.ggml_id) is kind
 
 
+GOLDEN = {
+    # 128 signs after the scale 0.5, least significant bit first: +, -, -, ... and at the end ... -, +, +
+    "Q1_0": ("0038 01" + "00" * 14 + "c0", [0.5] + [-0.5] * 125 + [0.5] * 2),
+    # codes less 8: byte i has weight i below and weight i + 16 above
+    "Q4_0": ("00c0 f0 19" + "88" * 14, [16.0, -2.0] + [0.0] * 14 + [-14.0, 14.0] + [0.0] * 14),
+    # d = 2 and m = -1
+    "Q4_1": ("0040 00bc f0 19" + "00" * 14, [-1.0, 17.0] + [-1.0] * 14 + [29.0, 1.0] + [-1.0] * 14),
+    "F32": ("0000803f 000000c0" + "00000080" * 30, [1.0, -2.0] + [-0.0] * 30),
+    "F16": ("003c 00c0" + "0080" * 30, [1.0, -2.0] + [-0.0] * 30),
+}
+"""A block of each, written by hand from its layout, and its weights."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_block_written_by_hand(name: str) -> None:
+    stored, weights = GOLDEN[name]
+    blocks = np.frombuffer(bytes.fromhex(stored), np.uint8).reshape(1, 1, -1)
+    for wanted in (np.array([weights], np.float32), -np.array([weights], np.float32)):
+        found = PackedTensor("t", quantization(name), blocks).to_dense()
+        np.testing.assert_array_equal(found, wanted)
+        if quantization(name).own_signs:
+            np.testing.assert_array_equal(np.signbit(found), np.signbit(wanted))
+        blocks = blocks ^ quantization(name).mask
+
+
 @pytest.mark.parametrize("name", NAMES)
 @given(st.data())
 def test_the_mask_negates_every_weight_exactly(name: str, data: st.DataObject) -> None:

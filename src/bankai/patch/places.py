@@ -102,9 +102,7 @@ def check_places(model: Matrices, flips: Iterable[Flip]) -> None:
 
 def _check(name: str, what: str, number: int, count: int) -> None:
     if number >= count:
-        raise RowRangeError(
-            f"{name} has {count} {what}s, the patch flips {what} {number}; {_REMEDY}"
-        )
+        raise RowRangeError(f"{name} has {count} {what}s, the patch flips {what} {number}; {_REMEDY}")
 
 
 def places_in_row(matrix: MatrixInfo, kind: Kind) -> int:

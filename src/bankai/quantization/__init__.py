@@ -1,12 +1,12 @@
 """How the weights of a matrix are stored, and which bits negate them.
 
-Another quantization is one more value: an entry in the module of its family, or a new module, named in `QUANTIZATIONS`.
+Another quantization is one more entry in the table of its family: a single file of this package.
 """
 
 from bankai.errors import UnsupportedModelError
 from bankai.quantization.base import Blocks, Matrices, MatrixInfo, PackedTensor, Quantization
-from bankai.quantization.floats import F16, F32
-from bankai.quantization.legacy import Q4_0, Q4_1
+from bankai.quantization.floats import FLOATS
+from bankai.quantization.legacy import LEGACY
 from bankai.quantization.one_bit import Q1_0
 
 __all__ = [
@@ -20,7 +20,7 @@ __all__ = [
     "quantization",
 ]
 
-QUANTIZATIONS = (Q1_0, Q4_0, Q4_1, F32, F16)
+QUANTIZATIONS = (Q1_0, *LEGACY, *FLOATS)
 """All that are known."""
 
 _BY_NAME = {known.name: known for known in QUANTIZATIONS}

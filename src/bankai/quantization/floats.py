@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from bankai.quantization.base import Blocks, Quantization
 
-__all__ = ["F16", "F32"]
+__all__ = ["F32", "FLOATS"]
 
 _WEIGHTS = 32
 
@@ -30,4 +30,7 @@ def _f16(blocks: Blocks) -> NDArray[np.float32]:
 
 
 F32 = _floats("F32", 0, 4, _f32)
-F16 = _floats("F16", 1, 2, _f16)
+FLOATS = (
+    F32,
+    _floats("F16", 1, 2, _f16),
+)

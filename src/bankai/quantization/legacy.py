@@ -7,9 +7,11 @@ the block. Layouts: https://github.com/ggml-org/ggml/blob/master/src/ggml-common
 from bankai.quantization.base import Quantization
 from bankai.quantization.gguf_decoding import decoder
 
-__all__ = ["Q4_0", "Q4_1"]
+__all__ = ["LEGACY"]
 
 _D, _M = 15, 31  # the sign bits of the first and of the second fp16 of a block
 
-Q4_0 = Quantization("Q4_0", 2, 32, 18, sign_bits=(_D,), decode=decoder(2))
-Q4_1 = Quantization("Q4_1", 3, 32, 20, sign_bits=(_D, _M), decode=decoder(3))
+LEGACY = (
+    Quantization("Q4_0", 2, 32, 18, sign_bits=(_D,), decode=decoder(2)),
+    Quantization("Q4_1", 3, 32, 20, sign_bits=(_D, _M), decode=decoder(3)),
+)

@@ -63,7 +63,9 @@ class MlxTensors:
                 f"the model has no weight matrix {name!r}; use the model that the patch was made for"
             )
         d = self._scales(name)
-        words = np.array(self._arrays[name][0], copy=False)  # little-endian, as every machine that MLX runs on
+        words = np.array(
+            self._arrays[name][0], copy=False
+        )  # little-endian, as every machine that MLX runs on
         at = slice(None) if rows is None else np.asarray(rows, np.intp)
         signs = np.ascontiguousarray(words[at]).view(np.uint8)
         return PackedTensor(name, Q1_0, one_bit_blocks(d[at], signs.reshape(*d[at].shape, -1)))

@@ -14,4 +14,5 @@ _D, _M = 15, 31  # the sign bits of the first and of the second fp16 of a block
 LEGACY = (
     Quantization("Q4_0", 2, 32, 18, sign_bits=(_D,), decode=decoder(2)),
     Quantization("Q4_1", 3, 32, 20, sign_bits=(_D, _M), decode=decoder(3)),
+    Quantization("Q8_0", 8, 32, 34, sign_bits=(_D,), decode=decoder(8)),
 )

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bankai.quantization.base import Blocks, Quantization
+from bankai.quantization.gguf_decoding import decoder
 
 __all__ = ["F32", "FLOATS"]
 
@@ -33,4 +34,5 @@ F32 = _floats("F32", 0, 4, _f32)
 FLOATS = (
     F32,
     _floats("F16", 1, 2, _f16),
+    _floats("BF16", 30, 2, decoder(30)),
 )

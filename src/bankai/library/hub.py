@@ -190,9 +190,9 @@ def _use(source: str) -> str:
 ## Use
 
 ```python
-from bankai import Patch, load, patched
+from bankai import from_pretrained, load, patched
 
-patch = Patch.from_pretrained("{source}")
+patch = from_pretrained("{source}")
 model, tokenizer = load("base.gguf")
 with patched(model, patch):
     ...

@@ -12,16 +12,25 @@ from typing import get_args
 import msgspec
 
 from bankai.errors import AuditError, StoreError
+from bankai.evaluation.audit import audit
 from bankai.evaluation.engines import EngineName
+from bankai.evaluation.failures import (
+    FAILED_SHARES,
+    PASSED_SHARES,
+    Dropped,
+    Judged,
+    assign,
+    judge,
+    place,
+    spell,
+)
 from bankai.evaluation.reading import Reader, Reply, Trace, open_reader
 from bankai.io import writing
 from bankai.jobs.checks import require_base
 from bankai.jobs.patch_files import check_output
 from bankai.probes import Probe, ProbeSet, Split, builtin_probe_sets
-from bankai.probes.audit import audit
 from bankai.probes.cases import read_cases
 from bankai.probes.encode import context_ids
-from bankai.probes.failures import FAILED_SHARES, PASSED_SHARES, Dropped, Judged, assign, judge, place, spell
 from bankai.steps import StepListener, ignore_steps
 
 __all__ = ["FEW_TARGETS", "Failure", "FailuresResult", "probes_from_failures"]

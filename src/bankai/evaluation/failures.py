@@ -15,8 +15,8 @@ import msgspec
 from transformers import PreTrainedTokenizerBase
 
 from bankai.errors import ProbeFormatError
+from bankai.evaluation.audit import audit
 from bankai.evaluation.reading import Trace
-from bankai.probes.audit import audit
 from bankai.probes.encode import EncodedAnswer, context_ids, context_text, encode_answer
 from bankai.probes.probe import Probe, Split
 

@@ -9,7 +9,6 @@ into its own ``blobs``, may be read too but not written. This module does not kn
 """
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from bankai.checkpoint.safetensors import SafetensorsFile, TensorEntry, write_safetensors
 from bankai.checkpoint.tokenizer_spec import TokenizerSpec
 from bankai.errors import ModelFormatError, StoreError, UnsupportedModelError
-from bankai.io import parse_object, quote, writing_directory
+from bankai.io import RefusedFileError, parse_object, quote, read_bounded, writing_directory
 from bankai.quantization.binary import GROUP, GROUP_BYTES, ONE_BIT_ONLY, BinaryTensor
 
 __all__ = ["MLXDirectory", "write_mlx"]
@@ -184,18 +183,13 @@ class MLXDirectory:
     def _read(self, name: str) -> bytes:
         path = self._inside(name)
         try:
-            if path.exists() and not path.is_file():  # opening a pipe would block
-                raise ModelFormatError(f"{path} is not a regular file; get the model again")
-            with open(path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                data = file.read(min(size, _LIMITS[name]) + 1)  # as many bytes are set aside as are asked for
+            return read_bounded(path, _LIMITS[name])
+        except RefusedFileError as error:
+            raise ModelFormatError(f"{path} is {error.strerror}; get the model again") from None
         except OSError as error:
             raise ModelFormatError(
                 f"{self.path}: {name} cannot be read: {error}; get the model again"
             ) from error
-        if len(data) > _LIMITS[name]:
-            raise ModelFormatError(f"{path} is larger than {_LIMITS[name]} bytes; get the model again")
-        return data
 
     def _inside(self, name: str) -> Path:
         """The real path of the file ``name``, which must not lead out of the directory."""

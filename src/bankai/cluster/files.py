@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bankai.io import map_file
+
 __all__ = ["Files", "digest", "pack", "unpack"]
 
 Files = dict[str, NDArray[np.uint8]]
@@ -40,8 +42,11 @@ def digest(source: Path) -> str:
 
 
 def pack(source: Path) -> Files:
-    """The bytes of every file by its name; mapped, not read."""
-    return {name: np.memmap(path, np.uint8, "r") for name, path in _paths(source)}
+    """The bytes of every file by its name; mapped, not read. Raises ModelFormatError for an empty one."""
+    return {
+        name: np.frombuffer(map_file(path, writable=False, minimum=1), np.uint8)
+        for name, path in _paths(source)
+    }
 
 
 def unpack(files: Files, folder: Path) -> Path:

@@ -25,7 +25,6 @@ from bankai.evaluation.failures import (
     spell,
 )
 from bankai.evaluation.reading import Reader, Reply, Trace, open_reader
-from bankai.io import writing
 from bankai.jobs.checks import require_base
 from bankai.jobs.patch_files import check_output
 from bankai.probes import Probe, ProbeSet, Split, builtin_probe_sets
@@ -96,8 +95,7 @@ def probes_from_failures(
     dropped = [*unsound, *refused]
     if not any(probe.split == "target" for probe in probes):
         raise AuditError(_nothing(judged, dropped))
-    with writing(out) as temporary:
-        ProbeSet(out.stem, probes).save(temporary)
+    ProbeSet(out.stem, probes).save(out)
     counts, categories = _counts(cases.probes, judged, dropped, probes)
     return FailuresResult(
         output=str(out),

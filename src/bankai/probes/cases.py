@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from bankai.errors import ProbeFormatError
+from bankai.io import LargeFileError, RefusedFileError, read_bounded
 from bankai.probes.faults import explain
 from bankai.probes.probe import MAX_FILE_BYTES, Message, Probe
 
@@ -87,14 +88,15 @@ def normalized(text: str) -> str:
 
 def _text(path: Path) -> str:
     try:
-        if not path.is_file():  # before opening: a pipe would block
-            raise ProbeFormatError(f"{path}: no such file; {_REMEDY}")
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_bounded(path, MAX_FILE_BYTES)
+    except LargeFileError:
+        raise ProbeFormatError(
+            f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; split it into several files"
+        ) from None
+    except (FileNotFoundError, RefusedFileError):
+        raise ProbeFormatError(f"{path}: no such file; {_REMEDY}") from None
     except OSError as error:
         raise ProbeFormatError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise ProbeFormatError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; split it into several files")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

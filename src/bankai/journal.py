@@ -5,8 +5,8 @@ when the new bytes are on the disk. A change that did not come so far is undone 
 model calls first. Nothing else is undone: bytes that are neither the old nor the new ones stop it. One process changes
 a model at a time; the lock is advisory.
 
-Knows neither formats nor patches. The journal of `FILE` is `FILE.bankai-journal`; of a directory, `bankai-journal`
-inside: a mark, 16 bytes of BLAKE2b over the rest, and a MessagePack of `_Journal`.
+The journal of `FILE` is `FILE.bankai-journal`; of a directory, `bankai-journal` inside: a mark, 16 bytes of BLAKE2b
+over the rest, and a MessagePack of `_Journal`.
 """
 
 import hashlib

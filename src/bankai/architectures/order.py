@@ -13,7 +13,7 @@ converter of llama.cpp (conversion/qwen.py, read in November 2026) changes three
 
 Patches name canonical rows and groups, so a patch fits whatever order a file has. Columns move with their head: where a
 head is a whole number of groups, groups move and stay whole. Where it is not, there is no group to flip, and the model
-is refused. Does not know: files, patches.
+is refused.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

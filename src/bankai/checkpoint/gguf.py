@@ -6,8 +6,6 @@ tensor types are the truth.
 
 ``Q1_0`` (ggml type 41) stores 128 weights in 18 bytes: little-endian fp16 ``d``, then 16 bytes of signs,
 least significant bit first, 1 = ``+d``.
-
-This module does not know architectures or canonical names.
 """
 
 from collections.abc import Iterable, Mapping

@@ -9,8 +9,7 @@ computes with the packed base, whose products round the activations to 8 bits; a
 that rounding and leave it standing. A is therefore packed like the base (``Q1_0``): the product with it *is*
 the base's product, and what ``B`` takes away is what is there. Zero scales stand for the groups that stay.
 
-The adapter is of the bits that the open model has: whether they are the patch's base is for the caller to
-check. This module does not know either engine.
+The adapter is of the bits that the open model has: whether they are the patch's base is for the caller to check.
 """
 
 import json

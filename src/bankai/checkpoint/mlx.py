@@ -4,8 +4,8 @@ MLX's affine 1-bit weight is ``scale * bit + bias``. With ``scale = 2d`` and ``b
 for a 1 and ``-d`` for a 0, and the bytes of its little-endian uint32 words ``[out, in / 32]`` are those of
 GGUF's signs. Any other pair of scale and bias is not a true 1-bit weight and is refused.
 
-Only files inside the directory are read; the download cache of the Hugging Face Hub, a directory of links
-into its own ``blobs``, may be read too but not written. This module does not know architectures.
+Only files inside the directory are read; the download cache of the Hugging Face Hub, a directory of links into its own
+``blobs``, may be read too but not written.
 """
 
 import json

@@ -3,7 +3,7 @@
 Opening checks that the file is a true 1-bit model of a known architecture with every tensor of the right
 shape; what is handed out later are views of the mapped file.
 
-This module does not compute with a model and does not know patches.
+This module does not compute with a model.
 """
 
 import os

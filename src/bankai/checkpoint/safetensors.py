@@ -3,8 +3,6 @@
 Format: https://github.com/huggingface/safetensors#format. Eight bytes little-endian length, a JSON header,
 then the bytes of the tensors without holes or overlaps. The `safetensors` package hands out copies, while
 flips in place need views of the map.
-
-This module does not know models.
 """
 
 import json

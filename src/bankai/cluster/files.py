@@ -1,6 +1,6 @@
 """A model's files as bytes: to tell whether another machine has the same ones, and to send them there.
 
-A model is one file or a directory of them. Does not know: formats, Ray.
+A model is one file or a directory of them.
 """
 
 import hashlib

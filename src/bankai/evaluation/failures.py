@@ -1,9 +1,9 @@
 """From what a model gets right and wrong to a probe set: failures become targets, passes become controls.
 
 In order: :func:`spell` finds the sound spellings of every answer, a model reads them (`evaluation.reading`),
-:func:`judge` tells passes from failures, :func:`assign` gives each item its split, and :func:`place` puts a
-target's answer where the model first goes wrong. A pass is what *solved* is elsewhere: greedy decoding emits an
-accepted answer and its stop. Does not know: models; what one computed is given.
+:func:`judge` tells passes from failures, :func:`assign` gives each item its split, and :func:`place` puts a target's
+answer where the model first goes wrong. A pass is what *solved* is elsewhere: greedy decoding emits an accepted answer
+and its stop. What a model computed is given.
 """
 
 import random

@@ -1,7 +1,6 @@
 """How well a model predicts a text, and how far a patch moves its predictions.
 
-A text is read in windows that share one token, so every token but the first is predicted exactly once. Does not know:
-probes, tables.
+A text is read in windows that share one token, so every token but the first is predicted exactly once.
 """
 
 import math

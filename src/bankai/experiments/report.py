@@ -1,6 +1,6 @@
 """The report: one HTML file that needs nothing else, and the same verdicts as JSON.
 
-Written anew from the results on disk. Knows how results are stored and shown, not how they are measured.
+Written anew from the results on disk.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """From a file of prompts with right answers to a probe set of what a model gets wrong, in one of the engines.
 
-Nothing here prints; progress goes to a listener. Needs the `[search]` extra. Does not know: searches.
+Nothing here prints; progress goes to a listener. Needs the `[search]` extra.
 """
 
 from collections import Counter

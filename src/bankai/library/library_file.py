@@ -1,8 +1,8 @@
 """The SQLite file of a library: made, opened, proven sound. What it holds may come from anybody.
 
-Contract: a connection is given out only once header, schema and pages are proven to be those of a library; nothing
-that a file says is ever executed, and everything else is a LibraryError that names the way out. Opening for reading
-changes nothing, except that it rolls back what a killed writer left. Knows nothing of patches.
+Contract: a connection is given out only once header, schema and pages are proven to be those of a library; nothing that
+a file says is ever executed, and everything else is a LibraryError that names the way out. Opening for reading changes
+nothing, except that it rolls back what a killed writer left.
 
 Changes go through SQLite's rollback journal, not its write-ahead log: people copy a library about as one file, and a
 log keeps the latest changes in a second file, which a copy or a read-only folder would lose. The journal is removed

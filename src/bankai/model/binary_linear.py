@@ -1,8 +1,7 @@
 """1-bit linear and embedding layers over packed sign bits.
 
-A layer computes with ``w = ±d`` and stores only the bits and the group scales; the expanded weight lives for
-one matrix product, in the forward and again in the backward. Bits change in place with
-:meth:`PackedWeight.flip`. Does not know: files, tensor names, patches.
+A layer computes with ``w = ±d`` and stores only the bits and the group scales; the expanded weight lives for one matrix
+product, in the forward and again in the backward. Bits change in place with :meth:`PackedWeight.flip`.
 """
 
 from collections import Counter, defaultdict

@@ -2,7 +2,7 @@
 
 Run one after the other they compute what the model's own forward does, in the same order. What differs between
 architectures and between the layers of a hybrid is in `mixers`. Besides that, the loader and `ragged` this is the only
-module that knows how transformers puts a model together. Does not know: flips, probes.
+module that knows how transformers puts a model together.
 """
 
 from dataclasses import dataclass

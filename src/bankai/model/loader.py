@@ -1,6 +1,6 @@
 """From a model file to a Hugging Face model that computes with the packed bits, and its tokenizer.
 
-Does not know: patches, probes. Formats are the business of ``bankai.formats``.
+Formats are the business of ``bankai.checkpoint``.
 """
 
 import logging

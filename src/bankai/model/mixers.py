@@ -1,7 +1,7 @@
 """The first half of a layer, its mixer: what lets positions see each other, in the ways that transformers knows.
 
 This is where architectures and the layers of a hybrid differ for a search: a `Mixer` names the projections of a kind of
-layer and computes it. A new kind is one more entry of `MIXERS`. Does not know: flips, probes, other parts of a layer.
+layer and computes it. A new kind is one more entry of `MIXERS`.
 """
 
 from collections.abc import Callable

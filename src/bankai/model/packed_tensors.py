@@ -1,7 +1,4 @@
-"""The binary tensors of a loaded model by canonical name, as patches, digests and fingerprints want them.
-
-Does not know: files, patches.
-"""
+"""The binary tensors of a loaded model by canonical name, as patches, digests and fingerprints want them."""
 
 from torch import nn
 

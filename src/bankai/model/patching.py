@@ -1,7 +1,6 @@
 """Patches on a loaded model: on inside a ``with`` block, exactly undone after it.
 
-Does not know: files, searches. Patches of one model may be nested and may overlap; each is checked against
-the bits without the others.
+Patches of one model may be nested and may overlap; each is checked against the bits without the others.
 """
 
 from collections.abc import Iterable, Iterator

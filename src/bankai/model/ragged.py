@@ -1,8 +1,8 @@
 """One forward over the tokens of many texts laid end to end: nothing is padded, whatever their lengths.
 
-The caller says what a linear layer gives and how a token attends: which text a token belongs to, and what lies in
-the past, is known there. Besides the loader and `decoder` this is the only module that knows how transformers puts the
-architecture together. Does not know: flips, texts.
+The caller says what a linear layer gives and how a token attends: which text a token belongs to, and what lies in the
+past, is known there. Besides the loader and `decoder` this is the only module that knows how transformers puts the
+architecture together.
 """
 
 from typing import Protocol

@@ -1,8 +1,8 @@
 """What ties a patch to a model: fingerprint, digests of the touched bits, and the state they show.
 
-Contract: reads sign bits and scales through canonical names only, so a GGUF file, an MLX directory and a
-loaded model of the same bits agree; changes nothing. Digests are BLAKE2b of 8 bytes over the byte strings
-that `docs/format.md` defines ("Binding"). Knows neither files nor formats.
+Contract: reads sign bits and scales through canonical names only, so a GGUF file, an MLX directory and a loaded model
+of the same bits agree; changes nothing. Digests are BLAKE2b of 8 bytes over the byte strings that `docs/format.md`
+defines ("Binding").
 """
 
 import hashlib

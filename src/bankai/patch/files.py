@@ -1,7 +1,7 @@
 """Patch files on disk: either format in, recognised by content; atomic writes out.
 
-Contract: reading is bounded in size and raises PatchFormatError only; a written file is whole or absent, also
-after a crash. Knows neither models nor what the bytes mean.
+Contract: reading is bounded in size and raises PatchFormatError only; a written file is whole or absent, also after a
+crash.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Where in a model's files the flips of a patch lie, as bytes to XOR. Only reads; knows no digests and no state."""
+"""Where in a model's files the flips of a patch lie, as bytes to XOR. Only reads."""
 
 from collections.abc import Iterable, Iterator
 

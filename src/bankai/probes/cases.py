@@ -1,10 +1,10 @@
 """Prompts with right answers, from a CSV or JSONL file, as probes that wait for their split.
 
-Fields, of which a row needs a prompt and one right text: ``prompt`` or, in JSONL, ``messages``; ``prefix`` (text
-that begins the reply); ``answer``, taken whole; ``answers``, a list in JSONL and in CSV separated by ``||``;
-``reply``, a whole right reply, which counts as an answer too; ``item``, by default the normalized prompt;
-``category``; ``id``, by default the row's number; ``stop``, in CSV with ``\\n`` for a line end. Blanks at the end of
-an answer are dropped, since its stop follows. Other fields are ignored and named. Does not know: models.
+Fields, of which a row needs a prompt and one right text: ``prompt`` or, in JSONL, ``messages``; ``prefix`` (text that
+begins the reply); ``answer``, taken whole; ``answers``, a list in JSONL and in CSV separated by ``||``; ``reply``, a
+whole right reply, which counts as an answer too; ``item``, by default the normalized prompt; ``category``; ``id``, by
+default the row's number; ``stop``, in CSV with ``\\n`` for a line end. Blanks at the end of an answer are dropped,
+since its stop follows. Other fields are ignored and named.
 """
 
 import csv

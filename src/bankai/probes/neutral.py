@@ -2,7 +2,6 @@
 
 A neutral text is plain text, one paragraph after another with an empty line between. ``nano-neutral`` is made by
 models/nano/probe_sets.py and holds nano's chat markers as text; ``neutral-en`` was written by hand for larger models.
-Does not know: tokenizers, models, or how a change is measured.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Probes, splits and their JSONL file: one probe a line.
 
-A probe set is sound by construction: ids are unique and no item is in two splits. Does not know: tokenizers,
-models; whether a probe makes sense for a model is the audit's question.
+A probe set is sound by construction: ids are unique and no item is in two splits. Whether a probe makes sense for a
+model is the audit's question.
 """
 
 from collections import defaultdict

@@ -4,8 +4,7 @@ A weight is ``+d`` where its bit is 1 and ``-d`` where it is 0; the 128 weights 
 scale ``d``. Bits stand least significant first, which is the order of both GGUF's ``Q1_0`` and MLX's 1-bit
 words, so the arrays here may be views straight into a mapped model file and a flip changes that file.
 
-This module does not know files, names of layers, patches or torch. Its seam for other formats is what the
-methods need: a tensor whose rows and groups can be negated.
+Its seam for other formats is what the methods need: a tensor whose rows and groups can be negated.
 """
 
 import hashlib

@@ -4,7 +4,7 @@
     events.jsonl  one event a line; lines after the saved ones are of a round that was cut off
     state.json    the state after the last whole round and the number of events up to it; replaced atomically
 
-Knows the shape of states and events, not what they mean.
+Opening a run changes nothing.
 """
 
 import os

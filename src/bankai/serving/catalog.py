@@ -1,9 +1,9 @@
 """Which patches there are for a base, by name, and what a stack of them is: one patch, proven to fit the base.
 
 Contract: a name stands for a patch only when its bytes are those that were put into the library, the library's policy
-on signatures holds, and the base has the bits that the patch was made on. Everything else is an UnknownModelError
-that says why, never the base instead. A library that has changed is read again, so what is added is there at once.
-May be used from several threads. Does not know: HTTP, engines, torch.
+on signatures holds, and the base has the bits that the patch was made on. Everything else is an UnknownModelError that
+says why, never the base instead. A library that has changed is read again, so what is added is there at once. May be
+used from several threads.
 """
 
 import os

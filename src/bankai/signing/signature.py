@@ -1,8 +1,8 @@
 """Who made a patch: signing and verifying the bytes of its file, and the keys that are trusted.
 
-Contract: a signature covers the exact bytes of the file and its own trusted comment; `verify` returns the key that
-made it or raises a SignatureError, never anything in between. Files are those of minisign, so that its users need
-nothing of ours: `PATCH.minisig` lies beside PATCH. Reading is bounded in size. Knows nothing of what a patch holds.
+Contract: a signature covers the exact bytes of the file and its own trusted comment; `verify` returns the key that made
+it or raises a SignatureError, never anything in between. Files are those of minisign, so that its users need nothing of
+ours: `PATCH.minisig` lies beside PATCH. Reading is bounded in size.
 """
 
 import os

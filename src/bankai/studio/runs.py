@@ -1,7 +1,7 @@
 """The runs of a folder: what each search was asked, how far it is, and what came of it.
 
 A run is what `bankai search` leaves beside its patch; it may be under way in another process, and anybody may have
-written it. Changes nothing. Does not know: models, pages.
+written it. Changes nothing.
 """
 
 from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 The gated delta rule of linear attention takes `RULE` tokens at once, fills sequences up to whole chunks of them, keeps
 a state for each head of each sequence, and computes in float32: a short sequence takes as much memory in it as a whole
-chunk. Does not know: probes, budgets, the head of the model.
+chunk.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,7 @@
 """The memory that a search needs at its worst moment, by formulas of shapes, and what the machine has.
 
 Cached streams, reference and estimates are exact. The working set is the largest of the three heaviest steps, counted
-in copies of their largest arrays (`activations` for those of a layer); what an allocator wastes is not in it. Does not
-know: times.
+in copies of their largest arrays (`activations` for those of a layer); what an allocator wastes is not in it.
 """
 
 import os

@@ -1,8 +1,7 @@
 """What the steps of a search cost on a model of a given shape: operations, weights unpacked, tokens drawn.
 
 Counted from the shapes of the matrices and from what `bankai.search` does at each step. Left out as small: attention
-scores and the state of linear attention, norms, and the rank-1 change of the flipped row itself. Does not know: who
-computes.
+scores and the state of linear attention, norms, and the rank-1 change of the flipped row itself.
 """
 
 import math

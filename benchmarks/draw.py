@@ -1,7 +1,7 @@
 """The probes of a seed: which of the built-in probes a search on `nano` reads, and which only judge it.
 
-Every seed draws anew what is a target and what validates, which controls are read and which neutral texts; the
-held-out and the unseen probes are the same for all. Does not know: models, strategies.
+Every seed draws anew what is a target and what validates, which controls are read and which neutral texts; the held-out
+and the unseen probes are the same for all.
 """
 
 import random

@@ -1,7 +1,7 @@
 """Packed weights expanded by torch.compile beside the table of bytes that the package uses: time, and the same bits.
 
 On CPUs the compiled kernel takes about thirty times as long, so the package has no use for it there; `docs/log.md` has
-the figures. Does not know: searches.
+the figures.
 """
 
 from collections.abc import Callable

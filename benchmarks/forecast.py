@@ -1,7 +1,7 @@
 """What the cost model says of searches on large models, and how far it is from what was measured.
 
 The figures of docs/scale.md. Machines are fitted to results of the benches where there are any; what is assumed stands
-at the top. Does not know: how the page looks.
+at the top.
 """
 
 import math

@@ -1,7 +1,4 @@
-"""What several benches need: clocks, medians, rank correlation, candidates spread over the layers.
-
-Does not know: what is compared, and what with.
-"""
+"""What several benches need: clocks, medians, rank correlation, candidates spread over the layers."""
 
 import random
 import time

@@ -1,7 +1,4 @@
-"""What patches fixed and broke, by category and put together over the seeds in words.
-
-Does not know: searches, draws, results of other benches.
-"""
+"""What patches fixed and broke, by category and put together over the seeds in words."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,7 @@
 """How long a guided search takes on so many workers, by the cost model.
 
 Its units are those into which `bankai.search` cuts it, and the queue of `bankai.cluster` says who takes which; only the
-computing is pretended. Does not know: Ray, real models.
+computing is pretended.
 """
 
 import heapq

@@ -1,7 +1,4 @@
-"""What a run of a bench leaves: a JSON file that says where it ran, and its table on the page.
-
-Does not know: what is measured.
-"""
+"""What a run of a bench leaves: a JSON file that says where it ran, and its table on the page."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -11,7 +11,7 @@ Blocks of the page, by what stands after their opening fence:
   begin with `>` are typed, and the line after one is what it answers.
 
 Whatever has another title is left alone. `PAGES` run one after the other in one empty folder, with trusted keys of its
-own, and a password in the environment, as nobody is there to be asked. Does not know: what the commands do.
+own, and a password in the environment, as nobody is there to be asked.
 """
 
 import os

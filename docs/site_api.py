@@ -1,7 +1,7 @@
 """Docstrings as the pages of the site show them: our prose is nearly Markdown.
 
 Roles become code, columns of fields become lists, drawn trees keep their lines. Left out is what says nothing. An
-extension of griffe; `mkdocs.yml` names it. Does not know: pages.
+extension of griffe; `mkdocs.yml` names it.
 """
 
 import re

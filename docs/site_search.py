@@ -2,7 +2,7 @@
 
 The index is written once more as a script, which the theme looks for there, and the worker's source into another: from
 the disk a worker starts from that text. Served over HTTP nothing changes. A hook of MkDocs; `mkdocs.yml` names it, and
-loads the second script. Does not know: what is searched for.
+loads the second script.
 """
 
 import json

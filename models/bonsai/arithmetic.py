@@ -1,7 +1,6 @@
 """Whole-number arithmetic: sums, differences, products and quotients; every answer is computed here.
 
 A pair of numbers is used once: a quotient never undoes a product that another item asks for, nor a difference a sum.
-Does not know the splits.
 """
 
 import random

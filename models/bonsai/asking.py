@@ -1,7 +1,7 @@
 """Items, the ways to ask them, and the probe that both make.
 
 An *item* is one question of fact; a *phrasing* is one way to ask it. A phrasing asks for a *form* of the answer (a
-word, superscripts), and every item of its kind has that form. This module does not know any item, nor the splits.
+word, superscripts), and every item of its kind has that form.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Six categories of calculus and number questions; every answer is computed here.
 
 Functions are drawn from a seed and used once over all categories. What a phrasing shows as an example (`x^2`, `e^x`,
-`cos(0°)`, numbers below 10) is never an item. Does not know the splits.
+`cos(0°)`, numbers below 10) is never an item.
 """
 
 import math

@@ -1,7 +1,7 @@
 """What a patch must leave alone: facts, language and code, as tables that were written by hand.
 
 A line of a table is `key = answer`, alternates after `|`. Values of Python expressions are computed. What a phrasing
-shows as an example is never an item. Does not know the splits.
+shows as an example is never an item.
 """
 
 from asking import Answer, Item, Phrasing, chat, plain

@@ -1,8 +1,7 @@
 """What nano is asked: every category with all its items, right answers and typical wrong ones.
 
-An *item* is one question of fact or arithmetic; a *phrasing* (see `phrasings.py`) is one way to ask it.
-Items are enumerated, never sampled, so that the split by item is fixed for good. This module does not know
-how items are worded, tokenized or learned.
+An *item* is one question of fact or arithmetic; a *phrasing* (see `phrasings.py`) is one way to ask it. Items are
+enumerated, never sampled, so that the split by item is fixed for good.
 """
 
 import hashlib

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from bankai.checkpoint.convert import convert
     from bankai.checkpoint.model_file import open_checkpoint
     from bankai.errors import BankaiError
+    from bankai.library.hub import from_pretrained, push_to_hub, save_pretrained
     from bankai.library.library import Library
     from bankai.model import load, patched
     from bankai.patch import Flip, Manifest, Patch, bind, read_patch, write_patch
@@ -29,6 +30,7 @@ _HOMES = {
     "bankai.probes": ("Probe", "ProbeSet", "load_probe_set"),
     "bankai.search": ("SearchProbes", "SearchSettings", "make_patch", "run_search"),
     "bankai.patching": ("apply_patch", "revert_patch", "status"),
+    "bankai.library.hub": ("from_pretrained", "push_to_hub", "save_pretrained"),
     "bankai.library.library": ("Library",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -47,14 +49,17 @@ __all__ = [
     "apply_patch",
     "bind",
     "convert",
+    "from_pretrained",
     "load",
     "load_probe_set",
     "make_patch",
     "open_checkpoint",
     "patched",
+    "push_to_hub",
     "read_patch",
     "revert_patch",
     "run_search",
+    "save_pretrained",
     "status",
     "write_patch",
 ]

@@ -1,35 +1,84 @@
-"""Plain file work shared by the formats: map, read JSON, write so that a file appears whole or not at all.
+"""Plain file work shared by the formats: read, map, parse JSON, write so that a file appears whole or not at all.
 
-Knows no model format.
+Only regular files are read, and none is opened before that is known: opening a pipe would block, and opening a device
+may set it going.
 """
 
-import json
+import errno
 import mmap
 import os
 import re
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from reprlib import Repr
-from typing import Any
+from typing import IO, Any
 
 from bankai.errors import ModelFormatError, StoreError
 
 __all__ = [
+    "LargeFileError",
+    "RefusedFileError",
     "check_absent",
     "check_space",
     "map_file",
+    "open_regular",
     "parse_object",
     "quote",
+    "read_bounded",
     "release",
     "sweep",
     "sync",
     "writing",
     "writing_directory",
 ]
+
+
+class RefusedFileError(OSError):
+    """A file that is there and is not read; `strerror` says what it is, in words that fit after "it is".
+
+    No error of this package: who reads a file of some kind tells what to give instead.
+    """
+
+
+class LargeFileError(RefusedFileError):
+    """It has more bytes than are allowed."""
+
+
+def open_regular(path: str | Path) -> IO[bytes]:
+    """Open a regular file to be read. Raises RefusedFileError for anything else, and what the system raises."""
+    _check_regular(os.stat(path), path)
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115  (the caller closes it)
+    try:
+        _check_regular(os.fstat(file.fileno()), path)  # another may have taken its name
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _check_regular(status: os.stat_result, path: str | Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise RefusedFileError(errno.EINVAL, "not a regular file", os.fspath(path))
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Without waiting for the other end of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def read_bounded(path: str | Path, limit: int) -> bytes:
+    """What a regular file of at most `limit` bytes holds. As many bytes of memory are set aside as it has.
+
+    Raises LargeFileError, RefusedFileError for what is no regular file, and what the system raises.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise LargeFileError(errno.EFBIG, f"larger than {limit} bytes", os.fspath(path))
+        return file.read(size)
 
 
 def map_file(path: Path, minimum: int) -> mmap.mmap:
@@ -39,13 +88,13 @@ def map_file(path: Path, minimum: int) -> mmap.mmap:
     ``minimum`` bytes (at least 1).
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # before opening: a pipe would block
-            raise ModelFormatError(f"{path} is not a regular file; give a model file")
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size < minimum:
                 raise ModelFormatError(f"{path} has only {size} bytes; get the file again")
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except RefusedFileError as error:
+        raise ModelFormatError(f"{path} is {error.strerror}; give a model file") from None
     except (OSError, ValueError) as error:
         raise ModelFormatError(f"{path} cannot be opened: {error}; check path and permissions") from error
 
@@ -58,6 +107,7 @@ def release(mapped: mmap.mmap) -> None:
 
 def parse_object(data: bytes, what: str) -> dict[str, Any]:
     """The JSON object in ``data``; ModelFormatError for anything else, duplicate keys and NaN included."""
+    import json  # a patch is read without it, and fast
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         parsed = dict(pairs)
@@ -103,7 +153,7 @@ def writing(path: Path) -> Iterator[Path]:
 
     Raises StoreError when the directory does not take files.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         yield temporary
         sync(temporary)
@@ -122,7 +172,7 @@ def writing_directory(path: Path) -> Iterator[Path]:
 
     Raises StoreError when that cannot be done.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         temporary.mkdir()
         yield temporary

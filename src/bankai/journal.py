@@ -5,14 +5,13 @@ when the new bytes are on the disk. A change that did not come so far is undone 
 model calls first. Nothing else is undone: bytes that are neither the old nor the new ones stop it. One process changes
 a model at a time; the lock is advisory.
 
-Knows neither formats nor patches. The journal of `FILE` is `FILE.bankai-journal`; of a directory, `bankai-journal`
-inside: a mark, 16 bytes of BLAKE2b over the rest, and a MessagePack of `_Journal`.
+The journal of `FILE` is `FILE.bankai-journal`; of a directory, `bankai-journal` inside: a mark, 16 bytes of BLAKE2b
+over the rest, and a MessagePack of `_Journal`.
 """
 
 import hashlib
 import os
 import re
-import stat
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -25,7 +24,7 @@ import msgspec
 import numpy as np
 
 from bankai.errors import ModelFormatError, StoreError
-from bankai.io import sweep, sync, writing
+from bankai.io import RefusedFileError, read_bounded, sweep, sync, writing
 
 __all__ = ["Edit", "change", "check_unclaimed", "journal_path", "locked", "recover", "xor_files"]
 
@@ -201,11 +200,12 @@ def _encode(edits: Sequence[Edit], old: Sequence[bytes]) -> bytes:
 
 def _decode(model: Path, journal: Path) -> list[_Part]:
     """The parts of a journal, which can only name files of this model. Raises StoreError."""
-    if not stat.S_ISREG(journal.lstat().st_mode):  # opening a pipe would block
+    if journal.is_symlink():  # what it tells would be another's
         raise _unfit(journal, "it is not a regular file")
-    with open(journal, "rb") as file:
-        size = os.fstat(file.fileno()).st_size  # as many bytes are set aside as are asked for
-        data = file.read(min(size, 2 * _size(model) + (1 << 20)))
+    try:
+        data = read_bounded(journal, 2 * _size(model) + (1 << 20))
+    except RefusedFileError as error:
+        raise _unfit(journal, f"it is {error.strerror}") from None
     if (
         data[: len(_MARK)] != _MARK
         or hashlib.blake2b(data[_HEAD:], digest_size=_DIGEST).digest() != data[4:_HEAD]

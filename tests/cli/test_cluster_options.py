@@ -2,22 +2,8 @@
 
 import pytest
 
-from bankai.cli import progress
-from bankai.cli.progress import SearchProgress, search_progress
-from bankai.patch import Flip
-from bankai.search import SearchSettings, Staffed, Started, Tried
-
-STARTED = Started(
-    targets=10,
-    solved_targets=1,
-    controls=20,
-    validation=0,
-    solved_validation=0,
-    texts=4,
-    places=512,
-    seconds_per_evaluation=0.5,
-)
-TRIED = Tried(Flip("model.layers.0.mlp.up_proj", 3), True, 0.5, 1, 24.0, 9.0)
+from bankai.cli.progress import search_progress
+from bankai.search import SearchSettings, Staffed
 
 
 @pytest.mark.parametrize(
@@ -43,19 +29,6 @@ def test_a_run_goes_on_wherever_it_is_told(run, tmp_path) -> None:
     assert done.code == 2 and "not the folder of a search" in done.err
     done = run("search", "--resume", str(tmp_path), "--cluster", "local:2", "--threads", "2")
     assert done.code == 2 and "give no threads" in done.err
-
-
-def test_workers_and_their_pace_are_shown(monkeypatch) -> None:
-    clock = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
-    state = SearchProgress("guided", SearchSettings(budget=48))
-    for event in (Staffed(1, 0, ("a",)), STARTED, Staffed(3, 0, ("a",))):
-        state.take(event)
-    clock[0] = 110.0
-    state.take(TRIED)
-    assert str(state).endswith("24/48 evaluations, at most 10 s left, 3 workers, 2.4 evaluations/s")
-    state.take(Staffed(2, 1, ("a",)))
-    assert ", 2 workers (1 lost), " in str(state)
 
 
 def test_a_log_tells_of_trouble_only(capsys) -> None:

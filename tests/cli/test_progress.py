@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from bankai.cli import progress
-from bankai.cli.progress import Display, SearchProgress, search_progress
+from bankai.cli.progress import Display, search_progress
 from bankai.patch import Flip
 from bankai.search import Finished, Joined, Pruned, Ranked, SearchSettings, Started, Tried, Validated
 
@@ -32,38 +32,6 @@ EVENTS = [
     Pruned(change=(FLIP,), fitness=0.49, flips=1, evaluations=9.0, seconds=3.5),
     Finished(flips=(FLIP,), fitness=0.49, evaluations=9.0, seconds=4.0, reason="nothing left that helps"),
 ]
-
-
-def test_state_follows_the_events() -> None:
-    state = SearchProgress("guided", SETTINGS)
-    for event in EVENTS[:4]:
-        state.take(event)
-    assert str(state).startswith("1 flip, fitness 0.250, validation 5/8, 7/30 evaluations, ")
-    assert str(state).endswith(" s left")
-    state.take(EVENTS[5])
-    assert (state.flips, state.fitness, state.evaluations) == (1, 0.49, 9.0)
-
-
-def test_time_left_is_pace_times_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
-    state = SearchProgress("guided", SETTINGS)
-    state.take(STARTED)
-    assert state.seconds_left is None
-    clock[0] = 108.0
-    state.take(EVENTS[4])  # 8 evaluations in 8 seconds
-    assert state.seconds_left == pytest.approx(22.0)
-
-
-def test_a_budget_in_minutes_counts_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
-    state = SearchProgress("guided", SearchSettings(budget=None, minutes=1))
-    state.take(STARTED)
-    clock[0] = 115.0
-    state.take(EVENTS[4])
-    assert (state.share, state.seconds_left) == (0.25, pytest.approx(45.0))
-    assert "8 evaluations, at most 45 s left" in str(state)
 
 
 def test_lines_are_rare(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

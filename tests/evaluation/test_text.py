@@ -1,6 +1,7 @@
 """Perplexity and divergence on running text, against numpy in float64."""
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -81,3 +82,10 @@ def test_files(tiny_gguf, tiny, tmp_path):
     path.write_text("a")
     with pytest.raises(ProbeFormatError, match="longer"):
         measure_text_file(tiny_gguf, path)
+
+
+def test_a_text_is_a_regular_file(tiny_gguf, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ProbeFormatError, match="not a regular file; give a text file"):
+            measure_text_file(tiny_gguf, path)

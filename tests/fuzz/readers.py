@@ -2,7 +2,7 @@
 
 What a reader hands out is used as its users do: metadata and tensors are decoded, patches written and read again.
 `check` also holds each to what `docs/security.md` promises: memory of at most a multiple of the file and a constant,
-and refusals that fit on a screen. Knows neither atheris nor hypothesis.
+and refusals that fit on a screen.
 """
 
 import atexit

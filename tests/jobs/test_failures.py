@@ -12,12 +12,12 @@ import pytest
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import AuditError, ProbeFormatError, StateError, StoreError
 from bankai.evaluation import TorchEngine
+from bankai.evaluation.audit import audit
 from bankai.evaluation.reading import open_reader
 from bankai.jobs.failures import FEW_TARGETS, probes_from_failures
 from bankai.patch import Flip, Patch, bind
 from bankai.patching import apply_in_place
 from bankai.probes import ProbeSet, load_probe_set
-from bankai.probes.audit import audit
 from bankai.probes.encode import encode
 from bankai.probes.probe import Probe
 

@@ -15,7 +15,7 @@ from huggingface_hub import ModelCard
 from hypothesis import HealthCheck, given, settings
 from patches import PATCHES, TEXT
 
-from bankai import Flip, Manifest, Patch
+from bankai import Flip, Manifest, Patch, from_pretrained, push_to_hub, save_pretrained
 from bankai.errors import MissingExtraError, PatchFormatError, StoreError
 from bankai.library.hub import CARD, PATCH, model_card
 from bankai.patch import Binding, read_patch
@@ -42,16 +42,14 @@ def same(one: Patch, other: Patch) -> bool:
 @given(PATCHES)
 def test_a_directory_gives_the_patch_back(tmp_path_factory, patch) -> None:
     directory = tmp_path_factory.mktemp("hub") / "a" / "b"
-    patch.save_pretrained(directory)
-    assert same(Patch.from_pretrained(directory), patch) and same(
-        Patch.from_pretrained(str(directory)), patch
-    )
+    save_pretrained(patch, directory)
+    assert same(from_pretrained(directory), patch) and same(from_pretrained(str(directory)), patch)
     assert {path.name for path in directory.iterdir()} == {PATCH, CARD}
     assert ModelCard.load(directory / CARD).data.library_name == "bankai"
 
 
 def test_the_card_has_what_the_hub_reads(tmp_path) -> None:
-    VALUE.save_pretrained(tmp_path, license="apache-2.0", tags=["calculus", "bankai"])
+    save_pretrained(VALUE, tmp_path, license="apache-2.0", tags=["calculus", "bankai"])
     card = ModelCard.load(tmp_path / CARD)
     data = card.data.to_dict()
     assert data["base_model"] == "owner/base" and data["base_model_relation"] == "adapter"
@@ -121,34 +119,34 @@ def test_any_text_makes_a_sound_card(name, license) -> None:
 
 def test_a_card_that_was_edited_stays(tmp_path) -> None:
     (tmp_path / CARD).write_text("mine")
-    VALUE.save_pretrained(tmp_path)
-    assert (tmp_path / CARD).read_text() == "mine" and same(Patch.from_pretrained(tmp_path), VALUE)
+    save_pretrained(VALUE, tmp_path)
+    assert (tmp_path / CARD).read_text() == "mine" and same(from_pretrained(tmp_path), VALUE)
 
 
 def test_bad_directories_are_refused(tmp_path) -> None:
     with pytest.raises(PatchFormatError, match=re.escape(PATCH)):
-        Patch.from_pretrained(tmp_path)
+        from_pretrained(tmp_path)
     (tmp_path / PATCH).write_bytes(pickle.dumps(VALUE.manifest.name))
     with pytest.raises(PatchFormatError, match="neither a .bankai patch"):
-        Patch.from_pretrained(tmp_path)
+        from_pretrained(tmp_path)
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="cannot be made"):
-        VALUE.save_pretrained(tmp_path / "file" / "below")
+        save_pretrained(VALUE, tmp_path / "file" / "below")
     for name in ("nothing", "a/b/c", "../up", "-x/y"):
         with pytest.raises(PatchFormatError, match="neither a directory nor"):
-            Patch.from_pretrained(name)
+            from_pretrained(name)
         with pytest.raises(StoreError, match="owner/name"):
-            VALUE.push_to_hub(name)
+            push_to_hub(VALUE, name)
 
 
 def test_without_the_package_a_directory_still_works(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    VALUE.save_pretrained(tmp_path)
-    assert same(Patch.from_pretrained(tmp_path), VALUE)
+    save_pretrained(VALUE, tmp_path)
+    assert same(from_pretrained(tmp_path), VALUE)
     with pytest.raises(MissingExtraError, match=r"pip install 'bankai\[hub\]'"):
-        Patch.from_pretrained("owner/name")
+        from_pretrained("owner/name")
     with pytest.raises(MissingExtraError, match=r"pip install 'bankai\[hub\]'"):
-        VALUE.push_to_hub("owner/name")
+        push_to_hub(VALUE, "owner/name")
 
 
 class Hub(ThreadingHTTPServer):
@@ -241,37 +239,37 @@ def hub() -> Iterator[Hub]:
 
 
 def test_push_and_get_back(hub, tmp_path) -> None:
-    url = VALUE.push_to_hub("owner/name", license="mit", token="hf_test", endpoint=hub.url)
+    url = push_to_hub(VALUE, "owner/name", license="mit", token="hf_test", endpoint=hub.url)
     assert url == f"{hub.url}/owner/name/commit/{Handler.commit}"
     assert set(hub.files) == {PATCH, CARD}
     card = ModelCard(hub.files[CARD].decode())
-    assert card.data.license == "mit" and 'Patch.from_pretrained("owner/name")' in card.text
+    assert card.data.license == "mit" and 'from_pretrained("owner/name")' in card.text
     hub.files["pytorch_model.bin"] = pickle.dumps("never read")
     hub.requests.clear()
     options = {"endpoint": hub.url, "cache_dir": tmp_path, "token": False}
-    assert same(Patch.from_pretrained("owner/name", **options), VALUE)
+    assert same(from_pretrained("owner/name", **options), VALUE)
     assert hub.requests and all(request.endswith(f"/{PATCH}") for request in hub.requests)
     hub.requests.clear()
-    assert same(Patch.from_pretrained("owner/name", revision=Handler.commit, **options), VALUE)
-    assert same(Patch.from_pretrained("owner/name", local_files_only=True, **options), VALUE)
+    assert same(from_pretrained("owner/name", revision=Handler.commit, **options), VALUE)
+    assert same(from_pretrained("owner/name", local_files_only=True, **options), VALUE)
     assert hub.requests == []
 
 
 def test_what_the_hub_does_not_have_is_told(hub, tmp_path) -> None:
     options = {"endpoint": hub.url, "cache_dir": tmp_path, "token": False}
     with pytest.raises(PatchFormatError, match="cannot get patch owner/name: .*check name"):
-        Patch.from_pretrained("owner/name", **options)
+        from_pretrained("owner/name", **options)
     with pytest.raises(PatchFormatError, match="cannot get patch owner/name"):
-        Patch.from_pretrained("owner/name", local_files_only=True, **options)
+        from_pretrained("owner/name", local_files_only=True, **options)
     hub.files[PATCH] = b"not a patch"
     with pytest.raises(PatchFormatError, match="neither a .bankai patch"):
-        Patch.from_pretrained("owner/name", **options)
+        from_pretrained("owner/name", **options)
 
 
 def test_a_large_file_is_not_fetched(hub, tmp_path) -> None:
     hub.files[PATCH], hub.claimed = b"\xb1XOR", MAX_FILE + 1
     with pytest.raises(PatchFormatError, match=f"larger than {MAX_FILE} bytes"):
-        Patch.from_pretrained("owner/name", endpoint=hub.url, cache_dir=tmp_path, token=False)
+        from_pretrained("owner/name", endpoint=hub.url, cache_dir=tmp_path, token=False)
     assert [request.split()[0] for request in hub.requests] == ["HEAD"]
     assert not list(tmp_path.rglob(PATCH))
 
@@ -280,10 +278,10 @@ def test_nobody_answers(tmp_path) -> None:
     with Hub() as server:
         url = server.url
     with pytest.raises(StoreError, match="cannot write owner/name: .*check name, token and network"):
-        VALUE.push_to_hub("owner/name", token="hf_test", endpoint=url)
+        push_to_hub(VALUE, "owner/name", token="hf_test", endpoint=url)
 
 
 def test_a_pushed_file_is_the_patch_file(hub, tmp_path) -> None:
-    VALUE.push_to_hub("owner/name", token="hf_test", endpoint=hub.url)
+    push_to_hub(VALUE, "owner/name", token="hf_test", endpoint=hub.url)
     (tmp_path / "p.bankai").write_bytes(hub.files[PATCH])
     assert same(read_patch(tmp_path / "p.bankai"), VALUE)

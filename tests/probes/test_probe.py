@@ -1,6 +1,7 @@
 """Probe sets: what loads, what is refused and where, and the splits that must not meet."""
 
 import json
+import os
 
 import msgspec
 import pytest
@@ -143,6 +144,13 @@ def test_oversized_files_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_FILE_BYTES", path.stat().st_size - 1)
     with pytest.raises(ProbeFormatError, match="larger"):
         ProbeSet.load(path)
+
+
+def test_only_regular_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ProbeFormatError, match=r"cannot be read \(not a regular file\); give a JSONL"):
+            ProbeSet.load(path)
 
 
 def test_repeated_ids_are_refused(tmp_path):

@@ -1,5 +1,6 @@
 """The folder of a run: what is written comes back, what is cut off is forgotten, what is foreign stays."""
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -111,4 +112,13 @@ def test_damaged_files_are_told(folder: RunFolder, name: str, content: bytes) ->
     folder.save(State())
     (folder.path / name).write_bytes(content)
     with pytest.raises(StoreError, match="start the search anew"):
+        RunFolder.open(folder.path, Question)
+
+
+@pytest.mark.parametrize("name", ["state.json", "events.jsonl"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(folder: RunFolder, name: str) -> None:
+    folder.save(State())
+    (folder.path / name).unlink()
+    os.mkfifo(folder.path / name)
+    with pytest.raises(StoreError, match=f"{name} is not a regular file; start the search anew"):
         RunFolder.open(folder.path, Question)

@@ -1,7 +1,4 @@
-"""Fields of a configuration that may be damaged: read with a check, or refused with what to do.
-
-This module knows no keys and no files.
-"""
+"""Fields of a configuration that may be damaged: read with a check, or refused with what to do."""
 
 from collections.abc import Mapping
 from reprlib import repr as short

@@ -1,7 +1,4 @@
-"""What all baselines have in common: how they go on, what they weigh, and the one measurement of all of them.
-
-Does not know: how any of them is made.
-"""
+"""What all baselines have in common: how they go on, what they weigh, and the one measurement of all of them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence

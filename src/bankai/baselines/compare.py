@@ -1,4 +1,4 @@
-"""All baselines on the same probes, one after the other. Does not know: tables."""
+"""All baselines on the same probes, one after the other."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial

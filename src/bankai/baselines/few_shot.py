@@ -1,6 +1,6 @@
 """Examples with right answers before the prompt: nothing is changed but what is asked.
 
-A plain probe is given plain examples, a chat chats. Does not know: models, except to choose by.
+A plain probe is given plain examples, a chat chats.
 """
 
 import random

@@ -1,8 +1,7 @@
 """What baselines are trained and chosen by: the fitness of a search, with a gradient where one is wanted.
 
 Mean score of the targets, less `PENALTY` times the mean score that controls lose and `DRIFT` times the KL divergence of
-the base on neutral texts. Validation probes choose between candidates, targets stand in where there are none. Does not
-know: what is trained.
+the base on neutral texts. Validation probes choose between candidates, targets stand in where there are none.
 """
 
 import random

@@ -1,6 +1,6 @@
 """LoRA: low-rank changes of weights, ``W + B A``, computed beside the packed bits. Trained in plain torch.
 
-Does not know: files of adapters; those are in `bankai.checkpoint.lora`.
+Files of adapters are in `bankai.checkpoint.lora`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

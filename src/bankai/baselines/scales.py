@@ -1,6 +1,6 @@
 """Scale edits: the same bits with other group scales, which any 1-bit engine reads as it is.
 
-Negating a scale is a group flip. Does not know: model files.
+Negating a scale is a group flip.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 The direction is a mean difference of the stream at the last token of the prompt: between prompts that the model solves
 and those that it fails, or between prompts with right examples before them and without. Contrast, layer and strength
-are chosen by the fitness. Does not know: weights.
+are chosen by the fitness.
 """
 
 import random

@@ -5,7 +5,7 @@ for. No number in the file is trusted; every length is bounded by the bytes that
 arrays together, so that the walk takes about a second at most however large the file is. A value takes at most
 48 bytes of memory per byte of the file that it is decoded from.
 
-Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. This module does not know tensors.
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
 
 import mmap

@@ -5,11 +5,10 @@ for a 1 and ``-d`` for a 0, and the bytes of its little-endian uint32 words ``[o
 GGUF's signs. Any other pair of scale and bias is not a true 1-bit weight and is refused.
 
 Only files inside the directory are read, or those of the download cache of the Hugging Face Hub, a directory of links
-into its own ``blobs``. This module does not know architectures.
+into its own ``blobs``.
 """
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from bankai.checkpoint.safetensors import SafetensorsFile, TensorEntry, write_safetensors
 from bankai.checkpoint.tokenizer_spec import TokenizerSpec
 from bankai.errors import ModelFormatError, UnsupportedModelError
-from bankai.io import parse_object, quote, writing_directory
+from bankai.io import RefusedFileError, parse_object, quote, read_bounded, writing_directory
 from bankai.quantization import Blocks, PackedTensor
 from bankai.quantization.one_bit import Q1_0, one_bit_blocks, scales_of, signs_of
 
@@ -188,18 +187,13 @@ class MLXDirectory:
     def _read(self, name: str) -> bytes:
         path = self._inside(name)
         try:
-            if path.exists() and not path.is_file():  # opening a pipe would block
-                raise ModelFormatError(f"{path} is not a regular file; get the model again")
-            with open(path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                data = file.read(min(size, _LIMITS[name]) + 1)  # as many bytes are set aside as are asked for
+            return read_bounded(path, _LIMITS[name])
+        except RefusedFileError as error:
+            raise ModelFormatError(f"{path} is {error.strerror}; get the model again") from None
         except OSError as error:
             raise ModelFormatError(
                 f"{self.path}: {name} cannot be read: {error}; get the model again"
             ) from error
-        if len(data) > _LIMITS[name]:
-            raise ModelFormatError(f"{path} is larger than {_LIMITS[name]} bytes; get the model again")
-        return data
 
     def _inside(self, name: str) -> Path:
         """The real path of the file ``name``, which must not lead out of the directory."""

@@ -3,8 +3,6 @@
 Format: https://github.com/huggingface/safetensors#format. Eight bytes little-endian length, a JSON header,
 then the bytes of the tensors without holes or overlaps. The `safetensors` package does not tell where in the file a
 tensor lies, which flips in place need.
-
-This module does not know models.
 """
 
 import json

@@ -16,7 +16,7 @@ byte, so its head is untied, and the small projections of linear attention are i
 steps and convolutions are distributed is a guess: as new models of the kind begin.
 
 The vocabulary has the size and the special tokens of Qwen3's, for the 27B the size of Qwen3.5's; the words between are
-made up, four letters at most, and the special tokens come last. Does not know: patches, training.
+made up, four letters at most, and the special tokens come last.
 """
 
 from collections.abc import Callable, Iterator

@@ -76,8 +76,10 @@ def evaluate(
         _evaluate_tasks(model, name, json, **options, **tasks)
     elif kind == "text":
         _evaluate_text(model, name, json, **options)
+    elif null:
+        _compare_with_null(model, name, json, engine, null, seed=seed, split=split, **options)
     else:
-        _evaluate_probes(model, name, json, engine, null, seed, split=split, **options)
+        _evaluate_probes(model, name, json, engine, split=split, **options)
 
 
 def _kind(given: dict[str, str | None]) -> tuple[str, str]:
@@ -99,32 +101,37 @@ def _refuse_foreign(kind: str, given: dict[str, Any]) -> None:
 
 
 def _evaluate_probes(
+    model: str, probes: str, json: bool, engine: Engine, *, split: Split, **options: Any
+) -> None:
+    from bankai.evaluation import evaluate_file
+
+    result = evaluate_file(model, probes, engine=engine, split=split, **options)
+    _print_counts(_title(probes, split, engine), result, json)
+
+
+def _compare_with_null(
     model: str,
     probes: str,
     json: bool,
     engine: Engine,
-    null: int,
-    seed: int,
+    count: int,
+    *,
     patch: Path | None,
     split: Split,
     **options: Any,
 ) -> None:
-    from bankai.evaluation import evaluate_file
-
-    title = f"{probes}, {split}, by {engine}"
-    if not null:
-        _print_counts(title, evaluate_file(model, probes, patch, engine=engine, split=split, **options), json)
-        return
     from bankai.jobs.null import compare_with_null
 
     found = _needed(patch, engine)
     with step_progress() as listen:
-        result = compare_with_null(
-            model, probes, found, null, seed=seed, listen=listen, split=split, **options
-        )
-    _print_counts(title, result, json)
+        result = compare_with_null(model, probes, found, count, split=split, listen=listen, **options)
+    _print_counts(_title(probes, split, engine), result, json)
     if not json:
         _print_null(result)
+
+
+def _title(probes: str, split: Split, engine: Engine) -> str:
+    return f"{probes}, {split}, by {engine}"
 
 
 def _print_counts(title: str, result: "Comparison | Summary", json: bool) -> None:

@@ -15,9 +15,9 @@ from bankai.cli.output import clean, counted, note, print_json, print_line, tell
 from bankai.cli.steps import step_progress
 
 if TYPE_CHECKING:
+    from bankai.evaluation.audit import Finding
     from bankai.jobs.failures import FailuresResult
     from bankai.probes import Split
-    from bankai.probes.audit import Finding
 
 __all__ = ["app", "audit", "from_failures", "probes"]
 

@@ -1,8 +1,9 @@
 """`bankai search`."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,6 +24,7 @@ from bankai.cli.output import counted, note, print_json, print_line, print_pairs
 
 if TYPE_CHECKING:
     from bankai.cluster import Cluster
+    from bankai.jobs.planning.plan import Plan
     from bankai.jobs.search import SearchResult
     from bankai.jobs.task import Task
     from bankai.search import SearchSettings
@@ -35,73 +37,95 @@ Loss = Literal["score", "margin"]
 Granularity = Literal["row", "group", "bit"]
 NOTHING_FOUND = 1
 
+Source = Annotated[
+    str | None,
+    typer.Argument(metavar="MODEL", help="A .gguf file, an MLX directory or a built-in model."),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SET", help="Probes to improve; given several times, each set counts alike."),
+]
+Out = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="The patch to write.")]
+Control = Annotated[
+    str | None, typer.Option(metavar="SET", help="Probes to preserve; the target sets' own by default.")
+]
+Heldout = Annotated[
+    str | None, typer.Option(metavar="SET", help="Probes to report on; the target sets' own by default.")
+]
+Text = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Neutral text to leave as it is: a file, neutral-en or nano-neutral."),
+]
+By = Annotated[Strategy, typer.Option(help="How candidates are chosen.")]
+Objective = Annotated[
+    Gain, typer.Option(help="Mean score gain, that of the worst set, or solving what is near.")
+]
+Preserve = Annotated[Loss, typer.Option(help="What a control may not lose.")]
+Penalty = Annotated[float, typer.Option(min=0, max=1e6, metavar="X", help="Weight of what controls lose.")]
+Drift = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1e6, metavar="X", help="Weight of the KL divergence on neutral text, in nats a token."
+    ),
+]
+Projections = Annotated[
+    str,
+    typer.Option(
+        metavar="LIST", help="Where to flip: mlp, attention, linear-attention, or names as gate_proj,o_proj."
+    ),
+]
+Layers = Annotated[str, typer.Option(metavar="LIST", help="Where to flip, as 0-3,8; all by default.")]
+Flipped = Annotated[Granularity, typer.Option(help="What to flip.")]
+Run = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="The folder of the run; the patch's name with .run by default."),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Go on with the run in this folder; only a cluster may be given."),
+]
+OnlyPlan = Annotated[bool, typer.Option("--plan", help="Say what the search would take, and stop.")]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What the options ask for, but for how it is shown and who computes."""
+
+    model: str
+    output: Path
+    task: "Task"
+    settings: "SearchSettings"
+    run: Path
+    device: Device
+    dtype: Dtype
+
 
 def search(
     context: typer.Context,
-    model: Annotated[
-        str | None,
-        typer.Argument(metavar="MODEL", help="A .gguf file, an MLX directory or a built-in model."),
-    ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SET", help="Probes to improve; given several times, each set counts alike."),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The patch to write.")
-    ] = None,
-    control: Annotated[
-        str | None, typer.Option(metavar="SET", help="Probes to preserve; the target sets' own by default.")
-    ] = None,
-    heldout: Annotated[
-        str | None, typer.Option(metavar="SET", help="Probes to report on; the target sets' own by default.")
-    ] = None,
-    text: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT", help="Neutral text to leave as it is: a file, neutral-en or nano-neutral."
-        ),
-    ] = None,
-    strategy: Annotated[Strategy, typer.Option(help="How candidates are chosen.")] = "guided",
+    model: Source = None,
+    target: Targets = None,
+    output: Out = None,
+    control: Control = None,
+    heldout: Heldout = None,
+    text: Text = None,
+    strategy: By = "guided",
     budget: Budget = "500",
     seed: Seed = 0,
-    objective: Annotated[
-        Gain, typer.Option(help="Mean score gain, that of the worst set, or solving what is near.")
-    ] = "mean",
-    preserve: Annotated[Loss, typer.Option(help="What a control may not lose.")] = "score",
-    penalty: Annotated[
-        float, typer.Option(min=0, max=1e6, metavar="X", help="Weight of what controls lose.")
-    ] = 4.0,
-    drift: Annotated[
-        float,
-        typer.Option(
-            min=0, max=1e6, metavar="X", help="Weight of the KL divergence on neutral text, in nats a token."
-        ),
-    ] = 3.0,
-    projections: Annotated[
-        str,
-        typer.Option(
-            metavar="LIST",
-            help="Where to flip: mlp, attention, linear-attention, or names as gate_proj,o_proj.",
-        ),
-    ] = "mlp",
-    layers: Annotated[
-        str, typer.Option(metavar="LIST", help="Where to flip, as 0-3,8; all by default.")
-    ] = "",
-    granularity: Annotated[Granularity, typer.Option(help="What to flip.")] = "row",
+    objective: Objective = "mean",
+    preserve: Preserve = "score",
+    penalty: Penalty = 4.0,
+    drift: Drift = 3.0,
+    projections: Projections = "mlp",
+    layers: Layers = "",
+    granularity: Flipped = "row",
     device: Device = "cpu",
     dtype: Dtype = "float32",
     cluster: ClusterAt = None,
     threads: Threads = None,
     gpus_per_worker: GpusPerWorker = None,
-    run: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The folder of the run; the patch's name with .run by default."),
-    ] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Go on with the run in this folder; only a cluster may be given."),
-    ] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Say what the search would take, and stop.")] = False,
+    run: Run = None,
+    resume: Resume = None,
+    plan: OnlyPlan = False,
     json: Json = False,
 ) -> None:
     """Search a patch that fixes targets and keeps controls.
@@ -110,13 +134,14 @@ def search(
     --resume goes on from the last round to the same result. On a cluster it ends with the patch of one process with as
     many threads as a worker. Exit code 1 when no patch was found; nothing is written then.
     """
-    where_computed = _cluster(cluster, threads, gpus_per_worker)
+    workers = _workers(cluster, threads, gpus_per_worker)
     if resume is not None:
         _require_alone(context)
-        _resume(resume, where_computed, json)
+        _report(_resume(resume, workers), json)
         return
     if model is None or not target or output is None:
         raise typer.BadParameter("Missing MODEL, --target SET or -o FILE; or give --resume DIR")
+    from bankai.jobs.search import run_folder
     from bankai.search import SearchSettings, Space
 
     task = _task(target, control, heldout, text)
@@ -132,14 +157,15 @@ def search(
         ),
         **read_budget(budget),
     )
-    where: dict[str, Any] = {"device": device, "dtype": dtype}
+    wanted = _Wanted(model, output, task, settings, run or run_folder(output), device, dtype)
     if plan:
-        _plan(model, output, task, settings, run, where, json)
-        return
-    _search(model, output, task, settings, run, where, where_computed, json)
+        _print_plan(_plan(wanted), json)
+    else:
+        _report(_search(wanted, workers), json)
 
 
-def _cluster(where: str | None, threads: int | None, gpus_per_worker: float | None) -> "Cluster | None":
+def _workers(where: str | None, threads: int | None, gpus_per_worker: float | None) -> "Cluster | None":
+    """The cluster to compute on, if there is one."""
     if where is None:
         if threads or gpus_per_worker:
             raise typer.BadParameter(
@@ -170,56 +196,56 @@ def _task(target: list[str], control: str | None, heldout: str | None, text: str
     return Task.of([load_probe_set(name) for name in target], controls, reported, texts)
 
 
-def _search(
-    model: str,
-    output: Path,
-    task: "Task",
-    settings: "SearchSettings",
-    run: Path | None,
-    where: dict[str, Any],
-    cluster: "Cluster | None",
-    json: bool,
-) -> None:
+def _search(wanted: _Wanted, cluster: "Cluster | None") -> "SearchResult":
     from bankai.cli.progress import search_progress
-    from bankai.jobs.search import run_folder, search_file
+    from bankai.jobs.search import search_file
 
-    folder = run or run_folder(output)
-    remedy = f"go on with: bankai search --resume {folder}"
-    with tells_interrupt(output, remedy), search_progress([*_warnings(output, task)]) as display:
-        result = search_file(
-            model, output, task, settings, display.show, run=folder, cluster=cluster, **where
+    with (
+        tells_interrupt(wanted.output, _way_on(wanted.run)),
+        search_progress([*_warnings(wanted)]) as display,
+    ):
+        return search_file(
+            wanted.model,
+            wanted.output,
+            wanted.task,
+            wanted.settings,
+            display.show,
+            run=wanted.run,
+            device=wanted.device,
+            dtype=wanted.dtype,
+            cluster=cluster,
         )
-    _report(result, json)
 
 
-def _resume(run: Path, cluster: "Cluster | None", json: bool) -> None:
+def _resume(run: Path, cluster: "Cluster | None") -> "SearchResult":
     from bankai.cli.progress import search_progress
     from bankai.jobs.search import output_of, resume_search
 
-    with (
-        tells_interrupt(output_of(run), f"go on with: bankai search --resume {run}"),
-        search_progress() as display,
-    ):
-        result = resume_search(run, display.show, cluster=cluster)
-    _report(result, json)
+    with tells_interrupt(output_of(run), _way_on(run)), search_progress() as display:
+        return resume_search(run, display.show, cluster=cluster)
 
 
-def _plan(
-    model: str,
-    output: Path,
-    task: "Task",
-    settings: "SearchSettings",
-    run: Path | None,
-    where: dict[str, Any],
-    json: bool,
-) -> None:
+def _way_on(run: Path) -> str:
+    return f"go on with: bankai search --resume {run}"
+
+
+def _plan(wanted: _Wanted) -> "Plan":
     from msgspec.structs import replace
 
     from bankai.jobs.planning.plan import plan_search
-    from bankai.jobs.search import run_folder
 
-    plan = plan_search(model, task, settings, run=run or run_folder(output), **where)
-    plan = replace(plan, warnings=(*_warnings(output, task), *plan.warnings))
+    plan = plan_search(
+        wanted.model,
+        wanted.task,
+        wanted.settings,
+        device=wanted.device,
+        dtype=wanted.dtype,
+        run=wanted.run,
+    )
+    return replace(plan, warnings=(*_warnings(wanted), *plan.warnings))
+
+
+def _print_plan(plan: "Plan", json: bool) -> None:
     for warning in plan.warnings:
         note(f"warning: {warning}")
     if json:
@@ -241,10 +267,11 @@ def _report(result: "SearchResult", json: bool) -> None:
         raise typer.Exit(NOTHING_FOUND)
 
 
-def _warnings(output: Path, task: "Task") -> Iterator[str]:
+def _warnings(wanted: _Wanted) -> Iterator[str]:
     """What will be lost, and what the search or its report goes without; with the remedy."""
-    if output.exists():
-        yield f"{output} is there: a patch that is found replaces it; give another -o to keep it"
+    task = wanted.task
+    if wanted.output.exists():
+        yield f"{wanted.output} is there: a patch that is found replaces it; give another -o to keep it"
     if not task.searched.controls:
         yield "no controls: nothing limits what this breaks; add --control SET"
     if not task.searched.texts:

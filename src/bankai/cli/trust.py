@@ -42,7 +42,7 @@ def keygen(
     from bankai.signing.signature import check_no_keys, create_keys, key_text
 
     check_no_keys(output)  # before asking
-    secret, public, key = create_keys(output, None if no_password else _password(new=True))
+    secret, public, key = create_keys(output, None if no_password else _new_password())
     if json:
         print_json(
             {
@@ -122,23 +122,44 @@ def trust(
 
     Adds it to the file of trusted keys, one a line, in the folder of your settings: edit that to remove one.
     """
-    from bankai.signing.signature import key_text, read_public_key, trusted_keys, trusted_keys_path
-    from bankai.signing.signature import trust as add
-
     if (key is None) != show:
         raise typer.BadParameter("Missing: give either a public key or --list", param_hint="'PUB'")
-    path = trusted_keys_path()
-    added = None if key is None else read_public_key(key)
-    new = added is not None and add(added)
-    found = trusted_keys()
-    if json:
-        listed = [{"id": key_text(one.key_id), "key": one.line} for one in found]
-        print_json({"file": path, "keys": listed, "added": new})
-    elif added is not None:
-        print_line(f"{path}: key {key_text(added.key_id)} {'added' if new else 'was there already'}")
+    if key is None:
+        _list_trusted(json)
     else:
-        print_pairs({key_text(one.key_id): one.line for one in found})
-        print_line(f"{path}: {len(found)} key{'s' * (len(found) != 1)}")
+        _add_trusted(key, json)
+
+
+def _list_trusted(json: bool) -> None:
+    from bankai.signing.signature import key_text, trusted_keys, trusted_keys_path
+
+    keys = trusted_keys()
+    if json:
+        _print_trusted(added=False)
+    else:
+        print_pairs({key_text(key.key_id): key.line for key in keys})
+        print_line(f"{trusted_keys_path()}: {len(keys)} key{'s' * (len(keys) != 1)}")
+
+
+def _add_trusted(source: str, json: bool) -> None:
+    from bankai.signing.signature import key_text, read_public_key, trusted_keys_path
+    from bankai.signing.signature import trust as add
+
+    key = read_public_key(source)
+    new = add(key)
+    if json:
+        _print_trusted(added=new)
+    else:
+        state = "added" if new else "was there already"
+        print_line(f"{trusted_keys_path()}: key {key_text(key.key_id)} {state}")
+
+
+def _print_trusted(added: bool) -> None:
+    """The document of all trusted keys, and whether one is new."""
+    from bankai.signing.signature import key_text, trusted_keys, trusted_keys_path
+
+    keys = [{"id": key_text(key.key_id), "key": key.line} for key in trusted_keys()]
+    print_json({"file": trusted_keys_path(), "keys": keys, "added": added})
 
 
 def _tell_not_proven(patch: Path, error: SignatureError, json: bool) -> NoReturn:
@@ -150,16 +171,26 @@ def _tell_not_proven(patch: Path, error: SignatureError, json: bool) -> NoReturn
     raise typer.Exit(NOT_PROVEN)
 
 
-def _password(new: bool = False) -> str:
-    """From the environment, else asked for, twice for a new key."""
+def _password() -> str:
+    """Of a key that is there: from the environment, else asked for."""
     password = os.environ.get(PASSWORD)
-    if password is None and (sys.stdin is None or not sys.stdin.isatty()):
-        remedy = " or give --no-password" if new else ""
-        raise typer.BadParameter(
-            f"nobody is there to ask for it; set {PASSWORD}{remedy}", param_hint="the password"
-        )
     if password is None:
-        password = typer.prompt("Password", hide_input=True, confirmation_prompt=new, err=True)
-    if new and not password:
+        _require_somebody(f"set {PASSWORD}")
+        password = typer.prompt("Password", hide_input=True, err=True)
+    return password
+
+
+def _new_password() -> str:
+    """For a key to be made: from the environment, else asked for twice."""
+    password = os.environ.get(PASSWORD)
+    if password is None:
+        _require_somebody(f"set {PASSWORD} or give --no-password")
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    if not password:
         raise typer.BadParameter("it is empty; set another, or give --no-password", param_hint="the password")
     return password
+
+
+def _require_somebody(remedy: str) -> None:
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise typer.BadParameter(f"nobody is there to ask for it; {remedy}", param_hint="the password")

@@ -1,6 +1,6 @@
 """A model's files as bytes: to tell whether another machine has the same ones, and to send them there.
 
-A model is one file or a directory of them. Does not know: formats, Ray.
+A model is one file or a directory of them.
 """
 
 import hashlib
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bankai.io import map_file
 
 __all__ = ["Files", "digest", "pack", "unpack"]
 
@@ -40,8 +42,8 @@ def digest(source: Path) -> str:
 
 
 def pack(source: Path) -> Files:
-    """The bytes of every file by its name; mapped, not read."""
-    return {name: np.memmap(path, np.uint8, "r") for name, path in _paths(source)}
+    """The bytes of every file by its name; mapped, not read. Raises ModelFormatError for an empty one."""
+    return {name: np.frombuffer(map_file(path, minimum=1), np.uint8) for name, path in _paths(source)}
 
 
 def unpack(files: Files, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Which unit a free worker takes next. Plain bookkeeping; knows neither Ray nor what units do.
+"""Which unit a free worker takes next. Plain bookkeeping.
 
 A unit that begins with a cached stream is quickest where that stream is kept, and quicker still where it is up to date.
 So streams find homes as they are first taken, and stay there; a worker that runs out of its own helps out with the

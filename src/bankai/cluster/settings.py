@@ -1,4 +1,4 @@
-"""Which cluster computes, and what each of its workers gets. Plain values; knows nothing of Ray."""
+"""Which cluster computes, and what each of its workers gets. Plain values."""
 
 import re
 from typing import Annotated

@@ -2,7 +2,7 @@
 
 The search keeps its order: units are handed to whoever is free, but what they give is taken in the order of the units.
 A worker that dies, or whose machine does, loses what it was at; the others do that, and a new one starts wherever there
-is room. Does not know: the search, how to connect.
+is room.
 """
 
 import time

@@ -2,7 +2,7 @@
 
 A worker has no history: every call brings the flips under which its unit is to be done, so that one which starts in the
 middle of a search, or in place of another, does the same. It is plain Python; `bankai.cluster.staff` makes a Ray actor
-of it. Does not know: the search, other workers.
+of it.
 """
 
 import platform

@@ -1,7 +1,6 @@
 """The same probes in the engine that a user runs: torch, llama.cpp or MLX.
 
 Each engine only turns tokens into logits; tokenizing, scoring and *solved* are shared.
-Does not know: patches.
 """
 
 from abc import ABC, abstractmethod

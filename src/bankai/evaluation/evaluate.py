@@ -1,7 +1,4 @@
-"""One model file on one probe set, without and with a patch, in a chosen engine.
-
-Does not know: searches, tables.
-"""
+"""One model file on one probe set, without and with a patch, in a chosen engine."""
 
 from collections.abc import Sequence
 from pathlib import Path

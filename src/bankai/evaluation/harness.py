@@ -3,7 +3,6 @@
 ``tasks/`` beside this file holds tasks of our own, found by name like those of lm-eval. Prompt and continuation are
 encoded as one text and split, as with probes; scores and text come from `bankai.evaluation.reading`. Importing needs
 the `[harness]` extra.
-Does not know: probes, tables.
 """
 
 import hashlib

@@ -1,7 +1,6 @@
 """A Qwen3 forward pass in MLX over 1-bit weights, as mlx-lm does it, for one sequence at a time.
 
 Independent of the torch model: only the bits come from the same file. Importing this module needs mlx.
-Does not know: tokenizers, probes.
 """
 
 import math

@@ -1,6 +1,6 @@
 """What a model says to probes, in any engine: every token of an answer judged, and greedy replies.
 
-Scoring adds the tokens of an answer up; here the place matters where a model leaves it. Does not know: patches.
+Scoring adds the tokens of an answer up; here the place matters where a model leaves it.
 """
 
 import math

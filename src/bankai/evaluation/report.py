@@ -1,6 +1,6 @@
 """What a patch fixed and broke, counted as paired results of the same probes.
 
-The dataclasses are the JSON that the command line prints, field by field. Does not know: models, engines.
+The dataclasses are the JSON that the command line prints, field by field.
 """
 
 from collections.abc import Sequence

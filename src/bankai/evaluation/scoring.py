@@ -1,8 +1,7 @@
 """Score, margin and *solved* of probes under a torch model.
 
-Answers are encoded and batched once (:func:`prepare`) and scored as often as wanted. The head runs only at
-answer positions. :func:`score_tensors` is differentiable, so a search can send a gradient back through it.
-Does not know: patches, splits.
+Answers are encoded and batched once (:func:`prepare`) and scored as often as wanted. The head runs only at answer
+positions. :func:`score_tensors` is differentiable, so a search can send a gradient back through it.
 """
 
 import math

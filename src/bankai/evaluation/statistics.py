@@ -1,4 +1,4 @@
-"""Exact paired test and proportion interval, in plain Python. Does not know: models, probes."""
+"""Exact paired test and proportion interval, in plain Python."""
 
 import math
 

@@ -1,7 +1,6 @@
 """How well a model predicts a text, and how far a patch moves its predictions.
 
-A text is read in windows that share one token, so every token but the first is predicted exactly once. Does not know:
-probes, tables.
+A text is read in windows that share one token, so every token but the first is predicted exactly once.
 """
 
 import math
@@ -15,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.errors import ProbeFormatError
 from bankai.evaluation.scoring import token_scores
+from bankai.io import RefusedFileError, read_bounded
 from bankai.model.loader import load
 from bankai.model.patching import patched
 from bankai.patch import Patch, read_patch
@@ -23,6 +23,7 @@ from bankai.steps import StepListener, ignore_steps
 
 __all__ = ["TextReport", "measure_text", "measure_text_file"]
 
+MAX_FILE_BYTES = 2**30
 WINDOW = 512  # tokens read at a time, or the whole context of a model that has less
 
 
@@ -55,7 +56,8 @@ def measure_text_file(
 ) -> TextReport:
     """A model file on a UTF-8 text file or a built-in neutral text. The model file is not changed.
 
-    Raises ProbeFormatError for a text that is not UTF-8 or too short, and what reading model and patch raises.
+    Raises ProbeFormatError for a text that is not UTF-8, too short or larger than 1 GiB, and what reading model and
+    patch raises.
     """
     content, change = _content(text), None if patch is None else read_patch(Path(patch))
     model, tokenizer = load(source, device=device, dtype=dtype)
@@ -120,8 +122,9 @@ def _divergence(base: Tensor, other: Tensor) -> float:
 def _content(text: str | Path) -> str:
     if str(text) in builtin_neutral_texts():
         return "\n\n".join(load_neutral_texts(text))
-    data = Path(text).read_bytes()
     try:
-        return data.decode()
+        return read_bounded(text, MAX_FILE_BYTES).decode()
+    except RefusedFileError as error:
+        raise ProbeFormatError(f"{text} is {error.strerror}; give a text file") from None
     except UnicodeDecodeError as error:
         raise ProbeFormatError(f"{text}: byte {error.start} is not UTF-8; save the text as UTF-8") from error

@@ -1,8 +1,8 @@
 """The published experiments, each a thin config over the library, and the report of what they found.
 
 `EXPERIMENTS` names them; `run_experiments` runs some and writes their results and the report. A module of an experiment
-holds what it does, what it claims and what it shows; it knows nothing of files or HTML. Needs the `[search]` extra, the
-report `[report]` too. Names below are imported when first used: a list of the experiments costs nothing.
+holds what it does, what it claims and what it shows. Needs the `[search]` extra, the report `[report]` too. Names below
+are imported when first used: a list of the experiments costs nothing.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What an experiment may use: a loaded model, the probe sets for it, seeds, size. Does not know files of results."""
+"""What an experiment may use: a loaded model, the probe sets for it, seeds, size."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace

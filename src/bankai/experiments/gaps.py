@@ -1,4 +1,4 @@
-"""The gap of a probe: score of the right answer less that of the distractor. Does not know: what is flipped, or why.
+"""The gap of a probe: score of the right answer less that of the distractor.
 
 The published gap compared single tokens; whole answers stand in their place here (`token_gap` has the published one).
 """

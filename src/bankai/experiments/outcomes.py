@@ -1,4 +1,4 @@
-"""Claims and cells from what patches fixed and broke. Does not know: models, searches."""
+"""Claims and cells from what patches fixed and broke."""
 
 from collections.abc import Sequence
 from statistics import fmean, median

@@ -1,6 +1,6 @@
 """The report: one HTML file that needs nothing else, and the same verdicts as JSON.
 
-Written anew from the results on disk. Knows how results are stored and shown, not how they are measured.
+Written anew from the results on disk.
 """
 
 import base64
@@ -17,6 +17,7 @@ from bankai.errors import StoreError
 from bankai.experiments.registry import EXPERIMENTS, experiment
 from bankai.experiments.values import Claim, Interval, Plot, Series
 from bankai.experiments.verdicts import EVERYTHING, RULE, holm, verdict
+from bankai.io import writing
 
 __all__ = ["Judged", "Summary", "draw", "judged", "number", "ranged", "read_results", "write_report"]
 
@@ -73,12 +74,14 @@ def judged(results: dict[str, dict[str, Any]]) -> list[Judged]:
 
 
 def write_report(out: Path) -> Summary:
-    """Write `report.html` and `report.json` from the results in a folder."""
+    """Write `report.html` and `report.json` from the results in a folder. Raises StoreError."""
     results = read_results(out)
     summary = Summary(str(out / "report.html"), tuple(judged(results)))
-    (out / "report.html").write_text(_html(results, summary.claims), encoding="utf-8")
+    with writing(out / "report.html") as temporary:
+        temporary.write_text(_html(results, summary.claims), encoding="utf-8")
     document = {"rule": RULE, "claims": [asdict(one) for one in summary.claims]}
-    (out / "report.json").write_text(json.dumps(_finite(document), indent=1) + "\n", encoding="utf-8")
+    with writing(out / "report.json") as temporary:
+        temporary.write_text(json.dumps(_finite(document), indent=1) + "\n", encoding="utf-8")
     return summary
 
 

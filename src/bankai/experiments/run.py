@@ -16,6 +16,7 @@ from bankai.experiments.about import about
 from bankai.experiments.context import BONSAI, NANO, Context, Sets
 from bankai.experiments.registry import EXPERIMENTS, experiment
 from bankai.experiments.report import Summary, read_results, write_report
+from bankai.io import writing
 from bankai.jobs.checks import require_base
 from bankai.jobs.workbench import Workbench
 from bankai.patch import fingerprint
@@ -74,10 +75,8 @@ def _run_one(name: str, context: Context, asked: dict[str, Any], out: Path) -> N
     result = experiment(name).run(context)
     seconds = time.monotonic() - start
     document = {"experiment": name, "asked": asked, "about": about(), "result": result, "seconds": seconds}
-    path = out / f"{name}.json"
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    with writing(out / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _asked(model: str | Path, quick: bool, seeds: tuple[int, ...]) -> dict[str, Any]:

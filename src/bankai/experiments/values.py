@@ -1,4 +1,4 @@
-"""What an experiment is, and what it shows: plain values that know neither models nor files nor HTML.
+"""What an experiment is, and what it shows: plain values.
 
 A result is a mapping of plain JSON values; claims, tables and plots are made from it alone, so that a report can be
 written again from what is on disk.

@@ -1,4 +1,4 @@
-"""Verdicts on claims: the rule, and the statistics behind it. In plain Python; does not know models or files."""
+"""Verdicts on claims: the rule, and the statistics behind it. In plain Python."""
 
 import math
 from collections.abc import Iterable, Sequence

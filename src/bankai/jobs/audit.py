@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from bankai.evaluation.audit import Finding, audit
 from bankai.model import load
 from bankai.probes import load_probe_set
-from bankai.probes.audit import Finding, audit
 
 __all__ = ["audit_file"]
 

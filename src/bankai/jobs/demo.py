@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from bankai.evaluation.audit import require_sound
 from bankai.evaluation.report import Comparison
 from bankai.evaluation.scoring import score_probes
 from bankai.jobs.patch_files import check_output
@@ -16,7 +17,6 @@ from bankai.jobs.workbench import Workbench
 from bankai.model import patched
 from bankai.patch import Patch
 from bankai.probes import Probe, load_neutral_texts, load_probe_set
-from bankai.probes.audit import require_sound
 from bankai.search import SearchSettings
 
 __all__ = ["DemoResult", "Example", "run_demo"]

@@ -1,7 +1,6 @@
 """How far an adapter is from the patch that it stands for, in logits of the same text.
 
-Nothing here prints. Measuring needs the `[search]` extra, in llama.cpp `[llama]` too; importing does not. Does not
-know how an adapter is written.
+Nothing here prints. Measuring needs the `[search]` extra, in llama.cpp `[llama]` too; importing does not.
 """
 
 from collections.abc import Iterator

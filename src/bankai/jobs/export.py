@@ -1,7 +1,6 @@
 """A patch for those who do not have this package: as a changed model, or as a LoRA with its measured drift.
 
-Nothing here prints. Only measuring needs more than the base package; where that is missing, the result says so. Does
-not know: engines.
+Nothing here prints. Only measuring needs more than the base package; where that is missing, the result says so.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """From a file of prompts with right answers to a probe set of what a model gets wrong, in one of the engines.
 
-Nothing here prints; progress goes to a listener. Needs the `[search]` extra. Does not know: searches.
+Nothing here prints; progress goes to a listener. Needs the `[search]` extra.
 """
 
 from collections import Counter
@@ -12,16 +12,24 @@ from typing import get_args
 import msgspec
 
 from bankai.errors import AuditError, StoreError
+from bankai.evaluation.audit import audit
 from bankai.evaluation.engines import EngineName
+from bankai.evaluation.failures import (
+    FAILED_SHARES,
+    PASSED_SHARES,
+    Dropped,
+    Judged,
+    assign,
+    judge,
+    place,
+    spell,
+)
 from bankai.evaluation.reading import Reader, Reply, Trace, open_reader
-from bankai.io import writing
 from bankai.jobs.checks import require_base
 from bankai.jobs.patch_files import check_output
 from bankai.probes import Probe, ProbeSet, Split, builtin_probe_sets
-from bankai.probes.audit import audit
 from bankai.probes.cases import read_cases
 from bankai.probes.encode import context_ids
-from bankai.probes.failures import FAILED_SHARES, PASSED_SHARES, Dropped, Judged, assign, judge, place, spell
 from bankai.steps import StepListener, ignore_steps
 
 __all__ = ["FEW_TARGETS", "Failure", "FailuresResult", "probes_from_failures"]
@@ -87,8 +95,7 @@ def probes_from_failures(
     dropped = [*unsound, *refused]
     if not any(probe.split == "target" for probe in probes):
         raise AuditError(_nothing(judged, dropped))
-    with writing(out) as temporary:
-        ProbeSet(out.stem, probes).save(temporary)
+    ProbeSet(out.stem, probes).save(out)
     counts, categories = _counts(cases.probes, judged, dropped, probes)
     return FailuresResult(
         output=str(out),

@@ -1,4 +1,4 @@
-"""What flips do to probes that no search reads, as plain values. Does not know: searches."""
+"""What flips do to probes that no search reads, as plain values."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

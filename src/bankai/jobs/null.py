@@ -1,6 +1,6 @@
 """Whether a patch does more than chance: the same probes with patches of as many random flips in the same tensors.
 
-Nothing here prints; progress goes to a listener. Does not know: searches.
+Nothing here prints; progress goes to a listener.
 """
 
 from dataclasses import dataclass, fields

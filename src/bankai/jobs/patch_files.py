@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,14 +25,15 @@ __all__ = ["bind_file", "check_output", "compose_files", "convert_file", "read_n
 def check_output(path: Path, kind: str = "patch", read: Callable[[Path], object] = read_patch) -> None:
     """Refuse a place where no file of that kind can be written, before the work is done. Raises StoreError.
 
-    Only an earlier one, which `read` takes, may be replaced: a model, a device or a link given by mistake stays.
+    Only an earlier one, which `read` takes, may be replaced: a model or a link given by mistake stays. `read` takes
+    regular files only.
     """
     if path.is_dir() or not path.parent.is_dir():
         raise StoreError(f"{path} is no place for a file; name one in a directory that exists")
     if os.path.lexists(path):
         try:
-            if not stat.S_ISREG(path.lstat().st_mode):  # before reading: a pipe would block
-                raise FormatError("not a regular file")
+            if path.is_symlink():
+                raise FormatError("a link")
             read(path)
         except (OSError, FormatError):
             raise StoreError(f"{path} exists and is not a {kind}; give -o a new name") from None

@@ -20,6 +20,7 @@ import torch
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.cluster import Cluster, ModelSource, staffed, threads_of
 from bankai.errors import AuditError, StateError, StoreError
+from bankai.evaluation.audit import require_sound
 from bankai.evaluation.report import Comparison
 from bankai.jobs.checks import require_base
 from bankai.jobs.describe import BITS, count_bits
@@ -30,7 +31,6 @@ from bankai.model import ModelMatrices
 from bankai.model.decoder import Decoder
 from bankai.patch import Patch, encode, fingerprint, payload_bytes, write_patch
 from bankai.probes import Probe, ProbeSet
-from bankai.probes.audit import require_sound
 from bankai.search import (
     Event,
     Finished,

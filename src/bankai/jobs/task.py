@@ -1,7 +1,4 @@
-"""The probes of one job: what a search may read, and all of them for the audit and the reports.
-
-Does not know: models.
-"""
+"""The probes of one job: what a search may read, and all of them for the audit and the reports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

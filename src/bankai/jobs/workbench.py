@@ -1,4 +1,4 @@
-"""A loaded model on which patches are searched and measured. Does not know: files of probes, outputs."""
+"""A loaded model on which patches are searched and measured."""
 
 import math
 from collections.abc import Sequence

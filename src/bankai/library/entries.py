@@ -1,7 +1,7 @@
 """What a library knows of a patch: the line of its table, checked when it is read, and when it is written.
 
 Contract: a line from a hostile file becomes an `Entry` or a LibraryError; `prove` compares it with the bytes that it
-stands for. Knows neither SQL nor files.
+stands for.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
 """Patches in the conventions of the Hugging Face Hub: a directory of two files, got by name, pushed with a card.
 
 Contract: the directory holds `patch.bankai` and `README.md`, the card. Only `patch.bankai` is ever read back: it is
-data, its size is checked before it is fetched, and no other file of a repository is touched. A local directory
-needs no network and no package; the Hub needs the `[hub]` extra. What a patch says about itself is written into a card
-as plain text. Does not know models.
+data, its size is checked before it is fetched, and no other file of a repository is touched. A local directory needs no
+network and no package; the Hub needs the `[hub]` extra. What a patch says about itself is written into a card as plain
+text.
 """
 
 import json
@@ -190,9 +190,9 @@ def _use(source: str) -> str:
 ## Use
 
 ```python
-from bankai import Patch, load, patched
+from bankai import from_pretrained, load, patched
 
-patch = Patch.from_pretrained("{source}")
+patch = from_pretrained("{source}")
 model, tokenizer = load("base.gguf")
 with patched(model, patch):
     ...

@@ -4,7 +4,7 @@ Contract: a patch is kept as the exact bytes of its file, so that digests and si
 the rest of its line follows from them, but for name, tags and time. A change is whole or not made, whatever kills it;
 any number of processes read while one writes. What a library holds is judged as if a stranger had written it: every
 patch is decoded anew, and no name becomes a path. The policy "signed" binds who adds through this module, not who
-writes the file by other means: `check` names what breaks it. Knows nothing of models.
+writes the file by other means: `check` names what breaks it.
 """
 
 import time

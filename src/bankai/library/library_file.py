@@ -1,8 +1,8 @@
 """The SQLite file of a library: made, opened, proven sound. What it holds may come from anybody.
 
-Contract: a connection is given out only once header, schema and pages are proven to be those of a library; nothing
-that a file says is ever executed, and everything else is a LibraryError that names the way out. Opening for reading
-changes nothing, except that it rolls back what a killed writer left. Knows nothing of patches.
+Contract: a connection is given out only once header, schema and pages are proven to be those of a library; nothing that
+a file says is ever executed, and everything else is a LibraryError that names the way out. Opening for reading changes
+nothing, except that it rolls back what a killed writer left.
 
 Changes go through SQLite's rollback journal, not its write-ahead log: people copy a library about as one file, and a
 log keeps the latest changes in a second file, which a copy or a read-only folder would lose. The journal is removed
@@ -12,16 +12,14 @@ readers wait in vain, so put many patches in as one change.
 """
 
 import os
-import secrets
 import sqlite3
-import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 from bankai.errors import LibraryError
-from bankai.io import sync
+from bankai.io import RefusedFileError, open_regular, sync
 from bankai.patch.codec import MAGIC, MAX_FILE
 
 __all__ = ["POLICIES", "WAIT", "connect", "make", "told"]
@@ -83,7 +81,7 @@ def make(path: Path) -> None:
         return
     for leftover in leftovers:
         raise LibraryError(f"{leftover} is left of a library that is gone; put that back, or remove it")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         temporary.write_bytes(_empty()[0])
         sync(temporary)
@@ -134,11 +132,10 @@ def _open(path: Path, writable: bool) -> sqlite3.Connection:
 def _check_files(path: Path, writable: bool) -> int:
     """The file's size, once its header is a library's. SQLite has not seen anything of it yet."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # before opening: a pipe would block
-            raise LibraryError(f"{path} is not a regular file; give the file of a library")
-        with open(path, "rb") as file:
-            head = file.read(100)
+        with open_regular(path) as file:
+            size, head = os.fstat(file.fileno()).st_size, file.read(100)
+    except RefusedFileError as error:
+        raise LibraryError(f"{path} is {error.strerror}; give the file of a library") from None
     except FileNotFoundError:
         raise LibraryError(f"there is no library {path}; `bankai library add` makes one") from None
     except OSError as error:
@@ -154,7 +151,7 @@ def _check_files(path: Path, writable: bool) -> int:
         if writable and _tail(leftover) == _SUPER_JOURNAL:
             # Rolling back would delete the file that it names, whatever that is.
             raise LibraryError(f"{leftover} was not written by bankai; do not use this library")
-    return status.st_size
+    return size
 
 
 def _tail(path: Path) -> bytes:

@@ -2,7 +2,7 @@
 
 Contract: the template runs in jinja's sandbox, in a process of its own with little time and memory (`chat_process`), so
 that neither a loop without end nor a text without end reaches this one. The process is started for the first chat and
-lives as long as this one; it is started again when a template got it killed. Does not know: tokens, models.
+lives as long as this one; it is started again when a template got it killed.
 """
 
 import json

@@ -1,7 +1,6 @@
 """Text from a model, piece by piece. Greedy unless a temperature is given.
 
-Greedy text agrees with `margin > 0`: both take the most probable token of the same logits. Does not know
-patches.
+Greedy text agrees with `margin > 0`: both take the most probable token of the same logits.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Many patched versions of one model in one batch: each block of a batch sees its own flips, the bits stay as they are.
 
-A flipped row negates its output exactly; a row with flipped groups or bits is computed anew from its changed
-weights. A batch is cut into equal blocks, one for each candidate (or request). Does not know: searches, files.
+A flipped row negates its output exactly; a row with flipped groups or bits is computed anew from its changed weights. A
+batch is cut into equal blocks, one for each candidate (or request).
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,6 +1,6 @@
 """A tokenizer specification as a Hugging Face tokenizer that splits text exactly as llama.cpp does.
 
-Does not know: model files; what it is given was read from one by ``bankai.checkpoint``.
+What it is given was read from a model file by ``bankai.checkpoint``.
 """
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors

@@ -1,9 +1,9 @@
 """The `.bankai` patch file as bytes; `docs/format.md` is its specification.
 
-Contract: `decode(encode(patch))` gives the same flips, binding and manifest; equal patches have equal
-bytes, except that deflate implementations may compress a manifest differently. Any byte string either
-decodes or raises PatchFormatError, and decoding it takes at most 256 MiB of memory, without a compressed manifest
-also at most 4,096 bytes per byte. Knows nothing of models and does not touch files.
+Contract: `decode(encode(patch))` gives the same flips, binding and manifest; equal patches have equal bytes, except
+that deflate implementations may compress a manifest differently. Any byte string either decodes or raises
+PatchFormatError, and decoding it takes at most 256 MiB of memory, without a compressed manifest also at most 4,096
+bytes per byte.
 """
 
 import math

@@ -1,9 +1,8 @@
 """A patch as a value: a set of flips with XOR algebra, and what is known about it.
 
 Contract: `Flip`, `Binding`, `Manifest` and `Patch` are immutable and checked when made. Patches form an
-abelian group under `^`: the empty patch is the identity and every patch is its own inverse. This module knows
-neither models nor files: whether a place exists is decided in `bankai.patch.binding`, and what the methods of
-the Hub do in `bankai.library.hub`, which they load.
+abelian group under `^`: the empty patch is the identity and every patch is its own inverse. Whether a
+place exists is decided in `bankai.patch.binding`.
 """
 
 import math
@@ -12,14 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import msgspec
 
 from bankai.errors import WrongBaseError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["MAX_BIT", "MAX_GROUP", "MAX_ROW", "Binding", "Flip", "Kind", "Manifest", "Patch"]
 
@@ -245,21 +241,7 @@ class Patch:
         """The same flips and manifest without a binding."""
         return replace(self, binding=None)
 
-    @staticmethod
-    def from_pretrained(name: "str | Path", **options: Any) -> "Patch":
-        """The patch of a directory or of a Hub repository; arguments as in `bankai.library.hub.from_pretrained`."""
-        from bankai.library import hub
 
-        return hub.from_pretrained(name, **options)
-
-    def save_pretrained(self, directory: "str | Path", **card: Any) -> None:
-        """Write a directory in the Hub's conventions; arguments as in `bankai.library.hub.save_pretrained`."""
-        from bankai.library import hub
-
-        hub.save_pretrained(self, directory, **card)
-
-    def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Write to a Hub repository, return the commit's URL; arguments as in `bankai.library.hub.push_to_hub`."""
-        from bankai.library import hub
-
-        return hub.push_to_hub(self, repo_id, **options)
+def _in_order(flips: Iterable[Flip]) -> tuple[Flip, ...]:
+    """Sorted; by keys made once a flip, not once a comparison."""
+    return tuple(sorted(flips, key=attrgetter("_key")))

@@ -1,7 +1,7 @@
 """Sorted integers as Rice-coded gaps, and the byte cursor and varints around them.
 
-Contract: `encode` writes the one canonical form (`docs/format.md`, "Places"); `decode` reads it and never
-allocates more than eight bytes per byte it was given, plus its result. Knows nothing of patches.
+Contract: `encode` writes the one canonical form (`docs/format.md`, "Places"); `decode` reads it and never allocates
+more than eight bytes per byte it was given, plus its result.
 
 Rice codes: R. F. Rice, "Some practical universal noiseless coding techniques", JPL 79-22, 1979.
 """

@@ -5,8 +5,6 @@ writes it whole or not at all. The sidecar of `FILE` is `FILE.bankai.json`; of a
 `bankai.json` inside. This module does not look at the model's bits.
 """
 
-import os
-import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from bankai.errors import PatchFormatError, StoreError
-from bankai.io import sync, writing
+from bankai.io import RefusedFileError, read_bounded, sync, writing
 from bankai.patch import Flip, Patch, decode, encode
 
 __all__ = ["Applied", "combined", "load", "save", "sidecar_path"]
@@ -79,14 +77,10 @@ def load(path: Path) -> tuple[tuple[Applied, ...], str]:
 
 
 def _read(path: Path) -> bytes:
-    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would block
-        raise ValueError("it is not a regular file")
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        data = file.read(min(size, _MAX_BYTES) + 1)  # as many bytes are set aside as are asked for
-    if len(data) > _MAX_BYTES:
-        raise ValueError(f"it is larger than {_MAX_BYTES} bytes")
-    return data
+    try:
+        return read_bounded(path, _MAX_BYTES)
+    except RefusedFileError as error:
+        raise ValueError(f"it is {error.strerror}") from None
 
 
 def _parse(data: bytes) -> tuple[Applied, ...]:

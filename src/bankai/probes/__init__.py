@@ -1,6 +1,6 @@
 """Probes: what a patch should change or keep, and how it is read.
 
-``encode`` and ``audit`` need torch's tokenizers and are imported from their modules.
+``encode`` needs the tokenizers of transformers and is imported from its module.
 """
 
 from bankai.probes.neutral import builtin_neutral_texts, load_neutral_texts

@@ -1,10 +1,10 @@
 """Prompts with right answers, from a CSV or JSONL file, as probes that wait for their split.
 
-Fields, of which a row needs a prompt and one right text: ``prompt`` or, in JSONL, ``messages``; ``prefix`` (text
-that begins the reply); ``answer``, taken whole; ``answers``, a list in JSONL and in CSV separated by ``||``;
-``reply``, a whole right reply, which counts as an answer too; ``item``, by default the normalized prompt;
-``category``; ``id``, by default the row's number; ``stop``, in CSV with ``\\n`` for a line end. Blanks at the end of
-an answer are dropped, since its stop follows. Other fields are ignored and named. Does not know: models.
+Fields, of which a row needs a prompt and one right text: ``prompt`` or, in JSONL, ``messages``; ``prefix`` (text that
+begins the reply); ``answer``, taken whole; ``answers``, a list in JSONL and in CSV separated by ``||``; ``reply``, a
+whole right reply, which counts as an answer too; ``item``, by default the normalized prompt; ``category``; ``id``, by
+default the row's number; ``stop``, in CSV with ``\\n`` for a line end. Blanks at the end of an answer are dropped,
+since its stop follows. Other fields are ignored and named.
 """
 
 import csv
@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from bankai.errors import ProbeFormatError
+from bankai.io import LargeFileError, RefusedFileError, read_bounded
 from bankai.probes.faults import explain
 from bankai.probes.probe import MAX_FILE_BYTES, Message, Probe
 
@@ -87,14 +88,15 @@ def normalized(text: str) -> str:
 
 def _text(path: Path) -> str:
     try:
-        if not path.is_file():  # before opening: a pipe would block
-            raise ProbeFormatError(f"{path}: no such file; {_REMEDY}")
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_bounded(path, MAX_FILE_BYTES)
+    except LargeFileError:
+        raise ProbeFormatError(
+            f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; split it into several files"
+        ) from None
+    except (FileNotFoundError, RefusedFileError):
+        raise ProbeFormatError(f"{path}: no such file; {_REMEDY}") from None
     except OSError as error:
         raise ProbeFormatError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise ProbeFormatError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; split it into several files")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

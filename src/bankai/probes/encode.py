@@ -1,8 +1,7 @@
 """Probes as token ids: context, answer and stop encoded as one text, then split where the answer begins.
 
-The split follows lm-evaluation-harness (``_encode_pair``): an answer is tokenized in its context, as the
-model would have to emit it. A token that straddles the border belongs to the answer; the audit reports it.
-Does not know: models.
+The split follows lm-evaluation-harness (``_encode_pair``): an answer is tokenized in its context, as the model would
+have to emit it. A token that straddles the border belongs to the answer; the audit reports it.
 """
 
 from dataclasses import dataclass

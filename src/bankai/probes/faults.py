@@ -1,6 +1,6 @@
 """What is wrong with a line of a probe file, in its writer's words: msgspec's messages speak of its own types.
 
-Does not know: what makes a probe sound; `bankai.probes.probe` says that itself.
+What makes a probe sound, `bankai.probes.probe` says itself.
 """
 
 import re

@@ -2,7 +2,6 @@
 
 A neutral text is plain text, one paragraph after another with an empty line between. ``nano-neutral`` is made by
 models/nano/probe_sets.py and holds nano's chat markers as text; ``neutral-en`` was written by hand for larger models.
-Does not know: tokenizers, models, or how a change is measured.
 """
 
 import re
@@ -11,6 +10,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from bankai.errors import ProbeFormatError
+from bankai.io import LargeFileError, read_bounded
 
 __all__ = ["builtin_neutral_texts", "load_neutral_texts"]
 
@@ -34,21 +34,22 @@ def load_neutral_texts(source: str | Path) -> tuple[str, ...]:
     Raises ProbeFormatError when there is none, and for a file that is too large or not UTF-8.
     """
     if str(source) in builtin_neutral_texts():
-        return _paragraphs(_builtin_folder() / f"{source}.txt")
+        file = _builtin_folder() / f"{source}.txt"
+        return _paragraphs(file.read_bytes(), str(file))
     if not Path(source).is_file():
         names = ", ".join(builtin_neutral_texts())
         raise ProbeFormatError(f"{source}: neither a file nor a built-in neutral text (those are: {names})")
-    return _paragraphs(Path(source))
-
-
-def _paragraphs(source: Traversable) -> tuple[str, ...]:
     try:
-        with source.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        return _paragraphs(read_bounded(source, MAX_FILE_BYTES), str(source))
+    except LargeFileError:
+        raise ProbeFormatError(
+            f"{source}: larger than {MAX_FILE_BYTES >> 20} MiB; give a part of it"
+        ) from None
     except OSError as error:
         raise ProbeFormatError(f"{source}: cannot be read ({error.strerror}); give a text file") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise ProbeFormatError(f"{source}: larger than {MAX_FILE_BYTES >> 20} MiB; give a part of it")
+
+
+def _paragraphs(data: bytes, source: str) -> tuple[str, ...]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

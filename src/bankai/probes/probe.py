@@ -1,22 +1,22 @@
 """Probes, splits and their JSONL file: one probe a line.
 
-A probe set is sound by construction: ids are unique and no item is in two splits. Does not know: tokenizers,
-models; whether a probe makes sense for a model is the audit's question.
+A probe set is sound by construction: ids are unique and no item is in two splits. Whether a probe makes sense for a
+model is the audit's question.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from functools import cached_property, partial
+from functools import cached_property
 from hashlib import blake2b
 from importlib import resources
 from importlib.resources.abc import Traversable
-from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
 
 from bankai.errors import ProbeFormatError
+from bankai.io import LargeFileError, read_bounded, writing
 from bankai.probes.faults import explain
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
 TEXT_STOP = "\n"
 CHAT_STOP = "<|im_end|>"
 MAX_FILE_BYTES = 64 * 2**20
-_PIECE = 2**20
 Split = Literal["target", "validation", "control", "heldout", "unseen"]
 
 
@@ -121,27 +120,20 @@ class ProbeSet:
     @classmethod
     def load(cls, path: str | Path) -> "ProbeSet":
         """Read a JSONL file; blank lines are skipped. Raises ProbeFormatError that names file and line."""
-        return cls._read(Path(path), Path(path).stem)
-
-    @classmethod
-    def _read(cls, source: Traversable, name: str) -> "ProbeSet":
         try:
-            with source.open("rb") as file:
-                # in pieces: as many bytes are set aside as are asked for
-                data = b"".join(islice(iter(partial(file.read, _PIECE), b""), MAX_FILE_BYTES // _PIECE + 1))
+            data = read_bounded(path, MAX_FILE_BYTES)
+        except LargeFileError:
+            raise ProbeFormatError(
+                f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; split it into several sets"
+            ) from None
         except OSError as error:
-            raise ProbeFormatError(
-                f"{source}: cannot be read ({error.strerror}); give a JSONL file"
-            ) from error
-        if len(data) > MAX_FILE_BYTES:
-            raise ProbeFormatError(
-                f"{source}: larger than {MAX_FILE_BYTES >> 20} MiB; split it into several sets"
-            )
-        return cls(name, _decode_lines(data, str(source)))
+            raise ProbeFormatError(f"{path}: cannot be read ({error.strerror}); give a JSONL file") from error
+        return cls(Path(path).stem, _decode_lines(data, str(path)))
 
     def save(self, path: str | Path) -> None:
-        """Write a JSONL file that loads to the same probes."""
-        Path(path).write_bytes(b"".join(msgspec.json.encode(probe) + b"\n" for probe in self.probes))
+        """Write a JSONL file that loads to the same probes. Raises StoreError."""
+        with writing(Path(path)) as temporary:
+            temporary.write_bytes(b"".join(msgspec.json.encode(probe) + b"\n" for probe in self.probes))
 
 
 def _decode_lines(data: bytes, source: str) -> Iterator[Probe]:
@@ -195,7 +187,8 @@ def builtin_probe_sets() -> tuple[str, ...]:
 def load_probe_set(source: str | Path) -> ProbeSet:
     """A built-in set by its name, else a JSONL file by its path. Raises ProbeFormatError."""
     if str(source) in builtin_probe_sets():
-        return ProbeSet._read(_builtin_folder() / f"{source}.jsonl", str(source))
+        file = _builtin_folder() / f"{source}.jsonl"
+        return ProbeSet(str(source), _decode_lines(file.read_bytes(), str(file)))
     if not Path(source).is_file():
         names = ", ".join(builtin_probe_sets()) or "none"
         raise ProbeFormatError(f"{source}: neither a file nor a built-in probe set (those are: {names})")

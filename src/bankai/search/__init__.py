@@ -20,6 +20,7 @@ from bankai.search.folder import RunFolder
 from bankai.search.null import matched_flips, shuffled_answers
 from bankai.search.parts import SearchProbes
 from bankai.search.problem import Problem
+from bankai.search.progress import SearchProgress
 from bankai.search.run import STRATEGIES, make_patch, run_search
 from bankai.search.settings import SearchSettings
 from bankai.search.space import Space
@@ -36,6 +37,7 @@ __all__ = [
     "Ranked",
     "RunFolder",
     "SearchProbes",
+    "SearchProgress",
     "SearchSettings",
     "Space",
     "Staffed",

@@ -5,7 +5,7 @@ For a place that changes an activation a_t by da_t at position t, the estimate i
 group by -2 x_G w_rG, a flipped bit by -2 x_c w_rc. Where the decoder knows what a flipped row does further on, it is
 followed there: of gate at the inner activation h = silu(g) * u, which it changes by exactly -g * u, since
 silu(-g) = silu(g) - g. The backward goes layer by layer from the cached residual stream, so that one layer's
-activations are held at a time. Does not know: fitness, budgets, patches.
+activations are held at a time.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

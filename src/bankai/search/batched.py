@@ -3,7 +3,7 @@
 Each candidate starts where its first flip acts: flips in an MLP change a few inner activations, so the layer's output
 is corrected by their rank-one effects; whatever follows is one batch in which every candidate has its own row signs
 (`bankai.model.overlay`). The last layer's MLP and the head run at the answer positions only. Equal to flipping the bits
-and running in full, up to the order of float sums. Does not know: fitness, strategies.
+and running in full, up to the order of float sums.
 """
 
 from collections.abc import Iterator, Sequence

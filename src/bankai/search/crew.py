@@ -1,8 +1,8 @@
 """Who computes for a search. The work comes in units that can be done anywhere and in any order.
 
-How work is cut into units follows from the problem alone, never from who does it: a unit is always computed in the
-same shapes, so its result has the same bits in one process and in many. A crew does units; a replica is a crew of one,
-a model in this process. Does not know: strategies, fitness.
+How work is cut into units follows from the problem alone, never from who does it: a unit is always computed in the same
+shapes, so its result has the same bits in one process and in many. A crew does units; a replica is a crew of one, a
+model in this process.
 """
 
 from collections.abc import Callable, Iterable, Sequence

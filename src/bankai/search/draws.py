@@ -1,7 +1,7 @@
 """Random draws that follow one another, each of which can be made alone.
 
 One generator serves all draws of a seed in turn. How far a draw takes it depends on the shape of the probabilities
-only, so where it stands before any of them is known without making those before. Does not know: what is drawn.
+only, so where it stands before any of them is known without making those before.
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,7 @@
     events.jsonl  one event a line; lines after the saved ones are of a round that was cut off
     state.json    the state after the last whole round and the number of events up to it; replaced atomically
 
-Knows the shape of states and events, not what they mean.
+Opening a run changes nothing.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import msgspec
 
 from bankai.errors import StoreError
-from bankai.io import writing
+from bankai.io import RefusedFileError, read_bounded, writing
 from bankai.search.events import Event
 from bankai.search.state import State
 
@@ -104,9 +104,10 @@ def _unfinished(path: Path) -> bool:
 
 
 def _read(path: Path) -> bytes:
-    if path.stat().st_size > MAX_BYTES:
-        raise StoreError(f"{path} is too large for the file of a search; start the search anew")
-    return path.read_bytes()
+    try:
+        return read_bounded(path, MAX_BYTES)
+    except RefusedFileError as error:
+        raise StoreError(f"{path} is {error.strerror}; start the search anew") from None
 
 
 def _decode(content: bytes, kind: Any, path: Path) -> Any:

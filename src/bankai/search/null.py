@@ -1,8 +1,7 @@
 """Null controls: what a patch, or a search, does when what should make it work is left to chance.
 
 `matched_flips` draws the null of "these places matter": as many flips of the same kinds in the same tensors.
-`shuffled_answers` draws the null of "the right answers matter": targets for a search that nobody wants solved. Does not
-know: models beyond the shapes of their tensors, measurement.
+`shuffled_answers` draws the null of "the right answers matter": targets for a search that nobody wants solved.
 """
 
 from collections.abc import Iterable, Sequence

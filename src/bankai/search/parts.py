@@ -3,7 +3,7 @@
 Weak candidates leave after the first parts (successive halving), so the parts follow a fixed order that goes round the
 categories: whatever has been read so far is a fair sample of everything. A part is read in pieces, each of one stream
 and the candidates that are computed at once; how it is cut follows from probes and candidates alone, so that pieces may
-be computed anywhere and in any order. Does not know: fitness, strategies.
+be computed anywhere and in any order.
 """
 
 import math

@@ -1,8 +1,7 @@
 """The problem a strategy works on: a model whose bits it may flip, and the ways to measure them.
 
 A problem holds the current flips, counts the work in evaluations and leaves the model as it was on exit. Candidates are
-measured in batches from cached streams, or one by one as the published loop does. All computing is left to a crew. It
-does not know how flips are chosen, nor who computes.
+measured in batches from cached streams, or one by one as the published loop does. All computing is left to a crew.
 """
 
 import time

@@ -3,7 +3,7 @@
 Targets by the slope of their gain; controls one by one, since the corner of a hinge has no slope; neutral text by the
 expected KL divergence of a flip, about half the mean square of its effect on the log-probability of tokens drawn from
 the model (a diagonal Fisher). Every stream is a unit of its own; what comes of them is added in their order, so it does
-not matter who computes them. Does not know: what is kept.
+not matter who computes them.
 """
 
 from collections.abc import Callable, Iterator, Sequence

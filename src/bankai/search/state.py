@@ -1,7 +1,6 @@
 """Where a search stands between two rounds: all that a strategy remembers.
 
-A state is plain data that a run folder holds; a search that goes on from it ends as if it had never stopped. Does not
-know: models, strategies.
+A state is plain data that a run folder holds; a search that goes on from it ends as if it had never stopped.
 """
 
 import random

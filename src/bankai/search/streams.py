@@ -1,8 +1,7 @@
 """The residual stream of the current state at every layer, for batches of sequences.
 
 A flip in layer l changes nothing before l, so whatever measures a candidate starts from here. For each layer two
-tensors are kept, the residual after the attention and what the MLP adds; their sum enters the next layer. Does not
-know: probes, candidates.
+tensors are kept, the residual after the attention and what the MLP adds; their sum enters the next layer.
 """
 
 import torch

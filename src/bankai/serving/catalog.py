@@ -1,12 +1,12 @@
 """Which patches there are for a base, by name, and what a stack of them is: one patch, proven to fit the base.
 
 Contract: a name stands for a patch only when its bytes are those that were put into the library, the library's policy
-on signatures holds, and the base has the bits that the patch was made on. Everything else is an UnknownModelError
-that says why, never the base instead. A library that has changed is read again, so what is added is there at once.
-May be used from several threads. Does not know: HTTP, engines, torch.
+on signatures holds, and the base has the bits that the patch was made on. Everything else is an UnknownModelError that
+says why, never the base instead. A library that has changed is read again, so what is added is there at once. May be
+used from several threads.
 """
 
-import stat
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -23,6 +23,7 @@ from bankai.errors import (
     UnknownModelError,
     WrongBaseError,
 )
+from bankai.io import open_regular
 from bankai.library.entries import Entry, Stored, prove, vouched
 from bankai.library.library import Library
 from bankai.patch import Patch, bind, fingerprint, state
@@ -222,10 +223,8 @@ def _judged(judge: Callable[..., T], *about: object) -> T | BankaiError:
 def _stamp(path: Path) -> object:
     """Differs when a file has changed; the counter of changes in a library's head is finer than any clock."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # before opening: a pipe would block
-            return None
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
+            status = os.fstat(file.fileno())
             return status.st_ino, status.st_size, status.st_mtime_ns, file.read(_HEAD)
     except OSError:
         return None

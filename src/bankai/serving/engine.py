@@ -1,7 +1,7 @@
 """What a server asks of whatever computes: the next token's logits, for many texts that each have a patch of their own.
 
 An engine is used by one thread. Adding and removing a generation never changes what another one gets: greedy text is
-that of the same prompt and patch alone. Does not know: HTTP, text, how a token is chosen.
+that of the same prompt and patch alone.
 """
 
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ The adapter is packed like its base, so its drift from the true patch on the CPU
 logits) and that of float32 sums in another order for groups and single bits (below 1e-6 of a logit where measured).
 Not run on a GPU. An adapter costs the work of its rank in every product.
 
-Importing this module needs llama-cpp-python, not torch. Does not know: patches, how adapters are written.
+Importing this module needs llama-cpp-python, not torch.
 """
 
 import ctypes

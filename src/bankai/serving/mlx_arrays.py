@@ -6,7 +6,7 @@ are, so whoever holds them computes with the new bits from the next call on; wha
 cache, is of another model and must be dropped, and a function made by `mx.compile` that closed over the weights keeps
 the old ones.
 
-Importing this module needs mlx, not mlx-lm and not torch. Does not know: files, architectures.
+Importing this module needs mlx, not mlx-lm and not torch.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

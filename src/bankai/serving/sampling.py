@@ -1,4 +1,4 @@
-"""A token out of logits, and how likely it was. Does not know: models, text."""
+"""A token out of logits, and how likely it was."""
 
 from dataclasses import dataclass
 

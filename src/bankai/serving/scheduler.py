@@ -1,9 +1,9 @@
 """Who computes next: a bounded queue of texts in front of the one thread that uses the engine.
 
 Contract: a text is taken when there is room for it, else refused at once (BusyError), and computed in order of arrival.
-Whoever closes its stream frees its place before the next step. What fails, fails the texts that were computed then,
-and no other; no text sees a piece of another. After `drain` nothing new is taken and what was taken is finished, within
-a time. Streams belong to the event loop in which the scheduler was entered. Does not know: HTTP, patches by name.
+Whoever closes its stream frees its place before the next step. What fails, fails the texts that were computed then, and
+no other; no text sees a piece of another. After `drain` nothing new is taken and what was taken is finished, within a
+time. Streams belong to the event loop in which the scheduler was entered.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A model opened to be served: engine, catalog and tokenizer together. Does not know: HTTP, processes."""
+"""A model opened to be served: engine, catalog and tokenizer together."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

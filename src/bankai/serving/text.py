@@ -1,4 +1,4 @@
-"""Tokens to text while they come: whole characters only, and nothing of a stop string. Does not know: models, HTTP."""
+"""Tokens to text while they come: whole characters only, and nothing of a stop string."""
 
 from collections.abc import Sequence
 

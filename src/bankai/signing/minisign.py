@@ -1,8 +1,8 @@
 """Keys and signatures as values, in the formats of minisign; `docs/format.md` gives their bytes.
 
 Contract: whatever `encode` writes, minisign reads, and the reverse. Any text either decodes or raises
-SignatureFormatError; a key under a password takes no more work and memory than minisign's own keys, 1 GiB. What
-needs the `cryptography` package raises MissingExtraError without it. Knows neither files nor what is signed.
+SignatureFormatError; a key under a password takes no more work and memory than minisign's own keys, 1 GiB. What needs
+the `cryptography` package raises MissingExtraError without it.
 """
 
 import base64

@@ -1,16 +1,16 @@
 """Who made a patch: signing and verifying the bytes of its file, and the keys that are trusted.
 
-Contract: a signature covers the exact bytes of the file and its own trusted comment; `verify` returns the key that
-made it or raises a SignatureError, never anything in between. Files are those of minisign, so that its users need
-nothing of ours: `PATCH.minisig` lies beside PATCH. Reading is bounded in size. Knows nothing of what a patch holds.
+Contract: a signature covers the exact bytes of the file and its own trusted comment; `verify` returns the key that made
+it or raises a SignatureError, never anything in between. Files are those of minisign, so that its users need nothing of
+ours: `PATCH.minisig` lies beside PATCH. Reading is bounded in size.
 """
 
 import os
-import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bankai.errors import SignatureFormatError, StoreError, TamperedError, UnsignedError, UntrustedKeyError
+from bankai.io import RefusedFileError, check_absent, read_bounded, writing
 from bankai.signing.minisign import MAX_TEXT, PublicKey, SecretKey, Signature, is_encrypted, key_text
 
 __all__ = [
@@ -123,8 +123,6 @@ def read_secret_key(path: Path, password: Callable[[], str]) -> SecretKey:
 
 def check_no_keys(name: Path) -> tuple[Path, Path]:
     """NAME.key and NAME.pub. Raises StoreError when either exists."""
-    from bankai.io import check_absent
-
     secret, public = Path(f"{name}.key"), Path(f"{name}.pub")
     check_absent(secret)
     check_absent(public)
@@ -207,15 +205,11 @@ def _read_trusted(path: Path) -> str:
 def _read(path: Path, limit: int = MAX_TEXT) -> str:
     """The text of a small regular file. Raises SignatureFormatError."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # before opening: a pipe would block
-            raise SignatureFormatError(f"{path} is not a regular file; give a file of keys or a signature")
-        with open(path, "rb") as file:
-            data = file.read(limit + 1)
-        if len(data) > limit:
-            raise SignatureFormatError(
-                f"{path} is larger than {limit} bytes; give a file of keys or a signature"
-            )
-        return data.decode()
+        return read_bounded(path, limit).decode()
+    except RefusedFileError as error:
+        raise SignatureFormatError(
+            f"{path} is {error.strerror}; give a file of keys or a signature"
+        ) from None
     except OSError as error:
         raise SignatureFormatError(
             f"cannot read {path}: {error.strerror}; check path and permissions"
@@ -226,7 +220,6 @@ def _read(path: Path, limit: int = MAX_TEXT) -> str:
 
 def _write(path: Path, text: str, mode: int = 0o644) -> None:
     """Whole or not at all, and never readable by more than `mode` allows. Raises StoreError."""
-    from bankai.io import writing  # reading must start fast
 
     def opener(name: str, flags: int) -> int:
         return os.open(name, flags | os.O_EXCL, mode)

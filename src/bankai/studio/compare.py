@@ -1,7 +1,4 @@
-"""One prompt to the base and to the patched model: what each says, and what each makes of every token of both.
-
-Does not know: pages.
-"""
+"""One prompt to the base and to the patched model: what each says, and what each makes of every token of both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

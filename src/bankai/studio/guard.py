@@ -1,7 +1,7 @@
 """Which requests reach the page, and what browsers are told to hold the page to.
 
 Contract: only pages of this server may ask it for something, so that no other site in the same browser reaches it;
-bodies are bounded; a browser that keeps to the policy fetches nothing from elsewhere. Does not know: what is asked.
+bodies are bounded; a browser that keeps to the policy fetches nothing from elsewhere.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,4 +1,4 @@
-"""Values as HTML. Whatever stands in a file or a reply is text here, never markup. Does not know: pages, models."""
+"""Values as HTML. Whatever stands in a file or a reply is text here, never markup."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

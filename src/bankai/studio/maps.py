@@ -1,4 +1,4 @@
-"""Where a patch flips, and where attribution expects flips to help: rows by layer. Does not know: pages, colors."""
+"""Where a patch flips, and where attribution expects flips to help: rows by layer."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,4 @@
-"""Values as SVG, in the colors of the page: ink is the page's text, so that light and dark need no second drawing.
-
-Does not know: pages, models.
-"""
+"""Values as SVG, in the colors of the page: ink is the page's text, so that light and dark need no second drawing."""
 
 import io
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A probe set under the base and under patches, probe by probe. Does not know: pages."""
+"""A probe set under the base and under patches, probe by probe."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The runs of a folder: what each search was asked, how far it is, and what came of it.
 
 A run is what `bankai search` leaves beside its patch; it may be under way in another process, and anybody may have
-written it. Changes nothing. Does not know: models, pages.
+written it. Changes nothing.
 """
 
 from collections.abc import Mapping
@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bankai.cli.progress import SearchProgress
 from bankai.errors import PatchFormatError, StudioError
 from bankai.evaluation.report import Counts
 from bankai.jobs.search import Asked
 from bankai.patch import Patch, read_patch
-from bankai.search import RunFolder, Validated
+from bankai.search import RunFolder, SearchProgress, Validated
 
 __all__ = ["Run", "Step", "list_runs", "read_run"]
 

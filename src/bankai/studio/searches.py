@@ -1,7 +1,7 @@
 """Searches that are started from a file of failures: one at a time, in a process of its own.
 
 So a search takes nothing from those who look at the page but time of the processor. What it leaves is what `bankai
-search` leaves: a probe set, a run and a patch, in one folder. Does not know: pages, how a search goes.
+search` leaves: a probe set, a run and a patch, in one folder.
 """
 
 import re

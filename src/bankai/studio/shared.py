@@ -2,7 +2,6 @@
 
 Bits that one view flips are never there while another one computes: whoever computes has the turn, and turns go round
 in the order in which they were asked for. Long work takes many short turns, so that nobody waits for the end of it.
-Does not know: pages, probes.
 """
 
 from collections.abc import Iterator, Sequence

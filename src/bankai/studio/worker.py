@@ -14,13 +14,12 @@ from threading import Thread
 
 import msgspec
 
-from bankai.cli.progress import SearchProgress
 from bankai.errors import BankaiError
 from bankai.jobs.failures import probes_from_failures
 from bankai.jobs.search import Device, Dtype, Listener, search_file
 from bankai.jobs.task import Task
 from bankai.probes import load_neutral_texts, load_probe_set
-from bankai.search import Event, Finished, SearchSettings
+from bankai.search import Event, Finished, SearchProgress, SearchSettings
 
 __all__ = ["Job", "News", "main"]
 

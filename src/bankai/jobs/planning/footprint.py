@@ -2,7 +2,6 @@
 
 Cached streams, reference and estimates are exact. The working set is the largest of the three heaviest steps, counted
 in copies of their largest arrays (a layer's are its architecture's to tell); what an allocator wastes is not in it.
-Does not know: times.
 """
 
 import os

@@ -2,7 +2,7 @@
 
 An excerpt is a real one-layer model made by the loader, and what is timed are the steps of the search itself. Times
 depend on shapes, not on values: layers of one kind have the same shapes, the MLPs of all kinds as well, and the head is
-as much slower as its vocabulary is larger than the part of it. Does not know: probes, budgets.
+as much slower as its vocabulary is larger than the part of it.
 """
 
 import math

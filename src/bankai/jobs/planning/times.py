@@ -4,7 +4,7 @@ Assumed are: candidates spread evenly over the layers, as many as a round may me
 first part, half of the rest after the second; as many joined sets as are left then, measured from the lowest layer up;
 refining that takes as long per evaluation as climbing; for the original loop, trials that all pass their screening at
 one end and all fail at the other; a machine as busy as now. A guided search may stop when validation no longer
-improves: the low end of its time is the shortest one that gives up. Does not know: models, tokens, memory.
+improves: the low end of its time is the shortest one that gives up.
 """
 
 from collections import Counter

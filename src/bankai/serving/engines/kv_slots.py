@@ -2,7 +2,7 @@
 
 Contract: what was computed under one key is never found under another. A text is found only as far as computing it
 again would give the same bits: engines compute a single token otherwise than several together, so it matters which
-were. Does not know: engines, what a key stands for.
+were.
 """
 
 from collections.abc import Sequence

@@ -4,8 +4,7 @@ Generations of the patch that is on advance together; those of other patches wai
 long. The KV cache of each stays in a sequence of its own, computed under its own patch only.
 
 Logits are bit for bit those of the same prompt alone on a fresh llama.cpp with the patched file: see `_Llama` for the
-settings that make them so. Importing this module needs llama-cpp-python, not torch. Does not know: text, how a token is
-chosen, where patches come from.
+settings that make them so. Importing this module needs llama-cpp-python, not torch.
 """
 
 import logging

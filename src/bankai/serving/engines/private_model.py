@@ -3,7 +3,7 @@
 Contract: the model is only read. Its copy has no name (on Linux never, elsewhere from the moment it is open), so that
 nothing is left of it however the process ends. A swap proves by digest that the bits are those of base or patch before
 and after; when one fails, nothing may be computed with the copy any more. From patch to patch it goes through the base,
-so that they need not know each other. Runs on Linux and macOS. Does not know: engines, KV caches.
+so that they need not know each other. Runs on Linux and macOS.
 """
 
 import mmap

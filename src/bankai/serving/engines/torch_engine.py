@@ -6,7 +6,7 @@ it leaves. A step that fails has changed nothing: remove what it failed for, and
 of the prompt and patch alone, unless two tokens are as likely up to rounding: a batch adds up in another order.
 
 Every patch is served that the model has the places for. The model is read and never changed, and nobody else may change
-it meanwhile. Does not know: HTTP, text, how a token is chosen.
+it meanwhile.
 """
 
 from collections import OrderedDict

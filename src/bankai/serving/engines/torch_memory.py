@@ -1,7 +1,6 @@
 """Keys and values of texts of different lengths, a row each: rows join at the end, and the last one fills a gap.
 
-A row is zero behind its text, so that one whose numbers were no numbers leaves nothing to the next. Does not know:
-models, patches.
+A row is zero behind its text, so that one whose numbers were no numbers leaves nothing to the next.
 """
 
 from collections.abc import Iterable

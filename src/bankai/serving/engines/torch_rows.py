@@ -2,7 +2,7 @@
 
 A flipped row negates its output, exactly; a row with flipped groups or bits is computed from its changed weights; a
 changed row of the embedding is looked up in its place, also where the embedding is the head too. So every patch that
-the model has the places for can be served. The model's bits are read, never changed. Does not know: attention, texts.
+the model has the places for can be served. The model's bits are read, never changed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,6 @@
 """One forward for many texts: a token of each that runs, then the next tokens of those that are still read.
 
-Writes keys and values behind what is known, and changes nothing else: a forward that fails may be repeated. Does not
-know: which texts there are next, how a token is chosen.
+Writes keys and values behind what is known, and changes nothing else: a forward that fails may be repeated.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
 """The server's side of HTTP: what may be asked, by whom, and what is answered, in the shapes of OpenAI's API.
 
-Does not know: how anything is computed; `bankai.serving.scheduler` stands between.
+`bankai.serving.scheduler` stands between it and what computes.
 """

@@ -1,4 +1,4 @@
-"""Pieces of a text to what is sent: a document, or server-sent events. Does not know: who computes, how it is sent."""
+"""Pieces of a text to what is sent: a document, or server-sent events."""
 
 from collections.abc import AsyncIterator
 

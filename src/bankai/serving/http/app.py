@@ -1,7 +1,7 @@
 """The HTTP of the server: the paths of OpenAI's API that it has.
 
 Contract: every answer is the one of the asked patches, whose digests it carries, or an error. A client that goes away
-is not computed for. Does not know: engines, processes, what may be asked (`schemas`, `intake`) and by whom (`door`).
+is not computed for. What may be asked stands in `schemas` and `intake`, by whom in `door`.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Who may ask the server, how a request is read, and how one is refused: in OpenAI's shape, with the right status.
 
 Contract: a request is read to its limit of bytes and seconds and no further; what is refused is told without anything
-that another client sent, and without paths of this machine. No key is ever logged. Does not know: what is asked.
+that another client sent, and without paths of this machine. No key is ever logged.
 """
 
 import asyncio

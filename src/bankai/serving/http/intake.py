@@ -1,7 +1,7 @@
 """From a request to the job that it is: which patches, which tokens, how to choose.
 
 Contract: what comes out can be computed as it stands. Works in the thread of whoever calls, for as long as a chat
-template and a tokenizer take. Does not know: HTTP, who computes.
+template and a tokenizer take.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """What the server answers, in the shapes of OpenAI's API, as documents for JSON.
 
 Contract: a reply is given whole, or as the chunks of a stream that add up to it; both have the base's fingerprint and
-the digests of the patches in `system_fingerprint`. Does not know: HTTP, who computes.
+the digests of the patches in `system_fingerprint`.
 """
 
 import time

@@ -1,7 +1,7 @@
 """What can be asked of the server, in the shapes of OpenAI's API.
 
 Contract: a request is taken as it means, or refused with a ValidationError that names the field. What is not supported
-is refused, unless its value asks for nothing. Does not know: HTTP, models, tokens.
+is refused, unless its value asks for nothing.
 """
 
 from typing import Annotated, Any, Literal

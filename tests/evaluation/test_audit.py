@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from bankai.errors import AuditError
+from bankai.evaluation.audit import FAR_RANK, audit, require_sound
 from bankai.model import load, make_tokenizer
 from bankai.probes import Message, Probe
-from bankai.probes.audit import FAR_RANK, audit, require_sound
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bankai.evaluation.audit import audit
+from bankai.evaluation.failures import (
+    FAILED_SHARES,
+    PASSED_SHARES,
+    Dropped,
+    Judged,
+    assign,
+    judge,
+    place,
+    spell,
+)
 from bankai.evaluation.reading import Trace
 from bankai.model import make_tokenizer
 from bankai.probes import Message, Probe, ProbeSet
-from bankai.probes.audit import audit
 from bankai.probes.encode import context_ids, encode, encode_answer
-from bankai.probes.failures import FAILED_SHARES, PASSED_SHARES, Dropped, Judged, assign, judge, place, spell
 
 TOKENIZER = make_tokenizer(builders.tiny_tokenizer())
 TEXTS = st.text(st.sampled_from("the answer is 0\néあ🙂ing "), min_size=1, max_size=10)

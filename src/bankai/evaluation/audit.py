@@ -5,7 +5,6 @@ spell it), ``stop-inside`` (greedy reading would end before the answer does), ``
 answer are one), ``duplicate`` (a contrast counted twice), ``leak`` (one prompt in two splits), ``too-long``.
 Warnings: ``repeated-answer`` (an alternate given twice), ``far-distractor`` (not the model's competitor),
 ``trailing-space`` (the tokens before the answer are not those of running text).
-Does not know: searches, patches.
 """
 
 from collections import defaultdict

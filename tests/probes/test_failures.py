@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bankai.evaluation.reading import Trace
+from bankai.evaluation.engine import Trace
 from bankai.model import make_tokenizer
 from bankai.probes import Message, Probe, ProbeSet
 from bankai.probes.audit import audit

@@ -23,8 +23,9 @@ from bankai.architectures.config import check_llama_cpp, layer_kinds
 from bankai.architectures.names import FULL_ATTENTION, architecture
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import EngineError, StateError, UnsupportedModelError
+from bankai.model.sampling import Logits
 from bankai.patch import Flip, Patch
-from bankai.serving.engine import Generation, Logits
+from bankai.serving.engine import Generation
 from bankai.serving.engines.kv_slots import Slot, Slots
 from bankai.serving.engines.private_model import PrivateModel
 

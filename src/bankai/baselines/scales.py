@@ -16,12 +16,13 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.baselines.baseline import Baseline
-from bankai.baselines.lesson import Lesson, train
+from bankai.baselines.lesson import DEFAULTS, Lesson, train
 from bankai.model.binary_linear import PackedWeight, expand
 from bankai.model.decoder import MLP, Decoder
 from bankai.model.packed_tensors import ModelBinaryTensors
 from bankai.quantization.binary import GROUP
 from bankai.search.parts import SearchProbes
+from bankai.search.settings import SearchSettings
 
 __all__ = ["ScaleEdit", "train_scales"]
 
@@ -79,6 +80,7 @@ def train_scales(
     *,
     steps: int = 200,
     rate: float = RATE,
+    settings: SearchSettings = DEFAULTS,
     seed: int = 0,
     projections: Sequence[str] = MLP,
 ) -> ScaleEdit:
@@ -89,7 +91,7 @@ def train_scales(
     decoder, tensors = Decoder(model), ModelBinaryTensors(model)
     names = [decoder.name(layer, name) for layer in range(decoder.layers) for name in projections]
     factors = {name: torch.ones_like(tensors.packed(name).scales, dtype=torch.float32) for name in names}
-    lesson = Lesson(model, tokenizer, probes, seed=seed)
+    lesson = Lesson(model, tokenizer, probes, settings=settings, seed=seed)
     with _scaled(model, factors):
         parameters = [factor.requires_grad_() for factor in factors.values()]
         found = train(lesson, parameters, steps=steps, rate=rate)

@@ -85,7 +85,7 @@ class Engine(ABC):
         """Next-token logits after every token: [tokens, vocab]."""
 
     def step(self) -> Step:
-        """What continues new texts; here each is read again from its beginning."""
+        """What continues texts that begin now; here each is read again from its beginning for every token."""
         texts: dict[int, list[int]] = defaultdict(list)
 
         def step(new: Sequence[Sequence[int]]) -> Sequence[Logits]:

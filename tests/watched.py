@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from bankai.serving.engine import Generation, Logits
+from bankai.model.sampling import Logits
+from bankai.serving.engine import Generation
 from bankai.serving.engines.torch_engine import TorchEngine
 
 __all__ = ["Watched"]

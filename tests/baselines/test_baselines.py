@@ -19,7 +19,7 @@ from bankai.baselines import (
     train_lora,
     train_scales,
 )
-from bankai.baselines.lesson import DRIFT, PENALTY, Lesson
+from bankai.baselines.lesson import Lesson
 from bankai.baselines.steering import steering_vectors
 from bankai.errors import UnknownTensorError
 from bankai.evaluation import compare, score_probes
@@ -31,6 +31,7 @@ from bankai.probes import Message, Probe
 from bankai.quantization.one_bit import scales_of
 from bankai.search import Problem, SearchProbes, SearchSettings
 
+PENALTY, DRIFT = SearchSettings().penalty, SearchSettings().drift
 UP = "model.layers.1.mlp.up_proj"
 IDS = torch.tensor([[40, 41, 42, 43, 260, 270]])
 
@@ -151,23 +152,60 @@ def test_fitness_is_that_of_the_scores(tiny, probes):
     model, tokenizer = tiny
     lesson = Lesson(model, tokenizer, probes)
     flips = Patch.of([Flip(UP, row) for row in range(80)])
-    before = [
-        [one.score for one in score_probes(model, tokenizer, part)]
-        for part in (probes.validation, probes.controls)
-    ]
+    parts = (probes.validation, probes.controls, probes.targets)
+    before = [[one.score for one in score_probes(model, tokenizer, part)] for part in parts]
     assert lesson.fitness() == pytest.approx(0, abs=1e-5)
     with patched(model, flips, unbound=True):
-        after = [
-            [one.score for one in score_probes(model, tokenizer, part)]
-            for part in (probes.validation, probes.controls)
-        ]
+        after = [[one.score for one in score_probes(model, tokenizer, part)] for part in parts]
         found = lesson.fitness()
         loss = float(lesson.loss())  # fewer than a batch: all of them
-        targets = [one.score for one in score_probes(model, tokenizer, probes.targets)]
     lost = sum(max(0, old - new) for old, new in zip(before[1], after[1], strict=True)) / 4
     assert lost > 0
     assert found == pytest.approx(sum(after[0]) / 3 - sum(before[0]) / 3 - PENALTY * lost, abs=1e-4)
-    assert loss == pytest.approx(PENALTY * lost - sum(targets) / 6, abs=1e-4)
+    assert loss == pytest.approx(PENALTY * lost - (sum(after[2]) - sum(before[2])) / 6, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SearchSettings(),
+        SearchSettings(gain="worst", loss="margin", penalty=2.0, drift=0.5),
+        SearchSettings(gain="boundary", penalty=1.0),
+    ],
+    ids=lambda settings: settings.gain,
+)
+def test_training_is_on_the_fitness_of_a_search(tiny, probes, settings):
+    """Without validation probes and with fewer than a batch the loss, what chooses and a search read the same."""
+    model, tokenizer = tiny
+    searched = replace(
+        probes, validation=(), texts=("the number 7 is what it is",), domains=(0, 0, 1, 1, 1, 0)
+    )
+    searched = replace(searched, targets=(*searched.targets[:5], solved(tiny)))
+    lesson = Lesson(model, tokenizer, searched, settings=settings)
+    with Problem(model, tokenizer, searched, settings) as problem:
+        assert problem.objective.kept.sum() == 1
+        problem.move_to(Flip(UP, row) for row in range(80))
+        assert lesson.fitness() == pytest.approx(problem.fitness, rel=1e-3)
+        assert float(lesson.loss()) == pytest.approx(-problem.fitness, rel=1e-3)
+
+
+def test_the_loss_has_the_slope_of_the_fitness(tiny, probes):
+    model, tokenizer = tiny
+    searched = replace(probes, validation=(), texts=("the number 7 is what it is",))
+    lesson = Lesson(model, tokenizer, searched, settings=SearchSettings(gain="boundary", drift=50.0))
+    a = torch.randn(1, 128, generator=torch.Generator().manual_seed(0)) / 128**0.5
+    factors = {UP: (a, torch.full((256, 1), 0.1))}
+    with Lora(factors).on(model):
+        down = factors[UP][1].requires_grad_()
+        lesson.loss().backward()
+        slope, step = down.grad[:, 0], 1e-2 * down.grad / down.grad.norm()
+        values = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                down += sign * step
+                values.append(lesson.fitness())
+                down -= sign * step
+    assert values[0] - values[1] == pytest.approx(-2e-2 * float(slope.norm()), rel=0.05)
 
 
 def test_drift_is_that_of_a_search(tiny, probes):
@@ -221,13 +259,19 @@ def test_steering_vectors_are_mean_differences(tiny, probes):
     ]
     assert any(torch.allclose(vector, one, atol=2e-3) for one in found)  # the seed chose one as example
 
-    said = next(
-        one for one in map(said_by(tiny), range(200)) if score_probes(model, tokenizer, [one])[0].solved
-    )
+    said = solved(tiny)
     vectors = steering_vectors(model, tokenizer, SearchProbes(probes.targets, controls=(said,)))
     mean = torch.stack([stream_at_end(tiny, one) for one in probes.targets]).mean(0)
     assert torch.allclose(vectors["solved"][0], stream_at_end(tiny, said) - mean, atol=2e-3)
     assert "solved" not in steering_vectors(model, tokenizer, SearchProbes(probes.targets))
+
+
+def solved(tiny):
+    """A probe that the model solves."""
+    model, tokenizer = tiny
+    return next(
+        one for one in map(said_by(tiny), range(200)) if score_probes(model, tokenizer, [one])[0].solved
+    )
 
 
 def said_by(tiny):

@@ -196,15 +196,12 @@ def test_it_loads_and_its_activations_are_sane(tiny: Path) -> None:
 
 @pytest.mark.engines
 def test_llama_cpp_reads_it_as_we_do(tiny: Path) -> None:
-    import torch
-
     from bankai.evaluation import LlamaEngine, TorchEngine
+    from bankai.model import load
 
     text = "the answer<|im_end|>\n<think>é 42"
-    llama, ours = LlamaEngine(tiny, threads=1), TorchEngine(tiny)
+    llama, ours = LlamaEngine(tiny, threads=1), TorchEngine(*load(tiny))
     ids = ours.tokenizer(text)["input_ids"]
     assert llama._llama.tokenize(text.encode(), add_bos=False, special=True) == ids
-    with torch.no_grad():
-        expected = ours.model(torch.tensor([ids])).logits[0].numpy()
     # llama.cpp rounds activations to 8 bits.
-    np.testing.assert_allclose(llama.logits(ids), expected, atol=0.2)
+    np.testing.assert_allclose(llama.logits(ids), ours.logits(ids), atol=0.2)

@@ -42,7 +42,7 @@ def test_a_dtype_is_computed_in(run, gguf: Path, probe_file: Path, dtype: str) -
     found = run("eval", gguf, "--probes", probe_file, *options).document
     assert found["base"]["solved"] == evaluate_file(gguf, probe_file, dtype=dtype).base.solved
     probes = load_probe_set(probe_file).probes
-    low, full = (TorchEngine(gguf, dtype=kind).score(probes) for kind in (dtype, "float32"))
+    low, full = (TorchEngine(*load(gguf, dtype=kind)).score(probes) for kind in (dtype, "float32"))
     assert low != full
     # Log-probabilities of a few tokens of some -6 each; activations keep 8 bits or more.
     assert [s.score for s in low] == pytest.approx([s.score for s in full], rel=0.05)

@@ -18,7 +18,7 @@ from bankai.evaluation import (
     evaluate_file,
     open_engine,
 )
-from bankai.model import ModelMatrices
+from bankai.model import ModelMatrices, load
 from bankai.patch import Flip, Patch, bind, write_patch
 from bankai.probes import Message, Probe, ProbeSet
 
@@ -60,26 +60,25 @@ def assert_close(left, right, tolerance):
 
 def test_mlx_agrees_with_torch(path, probes):
     # The same float32 computation in another order, over at most 30 answer tokens.
-    assert_close(MlxEngine(path).score(probes), TorchEngine(path).score(probes), 1e-4)
+    assert_close(MlxEngine(path).score(probes), TorchEngine(*load(path)).score(probes), 1e-4)
 
 
 def test_mlx_logits_agree_with_torch_over_a_long_text(path):
     ids = np.random.default_rng(0).integers(0, 297, 120)
-    with torch.no_grad():
-        expected = TorchEngine(path).model(torch.tensor(ids)[None]).logits[0].numpy()
-    np.testing.assert_allclose(MlxEngine(path)._model.logits(ids.tolist()), expected, atol=1e-4, rtol=0)
+    expected = TorchEngine(*load(path)).logits(ids.tolist())
+    np.testing.assert_allclose(MlxEngine(path).logits(ids.tolist()), expected, atol=1e-4, rtol=0)
 
 
 def test_mlx_directory_scores_as_its_gguf(path, probes, tmp_path):
     convert(path, tmp_path / "mlx")
     assert MlxEngine(tmp_path / "mlx").score(probes) == MlxEngine(path).score(probes)
-    assert TorchEngine(tmp_path / "mlx").score(probes) == TorchEngine(path).score(probes)
+    assert TorchEngine(*load(tmp_path / "mlx")).score(probes) == TorchEngine(*load(path)).score(probes)
 
 
 @pytest.mark.engines
 def test_llama_cpp_agrees_with_torch(path, probes):
     # llama.cpp rounds activations to 8 bits: each product is off by some 1e-2 of a standard deviation.
-    assert_close(LlamaEngine(path, threads=1).score(probes), TorchEngine(path).score(probes), 0.2)
+    assert_close(LlamaEngine(path, threads=1).score(probes), TorchEngine(*load(path)).score(probes), 0.2)
 
 
 @pytest.mark.engines
@@ -124,7 +123,7 @@ def own_answer(engine, prompt):
 def files(tiny_gguf, probes, tmp_path_factory):
     """Probes of which the model solves one, and a patch that unsolves it by negating its first token's row."""
     folder = tmp_path_factory.mktemp("files")
-    engine = TorchEngine(tiny_gguf)
+    engine = TorchEngine(*load(tiny_gguf))
     solved, token = next(found for n in range(1000) if (found := own_answer(engine, f"the {n}")))
     ProbeSet("set", [*probes, solved]).save(folder / "set.jsonl")
     patch = Patch.of([Flip("lm_head", token)])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bankai.evaluation.audit import audit
+from bankai.evaluation.engine import Trace
 from bankai.evaluation.failures import (
     FAILED_SHARES,
     PASSED_SHARES,
@@ -18,7 +19,6 @@ from bankai.evaluation.failures import (
     place,
     spell,
 )
-from bankai.evaluation.reading import Trace
 from bankai.model import make_tokenizer
 from bankai.probes import Message, Probe, ProbeSet
 from bankai.probes.encode import context_ids, encode, encode_answer

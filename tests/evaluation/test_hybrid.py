@@ -14,6 +14,7 @@ from bankai.checkpoint.convert import stored_tensors
 from bankai.checkpoint.gguf import write_gguf
 from bankai.errors import UnsupportedModelError
 from bankai.evaluation import LlamaEngine, MlxEngine, TorchEngine
+from bankai.model import load
 from bankai.probes import Probe
 from bankai.quantization import PackedTensor
 from bankai.quantization.one_bit import one_bit_blocks, scales_of, signs_of
@@ -67,7 +68,12 @@ def compared(folder, engine, **settings):
     packed = write(folder / "packed.gguf", packed=True, **settings)
     texts = np.random.default_rng(0).integers(0, 297, (TEXTS, LENGTH))
     with torch.no_grad():
-        ours = TorchEngine(packed).model(torch.tensor(texts), use_cache=False).logits.flatten(0, 1).numpy()
+        ours = (
+            TorchEngine(*load(packed))
+            .model(torch.tensor(texts), use_cache=False)
+            .logits.flatten(0, 1)
+            .numpy()
+        )
     llama = engine(packed)
     theirs = np.concatenate([llama.logits(text.tolist()) for text in texts])
     assert len(ours) == TEXTS * LENGTH and ours.std() > 0.5
@@ -108,7 +114,7 @@ def test_scores_agree_and_a_text_may_be_read_again(hybrid_gguf):
         Probe(id=f"{n}", item=f"{n}", category="c", split="heldout", prompt=f"the {n} is", answers=(f" {n}",))
         for n in range(4)
     ]
-    llama, ours = LlamaEngine(hybrid_gguf, threads=1), TorchEngine(hybrid_gguf)
+    llama, ours = LlamaEngine(hybrid_gguf, threads=1), TorchEngine(*load(hybrid_gguf))
     for one, other in zip(llama.score(probes), ours.score(probes), strict=True):
         assert one.score == pytest.approx(other.score, abs=0.5)
     first = llama.logits([1, 2, 3])

@@ -11,9 +11,8 @@ import pytest
 
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import AuditError, ProbeFormatError, StateError, StoreError
-from bankai.evaluation import TorchEngine
+from bankai.evaluation import open_engine
 from bankai.evaluation.audit import audit
-from bankai.evaluation.reading import open_reader
 from bankai.jobs.failures import FEW_TARGETS, probes_from_failures
 from bankai.patch import Flip, Patch, bind
 from bankai.patching import apply_in_place
@@ -40,7 +39,7 @@ def asked():
 
 @pytest.fixture(scope="module")
 def engine():
-    return TorchEngine("nano")
+    return open_engine("torch", "nano")
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +86,11 @@ def test_answers_have_the_space_that_the_tokenizer_wants(asked, made):
 
 def test_targets_fail_at_their_first_token(engine, made):
     """But for a blank, which is left with its answer."""
-    reader = open_reader("torch", "nano")
     targets = made[1].split("target")
-    answers = [encode(probe, reader.tokenizer)[0] for probe in targets]
+    answers = [encode(probe, engine.tokenizer)[0] for probe in targets]
     assert len(targets) >= FEW_TARGETS
-    for index, trace in reader.traces(answers):
-        said = reader.tokenizer.decode(answers[index].answer[: trace.agreed])
+    for index, trace in engine.traces(answers):
+        said = engine.tokenizer.decode(answers[index].answer[: trace.agreed])
         assert said.strip(" ") == "", targets[index]
 
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from bankai.search import SearchSettings
 from bankai.search.objective import GAINS, LOSSES, STEEPNESS, Objective, Readings
 
 
@@ -151,6 +152,27 @@ def test_the_first_few_are_compared_with_their_own_base(gain, loss):
     assert float(none) == pytest.approx(
         float(objective(BASE.first(3, 0, 0), [0, 1, 0], gain, loss)(now.first(3, 0, 0)))
     )
+
+
+@pytest.mark.parametrize("gain", GAINS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_some_are_compared_with_their_own_base(gain, loss):
+    now = readings([0.0, -1.0, 5.0], [-1.0, -9.0], [0.1, 9.0], [1.0, 0.2, 9.0], [1.0, -9.0])
+    fitness = objective(BASE, [0, 1, 5], gain, loss, drift=0.5)
+    some = fitness.some([2, 0], [1], [0])
+    base = readings([-2.0, -1.0], [-0.5], [0.0], [-0.5, -2.0], [0.5])
+    few = objective(base, [5, 0], gain, loss, drift=0.5)
+    assert float(some(now.some([2, 0], [1], [0]))) == float(few(now.some([2, 0], [1], [0]))) != 0
+    assert some.base.counts == (2, 1, 1)
+
+
+@pytest.mark.parametrize("gain", GAINS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_settings_make_the_fitness_of_their_names(gain, loss):
+    settings = SearchSettings(gain=gain, loss=loss, penalty=2.5, drift=0.5)
+    made = Objective.of(settings, BASE, (0, 1, 0))
+    now = readings([0.0, -1.0, 5.0], [-1.0, -9.0], [0.1, 9.0], [1.0, 0.2, 9.0], [1.0, -9.0])
+    assert float(made(now)) == float(objective(BASE, [0, 1, 0], gain, loss, 2.5, 0.5)(now))
 
 
 def test_without_controls_and_texts_only_the_targets_count():

@@ -11,8 +11,8 @@ from watched import Watched
 
 from bankai.errors import BusyError, EngineError, StoppingError
 from bankai.model import load
+from bankai.model.sampling import Sampler
 from bankai.patch import Flip, Patch
-from bankai.serving.sampling import Sampler
 from bankai.serving.scheduler import Job, Piece, Scheduler, Stream
 
 PATCHES = [Patch(), *(Patch.of([Flip("model.layers.0.mlp.up_proj", row)]) for row in (3, 77))]

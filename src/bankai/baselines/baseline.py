@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.evaluation.report import Comparison, compare
 from bankai.evaluation.scoring import score_probes
+from bankai.model.generation import CachedStep, Writer, write
 from bankai.model.patching import patched
+from bankai.model.sampling import Sampler
+from bankai.model.text_stream import TextStream
 from bankai.patch import Patch
 from bankai.patch.codec import encode
 from bankai.probes.encode import context_ids
@@ -95,7 +97,7 @@ def measure(
         found[key] = compare(base, changed, probes)
     first = baseline.asked(next(iter(sets.values()))[0])
     with baseline.on(model):
-        speed = _tokens_per_second(model, context_ids(first, tokenizer))
+        speed = _tokens_per_second(model, tokenizer, context_ids(first, tokenizer))
     swap = median(_seconds_on(baseline, model) for _ in range(SWAPS))
     return Outcome(name, found, baseline.bytes, make_seconds, swap, speed)
 
@@ -106,14 +108,13 @@ def _seconds_on(baseline: Baseline, model: PreTrainedModel) -> float:
         return perf_counter() - start
 
 
-@torch.no_grad()
-def _tokens_per_second(model: PreTrainedModel, ids: Sequence[int]) -> float:
+def _tokens_per_second(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]
+) -> float:
     """Of `TOKENS` greedy tokens, or as many as the context has room for; an end of turn does not stop them."""
     count = min(TOKENS, model.config.max_position_embeddings - len(ids))
-    step, cache = torch.tensor([ids], device=model.device), None
+    writer = Writer(Sampler(0.0), TextStream(tokenizer), (), count)
     start = perf_counter()
-    for _ in range(count):
-        output = model(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        cache, step = output.past_key_values, output.logits[:, -1].argmax(-1, keepdim=True)
-    step.cpu()  # a GPU may still be at work
+    for _ in write(CachedStep(model), [ids], [writer]):
+        pass
     return count / (perf_counter() - start)

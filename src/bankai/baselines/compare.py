@@ -8,11 +8,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.baselines.baseline import Baseline, Outcome, measure
 from bankai.baselines.few_shot import choose_examples
+from bankai.baselines.lesson import DEFAULTS
 from bankai.baselines.lora import train_lora
 from bankai.baselines.scales import train_scales
 from bankai.baselines.steering import find_steering
 from bankai.probes.probe import Probe
 from bankai.search.parts import SearchProbes
+from bankai.search.settings import SearchSettings
 from bankai.steps import StepListener, ignore_steps
 
 __all__ = ["BASELINES", "compare_baselines"]
@@ -26,7 +28,7 @@ BASELINES: dict[str, Callable[..., Baseline]] = {
     "steering": find_steering,
     "few-shot": choose_examples,
 }
-"""How each is made: called with model, tokenizer, probes and `seed`; the first five with `steps` too."""
+"""How each is made: called with model, tokenizer, probes, `settings` and `seed`; the first five with `steps` too."""
 
 TRAINED = ("lora-1", "lora-2", "lora-4", "lora-8", "scales")
 
@@ -39,18 +41,20 @@ def compare_baselines(
     *,
     names: Iterable[str] = tuple(BASELINES),
     steps: int = 200,
+    settings: SearchSettings = DEFAULTS,
     seed: int = 0,
     listen: StepListener = ignore_steps,
 ) -> list[Outcome]:
     """Make each baseline from what a search may read and measure it on sets that it never saw, such as held-out.
 
-    The model is as before afterwards.
+    `settings` make the fitness that they are trained and chosen by, as they make that of a search. The model is as
+    before afterwards.
     """
     outcomes, names = [], tuple(names)
     for name in names:
-        settings = {"steps": steps} if name in TRAINED else {}
+        options = {"steps": steps} if name in TRAINED else {}
         start = perf_counter()
-        made = BASELINES[name](model, tokenizer, probes, seed=seed, **settings)
+        made = BASELINES[name](model, tokenizer, probes, settings=settings, seed=seed, **options)
         seconds = perf_counter() - start
         outcomes.append(measure(name, made, model, tokenizer, sets, make_seconds=seconds))
         listen("baselines", len(outcomes), len(names))

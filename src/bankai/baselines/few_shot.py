@@ -11,10 +11,11 @@ import msgspec
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.baselines.baseline import Baseline
-from bankai.baselines.lesson import Lesson
+from bankai.baselines.lesson import DEFAULTS, Lesson
 from bankai.probes.encode import encode
 from bankai.probes.probe import Message, Probe
 from bankai.search.parts import SearchProbes
+from bankai.search.settings import SearchSettings
 
 __all__ = ["FewShot", "choose_examples"]
 
@@ -62,6 +63,7 @@ def choose_examples(
     probes: SearchProbes,
     *,
     counts: Sequence[int] = COUNTS,
+    settings: SearchSettings = DEFAULTS,
     seed: int = 0,
 ) -> FewShot:
     """Random targets as examples; their number is the one with the best fitness.
@@ -69,7 +71,7 @@ def choose_examples(
     Numbers that do not fit the context are left out; none may be the best.
     """
     order = random.Random(seed).sample(probes.targets, len(probes.targets))
-    lesson = Lesson(model, tokenizer, probes, seed=seed)
+    lesson = Lesson(model, tokenizer, probes, settings=settings, seed=seed)
     longest = _longest(FewShot(()), tokenizer, (*lesson.judges, *probes.controls))
     best, found = 0.0, FewShot(())
     for count in counts:

@@ -15,10 +15,11 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.baselines.baseline import Baseline
-from bankai.baselines.lesson import Lesson, train
+from bankai.baselines.lesson import DEFAULTS, Lesson, train
 from bankai.model.decoder import Decoder
 from bankai.model.patching import ModelMatrices
 from bankai.search.parts import SearchProbes
+from bankai.search.settings import SearchSettings
 
 __all__ = ["Lora", "train_lora"]
 
@@ -67,6 +68,7 @@ def train_lora(
     rank: int = 4,
     steps: int = 200,
     rate: float = RATE,
+    settings: SearchSettings = DEFAULTS,
     seed: int = 0,
     projections: Sequence[str] = (),
 ) -> Lora:
@@ -84,7 +86,7 @@ def train_lora(
                 a.to(decoder.device).requires_grad_(),
                 torch.zeros(rows, rank, device=decoder.device, requires_grad=True),
             )
-    lesson = Lesson(model, tokenizer, probes, seed=seed)
+    lesson = Lesson(model, tokenizer, probes, settings=settings, seed=seed)
     with Lora(factors).on(model):
         flat = train(lesson, [factor for pair in factors.values() for factor in pair], steps=steps, rate=rate)
     rounded = [factor.half().float() for factor in flat]

@@ -17,13 +17,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.architectures.base import MLP
 from bankai.baselines.baseline import Baseline
-from bankai.baselines.lesson import Lesson, train
+from bankai.baselines.lesson import DEFAULTS, Lesson, train
 from bankai.errors import UnsupportedModelError
 from bankai.model.decoder import Decoder
 from bankai.model.matrices import WeightMatrix, expand
 from bankai.model.patching import ModelMatrices
 from bankai.quantization.one_bit import Q1_0, one_bit_blocks, scales_of, signs_of
 from bankai.search.parts import SearchProbes
+from bankai.search.settings import SearchSettings
 
 __all__ = ["ScaleEdit", "train_scales"]
 
@@ -88,6 +89,7 @@ def train_scales(
     *,
     steps: int = 200,
     rate: float = RATE,
+    settings: SearchSettings = DEFAULTS,
     seed: int = 0,
     projections: Sequence[str] = tuple(MLP),
 ) -> ScaleEdit:
@@ -101,7 +103,7 @@ def train_scales(
         name: torch.ones_like(_scales(tensors.matrix(name)), dtype=torch.float32, device=decoder.device)
         for name in names
     }
-    lesson = Lesson(model, tokenizer, probes, seed=seed)
+    lesson = Lesson(model, tokenizer, probes, settings=settings, seed=seed)
     with _scaled(model, factors):
         parameters = [factor.requires_grad_() for factor in factors.values()]
         found = train(lesson, parameters, steps=steps, rate=rate)

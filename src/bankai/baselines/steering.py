@@ -18,11 +18,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.baselines.baseline import Baseline
 from bankai.baselines.few_shot import FewShot
-from bankai.baselines.lesson import Lesson
+from bankai.baselines.lesson import DEFAULTS, Lesson
 from bankai.evaluation.scoring import score_probes
 from bankai.probes.encode import context_ids
 from bankai.probes.probe import Probe
 from bankai.search.parts import SearchProbes
+from bankai.search.settings import SearchSettings
 
 __all__ = ["Steering", "find_steering", "steering_vectors"]
 
@@ -69,10 +70,11 @@ def find_steering(
     *,
     layers: Sequence[int] | None = None,
     strengths: Sequence[float] = STRENGTHS,
+    settings: SearchSettings = DEFAULTS,
     seed: int = 0,
 ) -> Steering:
     """Contrast, layer and strength with the best fitness, strength 0 among them; the vector rounded to float16."""
-    lesson = Lesson(model, tokenizer, probes, seed=seed)
+    lesson = Lesson(model, tokenizer, probes, settings=settings, seed=seed)
     contrasts = steering_vectors(model, tokenizer, probes, seed=seed)
     best, found = 0.0, Steering(0, contrasts["examples"][0], 0.0)
     tried = range(len(contrasts["examples"])) if layers is None else layers

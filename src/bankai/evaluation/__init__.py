@@ -1,6 +1,7 @@
 """What probes say about a model: scores, paired comparison, other engines."""
 
-from bankai.evaluation.engines import Engine, LlamaEngine, MlxEngine, TorchEngine, open_engine
+from bankai.evaluation.engine import Engine, Reply, Trace
+from bankai.evaluation.engines import LlamaEngine, MlxEngine, TorchEngine, open_engine
 from bankai.evaluation.evaluate import evaluate_file
 from bankai.evaluation.report import Comparison, Summary, compare, summarize
 from bankai.evaluation.scoring import Prepared, ProbeScore, perplexity, prepare, score, score_probes
@@ -14,9 +15,11 @@ __all__ = [
     "MlxEngine",
     "Prepared",
     "ProbeScore",
+    "Reply",
     "Summary",
     "TextReport",
     "TorchEngine",
+    "Trace",
     "compare",
     "evaluate_file",
     "mcnemar_exact",

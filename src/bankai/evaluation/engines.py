@@ -1,74 +1,60 @@
-"""The same probes in the engine that a user runs: torch, llama.cpp or MLX.
+"""The engines that evaluation can ask: torch, llama.cpp and MLX."""
 
-Each engine only turns tokens into logits; tokenizing, scoring and *solved* are shared.
-"""
-
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.architectures import architecture
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import DeviceError, MissingExtraError, UnsupportedModelError
-from bankai.evaluation.scoring import ProbeScore, score_probes, token_scores
+from bankai.evaluation.engine import Engine, Trace
+from bankai.evaluation.scoring import prepare_encoded, score_batch
+from bankai.model.generation import CachedStep, Step
 from bankai.model.loader import load
 from bankai.model.tokenizer import make_tokenizer
-from bankai.probes.encode import EncodedAnswer, encode
-from bankai.probes.probe import Probe
+from bankai.probes.encode import EncodedAnswer
 
-__all__ = ["Engine", "EngineName", "LlamaEngine", "MlxEngine", "TorchEngine", "open_engine"]
+__all__ = ["EngineName", "LlamaEngine", "MlxEngine", "TorchEngine", "open_engine"]
 
 EngineName = Literal["torch", "llama", "mlx"]
 
 
-class Engine(Protocol):
-    """Something that can score probes."""
+class TorchEngine(Engine):
+    """A loaded model in this package's own forward pass, with whatever is on it at the time."""
 
-    def score(self, probes: Sequence[Probe]) -> list[ProbeScore]:
-        """One score per probe, in their order."""
-        ...
+    batch = 16
 
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self.context = model.config.max_position_embeddings
 
-class TorchEngine:
-    """This package's own forward pass."""
-
-    def __init__(self, source: str | Path, *, device: str = "cpu", dtype: str = "float32") -> None:
-        self.model, self.tokenizer = load(source, device=device, dtype=dtype)
-
-    def score(self, probes: Sequence[Probe]) -> list[ProbeScore]:
-        """See :class:`Engine`."""
-        return score_probes(self.model, self.tokenizer, probes)
-
-
-class _SequenceEngine(ABC):
-    """An engine that reads one sequence at a time."""
-
-    tokenizer: Any
-
-    @abstractmethod
+    @torch.no_grad()
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """Next-token logits after every token: [tokens, vocab]."""
-
-    def score(self, probes: Sequence[Probe]) -> list[ProbeScore]:
         """See :class:`Engine`."""
-        return [self._best(encode(probe, self.tokenizer)) for probe in probes]
+        output = self.model(torch.tensor([ids], device=self.model.device), use_cache=False)
+        return output.logits[0].float().cpu().numpy()
 
-    def _best(self, answers: Sequence[EncodedAnswer]) -> ProbeScore:
-        results = [self._score(answer) for answer in answers]
-        return ProbeScore(max(r.score for r in results), max(r.margin for r in results))
+    def step(self) -> Step:
+        """See :class:`Engine`; what was read is kept."""
+        return CachedStep(self.model)
 
-    def _score(self, answer: EncodedAnswer) -> ProbeScore:
-        logits = torch.from_numpy(self.logits(answer.ids[:-1])[answer.answer_start - 1 :])
-        log_probs, margins = token_scores(logits, torch.tensor(answer.answer))
-        return ProbeScore(float(log_probs.sum()), float(margins.min()))
+    @torch.no_grad()
+    def traces(self, answers: Sequence[EncodedAnswer]) -> Iterator[tuple[int, Trace]]:
+        """See :class:`Engine`; in batches."""
+        for batch in prepare_encoded([[answer] for answer in answers]).batches:
+            log_probs, margins = score_batch(self.model, batch)
+            owners = batch.owners.to(margins.device)
+            for owner in owners.unique().tolist():
+                mine = owners == owner  # in the order of the answer's tokens
+                yield owner, Trace(tuple(log_probs[mine].tolist()), tuple(margins[mine].tolist()))
 
 
-class LlamaEngine(_SequenceEngine):
+class LlamaEngine(Engine):
     """Stock llama.cpp through llama-cpp-python. Rounds activations to 8 bits. Raises MissingExtraError.
 
     ``threads``: None leaves the number to llama-cpp-python. ``adapter``: a GGUF LoRA to put on, which copies the
@@ -88,11 +74,12 @@ class LlamaEngine(_SequenceEngine):
             architecture(checkpoint.architecture).check_llama_cpp(checkpoint.config)
             self.path = checkpoint.path
             self.tokenizer = make_tokenizer(checkpoint.tokenizer())
+            self.context = checkpoint.config["max_position_embeddings"]
         self._llama: Any = None
         self._open(512)
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """See the base class; the context grows as needed."""
+        """See :class:`Engine`; the context of llama.cpp grows as needed."""
         if len(ids) > self._llama.n_ctx():
             self._open(2 * len(ids))
         self._llama.reset()
@@ -126,7 +113,7 @@ class LlamaEngine(_SequenceEngine):
             ) from error
 
 
-class MlxEngine(_SequenceEngine):
+class MlxEngine(Engine):
     """MLX's own 1-bit matrix product over the packed bits, without torch. Raises MissingExtraError."""
 
     def __init__(self, source: str | Path) -> None:
@@ -139,9 +126,10 @@ class MlxEngine(_SequenceEngine):
         with open_checkpoint(source) as checkpoint:
             self._model = MlxQwen3(checkpoint)
             self.tokenizer = make_tokenizer(checkpoint.tokenizer())
+            self.context = checkpoint.config["max_position_embeddings"]
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """See the base class."""
+        """See :class:`Engine`."""
         return self._model.logits(ids)
 
 
@@ -153,7 +141,7 @@ def open_engine(
     Raises MissingExtraError, DeviceError for what the engine does not let us choose, and what opening raises.
     """
     if name == "torch":
-        return TorchEngine(source, device=device, dtype=dtype)
+        return TorchEngine(*load(source, device=device, dtype=dtype))
     if (device, dtype) != ("cpu", "float32"):
         raise DeviceError(
             f"only the torch engine has a choice of device and dtype, {name} has its own; leave them out"

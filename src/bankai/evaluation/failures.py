@@ -1,6 +1,6 @@
 """From what a model gets right and wrong to a probe set: failures become targets, passes become controls.
 
-In order: :func:`spell` finds the sound spellings of every answer, a model reads them (`evaluation.reading`),
+In order: :func:`spell` finds the sound spellings of every answer, a model reads them (`evaluation.engine`),
 :func:`judge` tells passes from failures, :func:`assign` gives each item its split, and :func:`place` puts a target's
 answer where the model first goes wrong. A pass is what *solved* is elsewhere: greedy decoding emits an accepted answer
 and its stop. What a model computed is given.
@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from bankai.errors import ProbeFormatError
 from bankai.evaluation.audit import audit
-from bankai.evaluation.reading import Trace
+from bankai.evaluation.engine import Trace
 from bankai.probes.encode import EncodedAnswer, context_ids, context_text, encode_answer
 from bankai.probes.probe import Probe, Split
 

@@ -1,8 +1,8 @@
 """lm-evaluation-harness on our models: its tasks, prompts and metrics; our log-likelihoods and greedy text.
 
 ``tasks/`` beside this file holds tasks of our own, found by name like those of lm-eval. Prompt and continuation are
-encoded as one text and split, as with probes; scores and text come from `bankai.evaluation.reading`. Importing needs
-the `[harness]` extra.
+encoded as one text and split, as with probes; scores and text come from an engine of `bankai.evaluation`. Importing
+needs the `[harness]` extra.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.errors import HarnessError
-from bankai.evaluation.reading import read_loaded
+from bankai.evaluation.engines import TorchEngine
 from bankai.library.entries import digest_of
 from bankai.model.chat import render_chat
 from bankai.model.loader import load
@@ -59,8 +59,8 @@ class BankaiLM(TemplateLM):
     ) -> None:
         super().__init__()
         self.tokenizer, self.name, self.listen = tokenizer, name, listen
-        self._reader = read_loaded(model, tokenizer)
-        self.max_length: int = self._reader.longest
+        self._engine = TorchEngine(model, tokenizer)
+        self.max_length: int = self._engine.context
 
     @property
     def eot_token_id(self) -> int:
@@ -125,7 +125,7 @@ class BankaiLM(TemplateLM):
         found = [(0.0, True)] * len(requests)  # what holds for no tokens at all
         places = [index for index, (_, _, continuation) in enumerate(requests) if continuation]
         answers = [self._answer(*requests[index][1:]) for index in places]
-        for done, (place, trace) in enumerate(self._reader.traces(answers), start=1):
+        for done, (place, trace) in enumerate(self._engine.traces(answers), start=1):
             index = places[place]
             found[index] = (trace.score, trace.solved)
             if requests[index][0] is not None:
@@ -172,7 +172,7 @@ class BankaiLM(TemplateLM):
             room = self.max_length - most
             contexts = [self.tok_encode(requests[index].args[0])[-room:] for index in members]
             contexts = [context or [self.prefix_token_id] for context in contexts]
-            for place, reply in self._reader.replies(contexts, [stops] * len(members), most):
+            for place, reply in self._engine.replies(contexts, [stops] * len(members), most):
                 index, done = members[place], done + 1
                 texts[index] = reply.text
                 self.cache_hook.add_partial("generate_until", requests[index].args, reply.text)

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bankai.errors import ProbeFormatError
 from bankai.evaluation.scoring import token_scores
 from bankai.io import RefusedFileError, read_bounded
+from bankai.model.divergence import divergence
 from bankai.model.loader import load
 from bankai.model.patching import patched
 from bankai.patch import Patch, read_patch
@@ -115,8 +116,8 @@ def _nats(logits: Tensor, targets: Tensor) -> float:
 
 def _divergence(base: Tensor, other: Tensor) -> float:
     """KL of the base from the other, nats, summed over the positions [positions, vocabulary]."""
-    p, q = base.float().log_softmax(1), other.float().log_softmax(1)
-    return float((p.exp() * (p - q)).sum(1).clamp(min=0).double().sum())  # rounding makes a zero negative
+    kl = divergence(base.float().log_softmax(1), other.float().log_softmax(1))
+    return float(kl.clamp(min=0).double().sum())  # rounding makes a zero negative
 
 
 def _content(text: str | Path) -> str:

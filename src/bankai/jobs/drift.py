@@ -43,12 +43,16 @@ class Drift(msgspec.Struct, frozen=True):
 
 def drift_between(wanted: NDArray[np.floating[Any]], found: NDArray[np.floating[Any]], engine: str) -> Drift:
     """Logits [tokens, vocab] under the true patch and under the adapter."""
-    p, q = (_log_softmax(logits.astype(np.float64)) for logits in (wanted, found))
+    import torch
+
+    from bankai.model.divergence import divergence
+
+    p, q = (torch.from_numpy(logits).double().log_softmax(1) for logits in (wanted, found))
     return Drift(
         engine=engine,
         tokens=len(wanted),
         max_logit=float(np.abs(wanted - found).max()),
-        kl=float(np.maximum((np.exp(p) * (p - q)).sum(axis=1), 0).mean()),  # rounding makes a zero negative
+        kl=float(divergence(p, q).clamp(min=0).mean()),  # rounding makes a zero negative
         agreement=float((wanted.argmax(axis=1) == found.argmax(axis=1)).mean()),
     )
 
@@ -58,18 +62,17 @@ def peft_drift(base: str | Path, patch: Patch, adapter: Path) -> Drift:
 
     Raises what loading a model raises.
     """
-    import torch
-
+    from bankai.evaluation.engines import TorchEngine
     from bankai.jobs.workbench import Workbench
     from bankai.model import patched
 
     bench = Workbench(base)
-    ids = torch.tensor([_text(bench.tokenizer, bench.model.config.max_position_embeddings)])
-    with torch.no_grad():
-        with patched(bench.model, patch):
-            wanted = bench.model(ids).logits[0].numpy()
-        with _adapted(bench.model, adapter):
-            found = bench.model(ids).logits[0].numpy()
+    engine = TorchEngine(bench.model, bench.tokenizer)
+    ids = _text(engine.tokenizer, engine.context)
+    with patched(bench.model, patch):
+        wanted = engine.logits(ids)
+    with _adapted(bench.model, adapter):
+        found = engine.logits(ids)
     return drift_between(wanted, found, "torch")
 
 
@@ -78,15 +81,12 @@ def llama_drift(base: str | Path, patch: Patch, adapter: Path) -> Drift:
 
     Raises MissingExtraError, and UnsupportedModelError when llama.cpp takes neither model or adapter.
     """
-    from bankai.checkpoint.model_file import open_checkpoint
     from bankai.evaluation.engines import LlamaEngine
 
-    with open_checkpoint(base) as checkpoint:
-        context = checkpoint.config["max_position_embeddings"]
     with TemporaryDirectory() as folder:
         apply_patch(base, patch, Path(folder) / "patched.gguf")
         engine = LlamaEngine(Path(folder) / "patched.gguf")
-        ids = _text(engine.tokenizer, context)
+        ids = _text(engine.tokenizer, engine.context)
         wanted = engine.logits(ids)
     return drift_between(wanted, LlamaEngine(base, adapter=adapter).logits(ids), "llama")
 
@@ -122,9 +122,3 @@ def _adapted(model: "nn.Module", adapter: Path) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return result

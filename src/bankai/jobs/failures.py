@@ -13,7 +13,8 @@ import msgspec
 
 from bankai.errors import AuditError, StoreError
 from bankai.evaluation.audit import audit
-from bankai.evaluation.engines import EngineName
+from bankai.evaluation.engine import Engine, Reply, Trace
+from bankai.evaluation.engines import EngineName, open_engine
 from bankai.evaluation.failures import (
     FAILED_SHARES,
     PASSED_SHARES,
@@ -24,7 +25,6 @@ from bankai.evaluation.failures import (
     place,
     spell,
 )
-from bankai.evaluation.reading import Reader, Reply, Trace, open_reader
 from bankai.jobs.checks import require_base
 from bankai.jobs.patch_files import check_output
 from bankai.probes import Probe, ProbeSet, Split, builtin_probe_sets
@@ -87,11 +87,11 @@ def probes_from_failures(
     _check_output(out, Path(file))
     cases = read_cases(file, chat=chat)
     require_base(source, "give")
-    reader = open_reader(engine, source, device=device, dtype=dtype)
-    judged, unsound = _judge(reader, cases.probes, listen)
-    replies = _replies(reader, [case.probe for case in judged if not case.solved], max_tokens, listen)
+    model = open_engine(engine, source, device=device, dtype=dtype)
+    judged, unsound = _judge(model, cases.probes, listen)
+    replies = _replies(model, [case.probe for case in judged if not case.solved], max_tokens, listen)
     splits = assign(judged, failed=failed, passed=passed, seed=seed)
-    probes, refused = _probes(reader, judged, splits, replies)
+    probes, refused = _probes(model, judged, splits, replies)
     dropped = [*unsound, *refused]
     if not any(probe.split == "target" for probe in probes):
         raise AuditError(_nothing(judged, dropped))
@@ -120,15 +120,15 @@ def _check_output(out: Path, file: Path) -> None:
 
 
 def _judge(
-    reader: Reader, probes: Sequence[Probe], listen: StepListener
+    model: Engine, probes: Sequence[Probe], listen: StepListener
 ) -> tuple[list[Judged], list[Dropped]]:
     """What the model makes of every probe with a sound answer, and the others."""
-    spelled = [(probe, spell(probe, reader.tokenizer, reader.longest)) for probe in probes]
+    spelled = [(probe, spell(probe, model.tokenizer, model.context)) for probe in probes]
     dropped = [found for _, found in spelled if isinstance(found, Dropped)]
     sound = [(probe, found) for probe, found in spelled if not isinstance(found, Dropped)]
     answers = [spelling.encoded for _, found in sound for spelling in found]
     traces: dict[int, Trace] = {}
-    for index, trace in reader.traces(answers):
+    for index, trace in model.traces(answers):
         traces[index] = trace
         listen("reading answers", len(traces), len(answers))
     inorder = (traces[index] for index in range(len(answers)))
@@ -136,21 +136,21 @@ def _judge(
 
 
 def _replies(
-    reader: Reader, probes: Sequence[Probe], max_tokens: int, listen: StepListener
+    model: Engine, probes: Sequence[Probe], max_tokens: int, listen: StepListener
 ) -> dict[str, Reply]:
     """What the model says instead, by the probe's id."""
     if not max_tokens:
         return {}
-    contexts = [context_ids(probe, reader.tokenizer) for probe in probes]
+    contexts = [context_ids(probe, model.tokenizer) for probe in probes]
     replies: dict[str, Reply] = {}
-    for index, reply in reader.replies(contexts, [str(probe.stop) for probe in probes], max_tokens):
+    for index, reply in model.replies(contexts, [(str(probe.stop),) for probe in probes], max_tokens):
         replies[probes[index].id] = reply
         listen("reading failures", len(replies), len(probes))
     return replies
 
 
 def _probes(
-    reader: Reader, judged: Sequence[Judged], splits: Sequence[Split | None], replies: Mapping[str, Reply]
+    model: Engine, judged: Sequence[Judged], splits: Sequence[Split | None], replies: Mapping[str, Reply]
 ) -> tuple[list[Probe], list[Dropped]]:
     """The probes of the set, and those that have no place in it.
 
@@ -162,12 +162,12 @@ def _probes(
             why = "the model passes here and fails another row of the item; that one counts"
             dropped.append(Dropped(case.probe.id, "mixed", why))
             continue
-        probe = place(case, reader.tokenizer) if split == "target" else case.probe
+        probe = place(case, model.tokenizer) if split == "target" else case.probe
         said = _said(case.probe, probe, replies.get(case.probe.id))
         probes.append(msgspec.structs.replace(probe, split=split, distractor=said))
     errors = {
         finding.probe_id: Dropped(finding.probe_id, finding.kind, finding.message)
-        for finding in audit(None, reader.tokenizer, probes)
+        for finding in audit(None, model.tokenizer, probes)
         if finding.severity == "error"
     }
     return [probe for probe in probes if probe.id not in errors], [*dropped, *errors.values()]

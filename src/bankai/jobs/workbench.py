@@ -47,9 +47,8 @@ class Workbench:
 
     def reply(self, probe: Probe) -> str:
         """The first line that the model gives, greedily."""
-        ids = list(context_ids(probe, self.tokenizer))
-        text = "".join(stream(self.model, self.tokenizer, ids, max_tokens=24))
-        return text.split("\n")[0].strip()
+        ids = context_ids(probe, self.tokenizer)
+        return "".join(stream(self.model, self.tokenizer, ids, max_tokens=24, stops=("\n",))).strip()
 
 
 def keeps_dense(checkpoint: Checkpoint, dtype: str) -> bool:

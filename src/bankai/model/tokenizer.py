@@ -4,12 +4,12 @@ What it is given was read from a model file by ``bankai.checkpoint``.
 """
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from bankai.checkpoint.tokenizer_spec import CONTROL, USER_DEFINED, TokenizerSpec
 from bankai.errors import ModelFormatError, UnsupportedModelError
 
-__all__ = ["make_tokenizer"]
+__all__ = ["end_tokens", "make_tokenizer"]
 
 _CONTRACTIONS = "'s|'t|'re|'ve|'m|'ll|'d"
 _GPT2 = _CONTRACTIONS + r"| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
@@ -53,6 +53,12 @@ def make_tokenizer(spec: TokenizerSpec) -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         padding_side="left",
     )
+
+
+def end_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """The ids of the tokens that end a text; none where the tokenizer names none."""
+    end = tokenizer.eos_token_id
+    return frozenset() if end is None else frozenset([int(end)])
 
 
 def _bpe(spec: TokenizerSpec) -> models.BPE:

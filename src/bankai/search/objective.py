@@ -5,14 +5,17 @@ them, less `drift` times the KL divergence on neutral text. Terms are functions 
 read; all are 0 at the base.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from bankai.search.settings import SearchSettings
+
 __all__ = ["GAINS", "LOSSES", "Gain", "Loss", "Objective", "Readings"]
 
+Indices = Sequence[int] | slice
 STEEPNESS = 2.0  # nats of margin over which "boundary" goes from unsolved to solved
 
 
@@ -32,12 +35,16 @@ class Readings:
 
     def first(self, targets: int, controls: int, texts: int) -> "Readings":
         """The first so many of each kind."""
+        return self.some(slice(targets), slice(controls), slice(texts))
+
+    def some(self, targets: Indices, controls: Indices, texts: Indices) -> "Readings":
+        """Those with these indices of each kind."""
         return Readings(
-            self.targets[..., :targets],
-            self.target_margins[..., :targets],
-            self.controls[..., :controls],
-            self.control_margins[..., :controls],
-            self.drift[..., :texts],
+            self.targets[..., targets],
+            self.target_margins[..., targets],
+            self.controls[..., controls],
+            self.control_margins[..., controls],
+            self.drift[..., texts],
         )
 
     def at(self, candidate: int) -> "Readings":
@@ -120,6 +127,22 @@ class Objective:
     loss: Loss
     penalty: float
     drift: float = 0.0
+
+    @classmethod
+    def of(cls, settings: SearchSettings, base: Readings, domains: Sequence[int]) -> "Objective":
+        """The one that settings ask for; `domains` has that of every target."""
+        return cls(
+            base,
+            torch.tensor(domains),
+            GAINS[settings.gain],
+            LOSSES[settings.loss],
+            settings.penalty,
+            settings.drift,
+        )
+
+    def some(self, targets: Indices, controls: Indices, texts: Indices) -> "Objective":
+        """The fitness of readings of the probes and texts with these indices alone."""
+        return replace(self, base=self.base.some(targets, controls, texts), domain=self.domain[targets])
 
     @property
     def kept(self) -> Tensor:

@@ -26,6 +26,7 @@ from bankai.evaluation.scoring import (
     token_scores,
 )
 from bankai.model.decoder import Decoder
+from bankai.model.divergence import divergence
 from bankai.patch import Flip
 from bankai.probes import Probe
 from bankai.probes.encode import EncodedAnswer, encode
@@ -292,7 +293,7 @@ def _drift(stream: Stream, reference: Tensor, candidates: Candidates) -> Tensor:
             start = 0
             for logits in _logits(stream, positions):
                 base = reference[start : start + len(logits)]
-                kl = (base.exp() * (base - logits.log_softmax(1))).sum(1)
+                kl = divergence(base, logits.log_softmax(1))
                 drift[index, start : start + len(logits)] = kl.cpu()
                 start += len(logits)
     return drift

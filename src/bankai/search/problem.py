@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -17,7 +16,7 @@ from bankai.evaluation.scoring import prepare, prepare_encoded
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
 from bankai.search.crew import Hire, alone, read, score
-from bankai.search.objective import GAINS, LOSSES, Objective, Readings
+from bankai.search.objective import Objective, Readings
 from bankai.search.parts import SearchProbes, encode_parts, join
 from bankai.search.ranking import Ranked, rank
 from bankai.search.settings import SearchSettings
@@ -58,14 +57,7 @@ class Problem:
         self.current = self.read_plainly()
         self.seconds = time.monotonic() - start
         domains = probes.domains or (0,) * len(order)
-        self.objective = Objective(
-            self.current,
-            torch.tensor([domains[index] for index in order]),
-            GAINS[settings.gain],
-            LOSSES[settings.loss],
-            settings.penalty,
-            settings.drift,
-        )
+        self.objective = Objective.of(settings, self.current, [domains[index] for index in order])
         self.fitness = 0.0
         self.noise = 0.0
         self.evaluations = 0.0

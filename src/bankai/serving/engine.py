@@ -8,15 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bankai.model.sampling import Logits
 from bankai.patch import Patch
 
-__all__ = ["Engine", "Generation", "Logits"]
-
-Logits = NDArray[np.float32]
-"""Of the next token: [vocabulary]."""
+__all__ = ["Engine", "Generation"]
 
 
 @dataclass(eq=False)

@@ -9,7 +9,7 @@ time. Streams belong to the event loop in which the scheduler was entered.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Condition, Thread
@@ -18,15 +18,22 @@ from typing import Literal, Self
 from transformers import PreTrainedTokenizerBase
 
 from bankai.errors import BusyError, EngineError, StoppingError
+from bankai.model.generation import Ending, Writer
+from bankai.model.sampling import Choice, Logits, Sampler
+from bankai.model.text_stream import TextStream
 from bankai.patch import Patch
-from bankai.serving.engine import Engine, Generation, Logits
-from bankai.serving.sampling import Choice, Sampler
-from bankai.serving.text import TextStream
+from bankai.serving.engine import Engine, Generation
 
 __all__ = ["Finish", "Job", "Piece", "Scheduler", "Stream"]
 
 Finish = Literal["stop", "length"]
 """Why a text ended: the model's turn or a stop string, or the most tokens."""
+_FINISH: Mapping[Ending | None, Finish | None] = {
+    None: None,
+    "end": "stop",
+    "stop": "stop",
+    "length": "length",
+}
 
 _log = logging.getLogger(__name__)
 _FAILED = "the engine failed at this text; the log of the server says more"
@@ -91,7 +98,7 @@ class _Text:
 
     stream: Stream
     job: Job
-    shown: TextStream
+    writer: Writer
     generation: Generation = field(init=False)
 
     def __post_init__(self) -> None:
@@ -162,7 +169,8 @@ class Scheduler:
             if self._ended:
                 stream._put(EngineError(_FAILED))
             elif stream in self._open:
-                self._waiting.append(_Text(stream, job, TextStream(self._tokenizer, job.stops)))
+                shown = TextStream(self._tokenizer, job.stops)
+                self._waiting.append(_Text(stream, job, Writer(job.sampler, shown, self._ends, job.most)))
                 self._changed.notify()
 
     async def drain(self, seconds: float) -> None:
@@ -251,21 +259,15 @@ class Scheduler:
 
     def _advance(self, text: _Text, logits: Logits) -> _Told:
         """Choose the next token of a text."""
-        job, shown, tokens = text.job, text.shown, text.generation.tokens
         try:
-            choice = job.sampler.choose(logits)
-            tokens.append(choice.token)
-            if choice.token in self._ends:
-                self._remove(text)
-                return text.stream, Piece(shown.flush(), (), "stop")
-            piece = shown.push(choice.token)
-            finish: Finish | None = "stop" if shown.stopped else "length" if len(tokens) >= job.most else None
-            if finish:
-                self._remove(text)
-                piece += shown.flush()
+            written = text.writer.advance(logits)
         except Exception as error:
             return self._fail(text, error)
-        return text.stream, Piece(piece, (choice,), finish)
+        text.generation.tokens.append(written.choice.token)
+        if written.ending:
+            self._remove(text)
+        choices = () if written.ending == "end" else (written.choice,)
+        return text.stream, Piece(written.text, choices, _FINISH[written.ending])
 
     def _fail(self, text: _Text, error: Exception) -> _Told:
         """What the client hears of an error: nothing that may be of another text."""

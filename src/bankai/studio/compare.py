@@ -11,7 +11,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.errors import StudioError
 from bankai.evaluation.scoring import answer_hidden, prepare_encoded, token_scores
-from bankai.model.generation import prompt_ids, token_stream
+from bankai.model.generation import CachedStep, Writer, prompt_ids, write
+from bankai.model.sampling import Sampler
+from bankai.model.text_stream import TextStream
+from bankai.model.tokenizer import end_tokens
 from bankai.probes.encode import EncodedAnswer
 from bankai.steps import StepListener, ignore_steps
 from bankai.studio.shared import SharedModel
@@ -103,24 +106,19 @@ def _reply(
     shared: SharedModel, asked: Asked, ids: list[int], names: Sequence[str], listen: StepListener
 ) -> list[int]:
     """The tokens, the end of the turn or line among them."""
-    tokenizer, found = shared.tokenizer, list[int]()
-    stream = token_stream(
-        shared.bench.model,
-        ids,
-        max_tokens=asked.max_tokens,
-        temperature=asked.temperature,
-        seed=asked.seed,
+    model, tokenizer, found = shared.bench.model, shared.tokenizer, list[int]()
+    writer = Writer(
+        Sampler(asked.temperature, seed=asked.seed),
+        TextStream(tokenizer, ("\n",) if asked.line else ()),
+        end_tokens(tokenizer),
+        min(asked.max_tokens, model.config.max_position_embeddings - len(ids)),
     )
-    while True:
+    written = write(CachedStep(model), [ids], [writer])
+    while not writer.ended:
         with shared.on(names):
-            some = list(islice(stream, TURN))
-        for token in some:
-            found.append(token)
-            if token == tokenizer.eos_token_id or asked.line and "\n" in tokenizer.decode([token]):
-                return found
+            found += [one.choice.token for _, one in islice(written, TURN)]
         listen("patched" if names else "base", len(found), asked.max_tokens)
-        if len(some) < TURN:
-            return found
+    return found
 
 
 @torch.no_grad()

@@ -22,8 +22,9 @@ from bankai.architectures import architecture
 from bankai.architectures.base import FULL_ATTENTION
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import EngineError, StateError, UnsupportedModelError
+from bankai.model.sampling import Logits
 from bankai.patch import Flip, Patch
-from bankai.serving.engine import Generation, Logits
+from bankai.serving.engine import Generation
 from bankai.serving.engines.kv_slots import Slot, Slots
 from bankai.serving.engines.private_model import PrivateModel
 

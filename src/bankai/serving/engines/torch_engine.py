@@ -17,7 +17,8 @@ from transformers import PreTrainedModel
 
 from bankai.errors import StateError
 from bankai.model import WeightMatrix, ragged
-from bankai.serving.engine import Generation, Logits
+from bankai.model.sampling import Logits
+from bankai.serving.engine import Generation
 from bankai.serving.engines.torch_memory import Memory
 from bankai.serving.engines.torch_rows import Merged, PatchRows, merged, patch_rows
 from bankai.serving.engines.torch_step import Chunk, Prompt, Step, Text, like_of, shape

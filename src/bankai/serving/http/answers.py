@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from bankai.errors import ServingError
+from bankai.model.sampling import Choice
 from bankai.serving.http.intake import Accepted
 from bankai.serving.http.replies import Document, error
-from bankai.serving.sampling import Choice
 from bankai.serving.scheduler import Piece
 
 __all__ = ["events", "whole"]

@@ -11,10 +11,10 @@ from transformers import PreTrainedTokenizerBase
 
 from bankai.errors import BadRequestError, UnsupportedModelError
 from bankai.model.chat import render_chat
+from bankai.model.sampling import Sampler
 from bankai.serving.catalog import Catalog, Served
 from bankai.serving.http.replies import ChatReply, CompletionReply, Reply
 from bankai.serving.http.schemas import ChatRequest, CompletionRequest
-from bankai.serving.sampling import Sampler
 from bankai.serving.scheduler import Job
 
 __all__ = ["Accepted", "Intake"]

@@ -14,8 +14,8 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from bankai.library.entries import Entry
+from bankai.model.sampling import Choice
 from bankai.serving.catalog import SEPARATOR, Catalog, Served
-from bankai.serving.sampling import Choice
 from bankai.serving.scheduler import Finish
 
 __all__ = ["ChatReply", "CompletionReply", "Reply", "Usage", "error", "models"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bankai.errors import UnsupportedModelError
-from bankai.serving.sampling import Sampler
+from bankai.model.sampling import Sampler
 
 
 def logits(seed: int, size: int = 700, scale: float = 3.0) -> np.ndarray:
@@ -18,7 +18,7 @@ def softmax(values: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum()
 
 
-@given(st.integers(0, 1000), st.sampled_from([0.0, 1e-9]))
+@given(st.integers(0, 1000), st.sampled_from([0.0, 1e-300, 1e-45, 1e-9]))
 def test_without_temperature_the_most_probable(seed: int, temperature: float) -> None:
     values = logits(seed)
     choice = Sampler(temperature, top_p=0.3, seed=seed).choose(values)
@@ -77,9 +77,14 @@ def test_more_likeliest_than_there_are_tokens() -> None:
     assert len(Sampler(0, top=20).choose(logits(0, size=5)).top) == 5
 
 
+def test_a_temperature_just_above_nothing_overflows_nowhere() -> None:
+    assert Sampler(1e-5, seed=0).choose(np.array([-30, 40, 12], np.float32)).token == 1
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_what_is_no_number_is_refused(wrong: float) -> None:
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_is_no_number_is_refused(wrong: float, temperature: float) -> None:
     values = logits(0)
     values[5] = wrong
     with pytest.raises(UnsupportedModelError, match="get the model again"):
-        Sampler(0.0).choose(values)
+        Sampler(temperature).choose(values)

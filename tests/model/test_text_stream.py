@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
 from bankai.checkpoint.model_file import open_checkpoint
+from bankai.model.text_stream import TextStream
 from bankai.model.tokenizer import make_tokenizer
-from bankai.serving.text import TextStream
 
 TINY = make_tokenizer(tiny_tokenizer())  # a token for every byte
 EOS = TINY.eos_token_id
@@ -89,8 +89,19 @@ def test_nothing_comes_after_a_stop() -> None:
     assert (stream.flush(), stream.stopped) == ("", True)
 
 
-def test_special_tokens_are_not_shown() -> None:
-    assert "".join(pieces([*in_bytes("a"), EOS, *in_bytes("b")])[0]) == "ab"
+def test_special_tokens_are_shown_if_wanted() -> None:
+    tokens = [*in_bytes("a"), EOS, *in_bytes("b")]
+    assert "".join(pieces(tokens)[0]) == "ab"
+    stream = TextStream(TINY, ["b"], special=True)
+    assert [stream.push(token) for token in tokens] == ["a", "<|im_end|>", ""] and stream.stopped
+
+
+def test_pieces_of_a_character_wait_however_many_signs_they_decode_to() -> None:
+    """Some tokenizers decode every byte of a piece to a sign of its own, as these invalid ones do."""
+    stream = TextStream(TINY)
+    tokens = [TINY.convert_tokens_to_ids(letter) for letter in ("a", "þ", "þ")]  # bytes 61 FE FE
+    assert [stream.push(token) for token in tokens] == ["a", "", ""]
+    assert stream.flush() == "\ufffd\ufffd"
 
 
 @pytest.mark.parametrize("text", ["17 + 25 = 42\n", "Übergrößenträger 中文 😀!", "  two  blanks  "])

@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bankai.errors import NotFiniteError
-from bankai.serving.engine import Logits
 
-__all__ = ["Choice", "Sampler"]
+__all__ = ["Choice", "Logits", "Sampler"]
 
-_GREEDY_BELOW = 1e-6  # as `bankai.model.generation`: colder than this is greedy, and dividing could overflow
+Logits = NDArray[np.float32]
+"""Of the next token: [vocabulary]."""
+
+_GREEDY_BELOW = 1e-6  # colder than this is greedy, and dividing could overflow
 _LIKELY = 512  # tokens that nearly always hold the mass of `top_p`; sorting all of 150,000 takes 10 ms
 
 

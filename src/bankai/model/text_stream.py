@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-__all__ = ["TextStream"]
+__all__ = ["BROKEN", "TextStream"]
 
-_BROKEN = "\ufffd"  # what a piece of a character decodes to
+BROKEN = "\ufffd"
+"""What a piece of a character decodes to."""
 
 
 class TextStream:
@@ -14,11 +15,14 @@ class TextStream:
 
     Text that may be the beginning of a stop string waits until it is known not to be; `stopped` tells that one came.
     The text ends before it, however it was cut into tokens: before the one that was complete first. Without stop
-    strings the pieces and what `flush` returns are what decoding all tokens at once gives.
+    strings the pieces and what `flush` returns are what decoding all tokens at once gives. `special`: whether special
+    tokens are shown.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, stops: Sequence[str] = ()) -> None:
-        self._tokenizer, self._stops = tokenizer, tuple(stops)
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, stops: Sequence[str] = (), *, special: bool = False
+    ) -> None:
+        self._tokenizer, self._stops, self._special = tokenizer, tuple(stops), special
         self._open: list[int] = []  # tokens since the last one that ended a character
         self._taken = 0  # characters of theirs that are certain
         self._held = ""  # certain, but maybe the beginning of a stop string
@@ -30,7 +34,7 @@ class TextStream:
             return ""
         self._open.append(token)
         text = self._decoded()
-        certain = text.removesuffix(_BROKEN)
+        certain = text.rstrip(BROKEN)
         fresh, self._taken = certain[self._taken :], len(certain)
         if certain == text:
             self._open, self._taken = [], 0
@@ -43,7 +47,9 @@ class TextStream:
         return piece
 
     def _decoded(self) -> str:
-        return str(self._tokenizer.decode(self._open, skip_special_tokens=True)) if self._open else ""
+        if not self._open:
+            return ""
+        return str(self._tokenizer.decode(self._open, skip_special_tokens=not self._special))
 
     def _tell(self, fresh: str) -> str:
         text = self._held + fresh

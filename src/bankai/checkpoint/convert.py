@@ -36,17 +36,23 @@ def convert(source: str | Path, target: str | Path) -> Path:
         tensors: dict[str, Tensor] = {name: checkpoint.binary(name) for name in checkpoint.binary_names()}
         tensors |= {name: checkpoint.dense(name) for name in checkpoint.dense_names()}
         if path.suffix.lower() == ".gguf":
-            metadata = config_to_gguf(checkpoint.config) | tokenizer.to_gguf()
+            tokens = tokenizer.to_gguf()
+            _check_same(tokenizer, TokenizerSpec.from_gguf(tokens), "GGUF")
+            metadata = config_to_gguf(checkpoint.config) | tokens
             write_gguf(path, metadata, stored_tensors(tensors, checkpoint.config))
         else:
-            _check_portable(tokenizer)
+            _check_same(tokenizer, _through_json(tokenizer), "tokenizer.json")
             mlx = {names.to_mlx(name): tensor for name, tensor in tensors.items()}
             write_mlx(path, checkpoint.config, mlx, tokenizer)
     return path
 
 
-def _check_portable(tokenizer: TokenizerSpec) -> None:
-    """The tokenizer must come back from its JSON files as it was."""
-    rows = len(tokenizer.tokens)
-    if TokenizerSpec.from_json(tokenizer.to_json(), tokenizer.to_json_config(), rows) != tokenizer:
-        raise UnsupportedModelError("tokenizer.json cannot hold this tokenizer exactly; keep this format")
+def _through_json(tokenizer: TokenizerSpec) -> TokenizerSpec:
+    """The tokenizer as it comes back from its JSON files."""
+    rows, ends = len(tokenizer.tokens), tokenizer.to_generation_config().values()
+    return TokenizerSpec.from_json(tokenizer.to_json(), tokenizer.to_json_config(), rows, ends)
+
+
+def _check_same(tokenizer: TokenizerSpec, back: TokenizerSpec, target: str) -> None:
+    if back != tokenizer:
+        raise UnsupportedModelError(f"{target} cannot hold this tokenizer exactly; keep this format")

@@ -83,10 +83,18 @@ def _dense(name: str, shape: tuple[int, ...], rng: np.random.Generator, hybrid: 
 
 
 def build_tiny_gguf(
-    path: Path, seed: int = 0, tokenizer: TokenizerSpec | None = None, **changes: Any
+    path: Path,
+    seed: int = 0,
+    tokenizer: TokenizerSpec | None = None,
+    metadata: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> Path:
-    """Write a random model to ``path``; ``changes`` go to :func:`tiny_config`. Returns ``path``."""
+    """Write a random model to ``path``; ``changes`` go to :func:`tiny_config`. Returns ``path``.
+
+    ``metadata``: GGUF keys that the file has as well.
+    """
     config = tiny_config(**changes)
     tensors = stored_tensors(tiny_tensors(config, seed), config)
-    write_gguf(path, config_to_gguf(config) | (tokenizer or tiny_tokenizer()).to_gguf(), tensors)
+    tokens = (tokenizer or tiny_tokenizer()).to_gguf()
+    write_gguf(path, config_to_gguf(config) | tokens | (metadata or {}), tensors)
     return path

@@ -87,7 +87,7 @@ def test_log_likelihoods_are_our_scores(tiny, lm):
         for n, (left, right) in enumerate(pairs)
     ]
     probes.append(Probe(id="chat", item="chat", category="c", split="target", answers=("6",),
-                        messages=(Message("user", chat[0]["content"]),)))  # fmt: skip
+                        messages=(Message("user", chat[0]["content"]),), stop="<|im_end|>"))  # fmt: skip
     found = lm.loglikelihood(requests("loglikelihood", [*pairs, (context, "6<|im_end|>")]))
     for (log_prob, greedy), score in zip(found, score_probes(*tiny, probes), strict=True):
         assert log_prob == pytest.approx(score.score, abs=1e-4)

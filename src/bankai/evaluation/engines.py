@@ -65,7 +65,7 @@ class _SequenceEngine(ABC):
 
     def _score(self, answer: EncodedAnswer) -> ProbeScore:
         logits = torch.from_numpy(self.logits(answer.ids[:-1])[answer.answer_start - 1 :])
-        log_probs, margins = token_scores(logits, torch.tensor(answer.answer))
+        log_probs, margins = token_scores(logits, torch.tensor(answer.targets))
         return ProbeScore(float(log_probs.sum()), float(margins.min()))
 
 

@@ -74,7 +74,7 @@ class Reader:
         """Each answer's index and trace."""
         for index, answer in enumerate(answers):
             logits = torch.from_numpy(self.engine.logits(answer.ids[:-1])[answer.answer_start - 1 :])
-            log_probs, margins = token_scores(logits, torch.tensor(answer.answer))
+            log_probs, margins = token_scores(logits, torch.tensor(answer.targets))
             yield index, Trace(tuple(log_probs.tolist()), tuple(margins.tolist()))
 
     def replies(

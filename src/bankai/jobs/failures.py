@@ -136,7 +136,8 @@ def _replies(
         return {}
     contexts = [context_ids(probe, reader.tokenizer) for probe in probes]
     replies: dict[str, Reply] = {}
-    for index, reply in reader.replies(contexts, [str(probe.stop) for probe in probes], max_tokens):
+    stops = [() if probe.stop is None else probe.stop for probe in probes]
+    for index, reply in reader.replies(contexts, stops, max_tokens):
         replies[probes[index].id] = reply
         listen("reading failures", len(replies), len(probes))
     return replies

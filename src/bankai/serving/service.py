@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import DeviceError
-from bankai.model.tokenizer import make_tokenizer
+from bankai.model.tokenizer import end_tokens, make_tokenizer
 from bankai.serving.catalog import Catalog
 from bankai.serving.engine import Engine
 from bankai.serving.scheduler import Scheduler
@@ -54,8 +54,8 @@ def open_service(
         computes = open_engine(
             source, engine, places=places, context=context, device=device, dtype=dtype, dense=dense
         )
-        ends = () if tokenizer.eos_token_id is None else (int(tokenizer.eos_token_id),)
-        yield Service(catalog, Scheduler(computes, tokenizer, ends, queue=queue), tokenizer)
+        scheduler = Scheduler(computes, tokenizer, end_tokens(tokenizer), queue=queue)
+        yield Service(catalog, scheduler, tokenizer)
 
 
 def open_engine(

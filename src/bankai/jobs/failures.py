@@ -17,6 +17,7 @@ from bankai.evaluation.reading import Reader, Reply, Trace, open_reader
 from bankai.io import writing
 from bankai.jobs.checks import require_base
 from bankai.jobs.patch_files import check_output
+from bankai.model.tokenizer import choose_chat_template
 from bankai.probes import Probe, ProbeSet, Split, builtin_probe_sets
 from bankai.probes.audit import audit
 from bankai.probes.cases import read_cases
@@ -62,6 +63,7 @@ def probes_from_failures(
     *,
     engine: EngineName = "torch",
     chat: bool = False,
+    chat_template: str | None = None,
     failed: Mapping[Split, int] = FAILED_SHARES,
     passed: Mapping[Split, int] = PASSED_SHARES,
     max_tokens: int = 32,
@@ -72,7 +74,8 @@ def probes_from_failures(
 ) -> FailuresResult:
     """Run the model on every row of `file` and write a probe set, ready for a search, to `out`.
 
-    Replies to failing rows are read for `max_tokens` tokens; with 0 there are none. Raises ProbeFormatError for
+    Chats are rendered by the chat template of the name `chat_template`, None for the default. Replies to failing rows
+    are read for `max_tokens` tokens; with 0 there are none. Raises ProbeFormatError for
     the file, AuditError when nothing is left to target, StateError when the model has patches on, StoreError
     when `out` cannot be written, and what opening the model raises; nothing is written then.
     """
@@ -80,6 +83,7 @@ def probes_from_failures(
     cases = read_cases(file, chat=chat)
     require_base(source, "give")
     reader = open_reader(engine, source, device=device, dtype=dtype)
+    choose_chat_template(reader.tokenizer, chat_template)
     judged, unsound = _judge(reader, cases.probes, listen)
     replies = _replies(reader, [case.probe for case in judged if not case.solved], max_tokens, listen)
     splits = assign(judged, failed=failed, passed=passed, seed=seed)

@@ -49,9 +49,14 @@ def end_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     return getattr(tokenizer, "ends", frozenset() if eos is None else frozenset([eos]))
 
 
-def choose_chat_template(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
-    """Let chats be rendered by the model's chat template of that name. Raises UnsupportedModelError."""
+def choose_chat_template(tokenizer: PreTrainedTokenizerBase, name: str | None) -> None:
+    """Let chats be rendered by the model's chat template of that name; None leaves it as it is.
+
+    Raises UnsupportedModelError.
+    """
     templates = getattr(tokenizer, "chat_templates", {})
+    if name is None:
+        return
     if name not in templates:
         names = ", ".join(map(quote, templates)) or "none"
         raise UnsupportedModelError(

@@ -165,6 +165,7 @@ def test_llama_cpp_tokenizes_smollm2_the_same(smollm2):
         assert tokenizer(text)["input_ids"] == llama.tokenize(text.encode(), special=True), text
     assert end_tokens(tokenizer) == llama_ends(llama)
     assert {spec.tokens[i] for i in end_tokens(tokenizer)} == {"<|endoftext|>", "<|im_end|>", "<reponame>"}
+    assert TokenizerSpec.from_json(spec.to_json(), spec.to_json_config(), len(spec.tokens)) == spec
 
 
 # One text for each place of fill-in-the-middle at a time: of several llama.cpp takes any.

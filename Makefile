@@ -90,8 +90,10 @@ $(VENV)/.lint: $(PINS) | $(BIN)/python
 	$(INSTALL) --editable '.[trust,dev]'
 	@touch $@
 
-# llama-cpp-python is published as source only: it is compiled once (3 to 12 minutes) and its wheel kept.
-$(VENV)/.engines: $(PINS) scripts/llama_wheel.sh | $(BIN)/python
+# llama-cpp-python is published as source only: it is compiled once (3 to 12 minutes) and its wheel kept. A small real
+# language model is fetched once and kept too (91 MB), so that the tests need no network.
+$(VENV)/.engines: $(PINS) scripts/llama_wheel.sh scripts/smollm2.sh | $(BIN)/python
 	$(INSTALL) --editable '.[search,serve,mlx,trust,dev,witness,harness,browser,studio,docs,ray]'
 	$(INSTALL) "$$(scripts/llama_wheel.sh $(BIN)/python)"
+	scripts/smollm2.sh $(BIN)/python
 	@touch $@

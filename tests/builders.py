@@ -114,11 +114,19 @@ def flip_bytes(model: Path, *flips: Flip) -> None:
 
 
 def build_tiny_gguf(
-    path: Path, seed: int = 0, tokenizer: TokenizerSpec | None = None, **changes: Any
+    path: Path,
+    seed: int = 0,
+    tokenizer: TokenizerSpec | None = None,
+    metadata: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> Path:
-    """Write a random model to ``path``; ``changes`` go to :func:`tiny_config`. Returns ``path``."""
+    """Write a random model to ``path``; ``changes`` go to :func:`tiny_config`. Returns ``path``.
+
+    ``metadata``: GGUF keys that the file has as well.
+    """
     config = tiny_config(**changes)
     tensors = stored_tensors(tiny_tensors(config, seed), config)
-    metadata = architecture(config["model_type"]).config_to_gguf(config)
-    write_gguf(path, metadata | (tokenizer or tiny_tokenizer()).to_gguf(), tensors)
+    tokens = (tokenizer or tiny_tokenizer()).to_gguf()
+    settings = architecture(config["model_type"]).config_to_gguf(config)
+    write_gguf(path, settings | tokens | (metadata or {}), tensors)
     return path

@@ -1,5 +1,7 @@
 """Fixtures shared by all rooms. Session-scoped files are read-only by agreement: copy before changing one."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,11 @@ def hybrid_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random true 1-bit hybrid of 4 layers (see hybrid.HYBRID)."""
     path = tmp_path_factory.mktemp("hybrid") / "hybrid.gguf"
     return build_tiny_gguf(path, seed=7, tokenizer=tiny_tokenizer(pre="qwen35"), **HYBRID)
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """SmolLM2-135M-Instruct in its stock Q4_1 GGUF file, for tests marked `engines`."""
+    script = Path(__file__).parent.parent / "scripts" / "smollm2.sh"
+    found = subprocess.run([script, sys.executable], stdout=subprocess.PIPE, text=True, check=True)
+    return Path(found.stdout.strip())

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from bankai.patch import Flip
-from bankai.probes import Probe
+from bankai.probes import Message, Probe
 
 LAYERS = 3
 WIDE = {
@@ -57,7 +57,9 @@ TARGETS = (
     make_probe("what is the answer to the question", " ok"),
     make_probe("z", "9", "00", "the number"),
     make_probe("the number of", " it all"),
-)
+    Probe(id="turn", item="turn", category="any", split="target", messages=(Message("user", "what"),),
+          answers=("ok", "the"), prefix=" "),
+)  # fmt: skip
 CONTROLS = (
     make_probe("is it", " 4", " so"),
     make_probe("question: ", "the answer"),

@@ -69,6 +69,7 @@ def make_probe(item: Item, phrasing: Phrasing, split: str, name: str) -> Probe:
         split=split,
         prefix=phrasing.prefix.format(**item.fields),
         answers=tuple(f"{phrasing.space}{spelling}" for spelling in accepted),
+        stop="<|im_end|>" if phrasing.is_chat else None,
         distractor=None if answer.wrong is None else f"{phrasing.space}{answer.wrong}",
         **asked,
     )

@@ -58,6 +58,7 @@ def probe(item: Item, phrasing: Phrasing, split: str) -> Probe:
         split=split,
         prefix=prefix,
         answers=(f"{space}{item.answer}{rest}",),
+        stop=phrasing.stop,
         distractor=f"{space}{item.wrong}{rest}" if phrasing.noisy else None,
         **asked,
     )

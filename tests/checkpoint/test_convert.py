@@ -50,9 +50,31 @@ def test_mlx_there_and_back_is_the_same_directory(tiny_gguf: Path, tmp_path: Pat
     first = convert(tiny_gguf, tmp_path / "a")
     second = convert(convert(first, tmp_path / "b.gguf"), tmp_path / "c")
     files = {path.name for path in first.iterdir()}
-    assert files == {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    assert files == {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+                     "generation_config.json"}  # fmt: skip
     for name in files:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+def test_ends_and_templates_survive(tmp_path: Path) -> None:
+    spec = tiny_tokenizer(
+        eos_id=None, eot_id=260, eom_id=261, chat_template=None, other_templates={"tool use / é": "{{ 1 }}"}
+    )
+    source = build_tiny_gguf(tmp_path / "a.gguf", tokenizer=spec)
+    mlx = convert(source, tmp_path / "b")
+    assert convert(mlx, tmp_path / "c.gguf").read_bytes() == source.read_bytes()
+    with open_checkpoint(mlx) as checkpoint:
+        assert checkpoint.tokenizer() == spec and checkpoint.tokenizer().ends == {260, 261, 297, 299}
+
+
+def test_more_ends_than_gguf_has_keys_for_stay_in_mlx(tiny_gguf: Path, tmp_path: Path) -> None:
+    mlx = convert(tiny_gguf, tmp_path / "a")
+    (mlx / "generation_config.json").write_text('{"eos_token_id": [299, 260, 261, 262]}')
+    with open_checkpoint(convert(mlx, tmp_path / "b")) as checkpoint:
+        assert checkpoint.tokenizer().ends == {260, 261, 262, 297, 299}
+    with pytest.raises(UnsupportedModelError, match="GGUF cannot hold this tokenizer"):
+        convert(mlx, tmp_path / "c.gguf")
+    assert not (tmp_path / "c.gguf").exists()
 
 
 def test_extreme_scales_survive(tiny_gguf: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 from bankai.checkpoint.convert import convert
 from bankai.checkpoint.mlx import MLXDirectory, write_mlx
 from bankai.checkpoint.model_file import MLXCheckpoint, open_checkpoint
+from bankai.checkpoint.synth import CHATML
 from bankai.errors import BankaiError, ModelFormatError, StoreError, UnsupportedModelError
 from bankai.patch import Flip, Patch
 from bankai.patch.binding import content_digest
@@ -280,6 +281,43 @@ def test_the_template_may_have_a_file_of_its_own(model: Path) -> None:
         (model / "tokenizer_config.json").unlink()
         (model / "chat_template.jinja").unlink()
         assert checkpoint.tokenizer().eos_id is None
+
+
+def test_more_templates_may_have_files_of_their_own(model: Path) -> None:
+    """Files stand for all that tokenizer_config.json says, as in transformers; only .jinja files count."""
+    folder = model / "additional_chat_templates"
+    folder.mkdir()
+    with open_checkpoint(model) as checkpoint:
+        assert checkpoint.tokenizer().templates == {"default": CHATML}
+        for name in ("tool_use.jinja", "a b..jinja", "note.txt"):
+            (folder / name).write_text(name)
+        assert checkpoint.tokenizer().templates == {"tool_use": "tool_use.jinja", "a b.": "a b..jinja"}
+        (model / "chat_template.jinja").write_text("plain")
+        assert checkpoint.tokenizer().chat_template == "plain"
+        (folder / "out.jinja").symlink_to(model.parent / "outside")
+        with pytest.raises(ModelFormatError, match="links out"):
+            checkpoint.tokenizer()
+        (folder / "out.jinja").unlink()
+        os.truncate(folder / "tool_use.jinja", 1 << 33)  # sparse
+        with pytest.raises(ModelFormatError, match="larger than"):
+            checkpoint.tokenizer()
+        for number in range(64):
+            (folder / f"{number}.jinja").touch()
+        with pytest.raises(ModelFormatError, match="67 chat templates"):
+            checkpoint.tokenizer()
+
+
+def test_ends_of_both_configurations(model: Path) -> None:
+    rewrite(model / "config.json", lambda config: config.update(eos_token_id=[299, 260]))
+    (model / "generation_config.json").write_text('{"eos_token_id": [261, 299], "top_k": 20}')
+    with open_checkpoint(model) as checkpoint:
+        assert checkpoint.config["eos_token_id"] == checkpoint.tokenizer().eos_id == 299
+        assert checkpoint.tokenizer().ends == {260, 261, 297, 299}
+        (model / "generation_config.json").write_text("[")
+        with pytest.raises(ModelFormatError, match="generation_config"):
+            checkpoint.tokenizer()
+        (model / "generation_config.json").unlink()
+        assert checkpoint.tokenizer().ends == {260, 297, 299}
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from bankai.checkpoint.pre_tokenizers import PRE_TOKENIZERS
 from bankai.checkpoint.tokenizer_spec import CONTROL, NORMAL, UNUSED, USER_DEFINED, TokenizerSpec
 from bankai.errors import BankaiError, ModelFormatError, UnsupportedModelError
 
-PRES = ("qwen2", "gpt-2", "default")
+PRES = tuple(PRE_TOKENIZERS)
 TEXT = "Hello, it's 12345 words:\n\n  the   answer\tis 3.5+x — été 日本 🎉  "
 
 
@@ -28,6 +29,9 @@ def rich() -> TokenizerSpec:
         token_types=[*spec.token_types, USER_DEFINED, UNUSED, CONTROL],
         bos_id=302,
         add_bos=True,
+        eot_id=298,
+        eom_id=300,
+        other_templates={"tool_use": "{{ tools }}", "rag": "{{ documents }}"},
     )
 
 
@@ -108,6 +112,7 @@ def test_transformers_loads_the_files(tmp_path: Path) -> None:
     )
     assert chat == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
     assert auto.decode(auto.encode("the 3"), skip_special_tokens=True) == "the 3"
+    assert auto.chat_template == spec.templates
 
 
 def test_older_merges_and_special_tokens_as_objects() -> None:
@@ -180,6 +185,71 @@ def test_damaged_gguf(changes: dict[str, Any], message: str) -> None:
 def test_a_template_must_be_text() -> None:
     with pytest.raises(ModelFormatError, match="chat template"):
         TokenizerSpec.from_gguf(tiny_tokenizer().to_gguf() | {"tokenizer.chat_template": 3})
+
+
+NAMES = st.text(min_size=1, max_size=100).filter(lambda name: name != "default" and name.isprintable())
+
+
+@given(
+    default=st.none() | st.text(max_size=9), others=st.dictionaries(NAMES, st.text(max_size=9), max_size=4)
+)
+def test_named_templates_survive_both_formats(default: str | None, others: dict[str, str]) -> None:
+    spec = tiny_tokenizer(chat_template=default, other_templates=others)
+    assert TokenizerSpec.from_gguf(spec.to_gguf()) == spec == through_json(spec)
+    assert spec.templates == others | ({} if default is None else {"default": default})
+
+
+def test_templates_as_llama_cpp_s_converter_writes_them() -> None:
+    metadata = tiny_tokenizer(chat_template="a").to_gguf() | {
+        "tokenizer.chat_templates": ["tool_use"],
+        "tokenizer.chat_template.tool_use": "b",
+        "tokenizer.chat_template.unlisted": "c",
+    }
+    assert TokenizerSpec.from_gguf(metadata).templates == {"default": "a", "tool_use": "b", "unlisted": "c"}
+    del metadata["tokenizer.chat_template"]
+    assert TokenizerSpec.from_gguf(metadata).chat_template is None
+    metadata["tokenizer.chat_template.default"] = "d"
+    assert TokenizerSpec.from_gguf(metadata).chat_template == "d"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tokenizer.chat_templates": 3},
+        {"tokenizer.chat_templates": "tool_use"},
+        {"tokenizer.chat_templates": ["absent"]},
+        {"tokenizer.chat_templates": [["tool_use"]]},
+        {"tokenizer.chat_template.tool_use": 3},
+        {"tokenizer.chat_template.tool_use": "\ud800"},
+        {"tokenizer.chat_template.": "x"},
+        {"tokenizer.chat_template." + "x" * 101: "x"},
+        {f"tokenizer.chat_template.{n}": "x" for n in range(65)},
+    ],
+)
+def test_hostile_templates_of_gguf(change: dict[str, Any]) -> None:
+    with pytest.raises(ModelFormatError, match="chat template") as caught:
+        TokenizerSpec.from_gguf(tiny_tokenizer().to_gguf() | change)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        3,
+        {"default": "x"},
+        ["x"],
+        [{"name": "x"}],
+        [{"name": 3, "template": "x"}],
+        [{"name": "x", "template": 3}],
+        [{"name": "", "template": "x"}],
+        [{"name": "\ud800", "template": "x"}],
+        [{"name": f"{n}", "template": "x"} for n in range(65)],
+    ],
+)
+def test_hostile_templates_of_json(value: object) -> None:
+    spec = tiny_tokenizer()
+    with pytest.raises(ModelFormatError, match="chat.template"):
+        TokenizerSpec.from_json(spec.to_json(), spec.to_json_config() | {"chat_template": value}, 300)
 
 
 @pytest.mark.parametrize(

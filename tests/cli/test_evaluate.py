@@ -70,6 +70,10 @@ def test_what_does_not_fit_is_refused(refused, gguf, text, tasks) -> None:
     assert "--limit" in refused("eval", gguf, "--text", text, "--limit", 3).err
     assert "only --probes has it" in refused("eval", gguf, "--text", text, "--null", 3).err
     assert "--engine" in refused("eval", gguf, "--harness", "tiny", "--engine", "mlx").err
+    assert (
+        "only --harness has it"
+        in refused("eval", gguf, "--probes", "controls", "--chat-template", "default").err
+    )
     assert "No such file" in refused("eval", gguf, "--text", text.with_name("none")).err
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from builders import build_tiny_gguf, tiny_tokenizer
 
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.evaluation import evaluate_file
@@ -38,6 +39,21 @@ def test_generate_chat_puts_the_prompt_into_the_template(run, gguf: Path) -> Non
     chat = run("generate", gguf, "ok", "--chat", "--json").document["text"]
     template = "<|im_start|>user\nok<|im_end|>\n<|im_start|>assistant\n"
     assert chat == run("generate", gguf, template, "--json").document["text"]
+
+
+def test_generate_chat_in_a_template_by_name(run, refused, tmp_path: Path) -> None:
+    spec = tiny_tokenizer(other_templates={"bare": "{{ messages[0].content }}", "\x1b[2J": "x"})
+    model = build_tiny_gguf(tmp_path / "named.gguf", tokenizer=spec)
+    bare = run("generate", model, "ok the", "--chat", "--chat-template", "bare", "--json").document["text"]
+    assert bare == run("generate", model, "ok the", "--json").document["text"]
+    usual = run("generate", model, "ok the", "--chat", "--json").document["text"]
+    assert (
+        usual
+        == run("generate", model, "ok the", "--chat", "--chat-template", "default", "--json").document["text"]
+    )
+    told = refused("generate", model, "ok", "--chat", "--chat-template", "absent").err
+    assert "no chat template 'absent'; those that it has: 'default', 'bare', " in told and "\x1b" not in told
+    assert "give --chat too" in refused("generate", model, "ok", "--chat-template", "bare").err
 
 
 def test_generate_refuses_a_prompt_beyond_the_context(refused, gguf: Path) -> None:

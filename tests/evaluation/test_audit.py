@@ -8,6 +8,7 @@ from bankai.errors import AuditError
 from bankai.evaluation.audit import FAR_RANK, audit, require_sound
 from bankai.model import load, make_tokenizer
 from bankai.probes import Message, Probe
+from bankai.probes.encode import context_ids
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,28 @@ def test_distractor_is_ranked_where_it_parts_from_the_answer(loaded):
     # Close to the limit on both sides, or the test would not know the limit.
     assert any(FAR_RANK - 5 <= rank <= FAR_RANK for rank in ranks), ranks
     assert any(FAR_RANK < rank <= FAR_RANK + 5 for rank in ranks), ranks
+
+
+TURN = {"prompt": None, "messages": (Message("user", "what"),)}
+
+
+@pytest.mark.parametrize("text", ["6<|im_end|>", "<|endoftext|>6"])
+def test_answers_that_hold_a_special_token_before_the_end_of_the_turn(loaded, text):
+    assert kinds(loaded, probe(answers=(text,), **TURN)) == [("a", "unreachable", "error")]
+
+
+def test_a_distractor_that_ends_the_turn_ranks_as_the_best_end(loaded):
+    model, tokenizer = loaded
+    context = context_ids(probe(**TURN), tokenizer)
+    with torch.no_grad():
+        logits = model(torch.tensor([[*context, ord("6")]])).logits[0, -1]
+    rank = int((logits > logits[[297, 299]].max()).sum()) + 1
+    assert kinds(loaded, probe(answers=("6 ok",), distractor="6", **TURN)) == (
+        [("a", "far-distractor", "warning")] if rank > FAR_RANK else []
+    )
+    biased = logits.argmax()
+    ends = make_tokenizer(builders.tiny_tokenizer(eot_id=int(biased)))  # now the model says the distractor
+    assert kinds((model, ends), probe(answers=("6 ok",), distractor="6", **TURN)) == []
 
 
 def test_near_distractor_is_sound(loaded):

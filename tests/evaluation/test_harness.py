@@ -4,6 +4,7 @@ import json
 import math
 from importlib import resources
 
+import builders
 import pytest
 import yaml
 from lm_eval.api.instance import Instance
@@ -11,7 +12,7 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.tasks import TaskManager
 
 from bankai.checkpoint.model_file import open_checkpoint
-from bankai.errors import HarnessError
+from bankai.errors import HarnessError, UnsupportedModelError
 from bankai.evaluation import score_probes
 from bankai.evaluation.harness import BankaiLM, bits_digest, run_harness
 from bankai.evaluation.scoring import perplexity
@@ -87,7 +88,7 @@ def test_log_likelihoods_are_our_scores(tiny, lm):
         for n, (left, right) in enumerate(pairs)
     ]
     probes.append(Probe(id="chat", item="chat", category="c", split="target", answers=("6",),
-                        messages=(Message("user", chat[0]["content"]),)))  # fmt: skip
+                        messages=(Message("user", chat[0]["content"]),), stop="<|im_end|>"))  # fmt: skip
     found = lm.loglikelihood(requests("loglikelihood", [*pairs, (context, "6<|im_end|>")]))
     for (log_prob, greedy), score in zip(found, score_probes(*tiny, probes), strict=True):
         assert log_prob == pytest.approx(score.score, abs=1e-4)
@@ -226,6 +227,18 @@ def test_chat_is_what_the_task_asks_for(tiny_gguf, folder, tmp_path):
     assert not run_harness(tiny_gguf, ["tiny_chat"], include_path=tmp_path, limit=1, chat=False).chat
     with pytest.raises(HarnessError, match="only tiny_chat wants the chat template"):
         run_harness(tiny_gguf, ["tiny_chat", "tiny_say"], include_path=tmp_path, limit=1)
+
+
+def test_chats_in_a_template_by_name(folder, tmp_path):
+    spec = builders.tiny_tokenizer(other_templates={"failing": "{{ raise_exception('chosen') }}"})
+    model = builders.build_tiny_gguf(tmp_path / "named.gguf", tokenizer=spec)
+    options = {"include_path": folder, "limit": 1, "chat": True}
+    plain = run_harness(model, ["tiny_choice"], **options)
+    assert run_harness(model, ["tiny_choice"], chat_template="default", **options).results == plain.results
+    with pytest.raises(UnsupportedModelError, match="chosen"):
+        run_harness(model, ["tiny_choice"], chat_template="failing", **options)
+    with pytest.raises(UnsupportedModelError, match="'default', 'failing'"):
+        run_harness(model, ["tiny_choice"], chat_template="absent", **options)
 
 
 def test_tasks_that_run_code_are_refused(tiny_gguf, folder, tmp_path):

@@ -16,6 +16,7 @@ from bankai.evaluation.scoring import (
     score,
     score_probes,
     score_tensors,
+    token_scores,
 )
 from bankai.model import load
 from bankai.probes import Message, Probe
@@ -55,9 +56,11 @@ def direct(model, answer):
         logits = model(torch.tensor([answer.ids[:-1]])).logits[0].double().numpy()
     total, margin = 0.0, math.inf
     for position in range(answer.answer_start, len(answer.ids)):
-        row, token = logits[position - 1], answer.ids[position]
-        total += row[token] - np.logaddexp.reduce(row)
-        margin = min(margin, row[token] - np.delete(row, token).max())
+        row, tokens = logits[position - 1], [answer.ids[position]]
+        if position == len(answer.ids) - 1:
+            tokens += answer.ends
+        total += row[tokens].max() - np.logaddexp.reduce(row)
+        margin = min(margin, row[tokens].max() - np.delete(row, tokens).max())
     return total, margin
 
 
@@ -121,6 +124,46 @@ def test_solved_agrees_with_greedy_generation(loaded):
     found = score(model, prepare_encoded(encoded))
     assert [result.solved for result in found] == expected
     assert 10 < sum(expected) < 30
+
+
+def test_any_end_of_the_turn_solves(loaded):
+    """Solved exactly when greedy decoding emits the answer and then one of the ends."""
+    model, _ = loaded
+    rng = np.random.default_rng(2)
+    encoded, expected = [], []
+    for _ in range(30):
+        context = rng.integers(0, 297, rng.integers(1, 20)).tolist()
+        *answer, last = greedy(model, context, 3)
+        ends = rng.choice(300, 4, replace=False).tolist()
+        if rng.random() < 0.5:
+            ends[rng.integers(4)] = last
+        encoded.append([EncodedAnswer((*context, *answer, ends[0]), len(context), tuple(ends[1:]))])
+        expected.append(last in ends)
+    assert [found.solved for found in score(model, prepare_encoded(encoded))] == expected
+    assert 5 < sum(expected) < 25
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 10_000])
+def test_the_best_end_counts_and_more_ends_cost_no_more_sequences(loaded, batch_tokens):
+    model, _ = loaded
+    answers = [EncodedAnswer((260, 269, 264, end), 2) for end in (297, 298, 299)]
+    several = EncodedAnswer((260, 269, 264, 297), 2, (298, 299))
+    prepared = prepare_encoded([[several], *([one] for one in answers)], batch_tokens=batch_tokens)
+    assert sum(len(batch.ids) for batch in prepared.batches) == 4
+    best, *each = score(model, prepared)
+    assert best.score == pytest.approx(max(one.score for one in each), abs=1e-5)
+    logits = torch.tensor([[3.0, 1.0, 2.5, 0.0], [0.0, 5.0, 7.0, 7.0]])
+    log_probs, margins = token_scores(logits, torch.tensor([[0, 2, 0], [1, 1, 1]]))
+    assert margins.tolist() == [2.0, -2.0]
+    torch.testing.assert_close(log_probs, logits.log_softmax(1)[[0, 1], [0, 1]])
+
+
+def test_one_of_equal_ends_gets_the_whole_gradient():
+    logits = torch.tensor([[3.0, 3.0, 1.0]], requires_grad=True)
+    log_probs, _ = token_scores(logits, torch.tensor([[2, 2, 2]]))
+    (found,) = torch.autograd.grad(log_probs.sum(), logits)
+    (expected,) = torch.autograd.grad(logits.log_softmax(1)[0, 2], logits)
+    torch.testing.assert_close(found, expected)
 
 
 def test_any_alternate_solves(loaded):

@@ -30,6 +30,7 @@ MLX_PARTS = (
     "tokenizer_config.json",
     "chat_template.jinja",
     "model.safetensors.index.json",
+    "generation_config.json",
     "model.safetensors",
 )
 DATA_BYTES = 20_000
@@ -64,6 +65,8 @@ def _model(rope: str = "default", **architecture: Any) -> Path:
         eos_id=10,
         pad_id=9,
         chat_template="{{ messages[0].content }}",
+        eot_id=8,
+        other_templates={"t": "{{ 1 }}"},
     )
     sizes = {"vocab_size": 16, "intermediate_size": 128, "num_hidden_layers": 1, "tie_word_embeddings": True}
     ends = {"eos_token_id": 10, "pad_token_id": 9}
@@ -99,14 +102,15 @@ def _mlx() -> list[bytes]:
     config = json.loads((folder / "config.json").read_text())
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     settings = json.loads((folder / "tokenizer_config.json").read_text())
+    generation = (folder / "generation_config.json").read_bytes()
     weights = (folder / "model.safetensors").read_bytes()
     header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
     index = {"weight_map": {name: "model.safetensors" for name in header if name != "__metadata__"}}
     compact = [
         json.dumps(part, separators=(",", ":")).encode() for part in (config, tokenizer, settings, header)
     ]
-    whole = [*compact[:3], b"", b"", compact[3]]
-    sharded = [*compact[:2], b"", b"{{ 1 }}", json.dumps(index).encode(), compact[3]]
+    whole = [*compact[:3], b"", b"", generation, compact[3]]
+    sharded = [*compact[:2], b"", b"{{ 1 }}", json.dumps(index).encode(), b"", compact[3]]
     return [b"\0".join(whole), b"\0".join(sharded)]
 
 

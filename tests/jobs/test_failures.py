@@ -6,11 +6,12 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import builders
 import msgspec
 import pytest
 
 from bankai.checkpoint.model_file import open_checkpoint
-from bankai.errors import AuditError, ProbeFormatError, StateError, StoreError
+from bankai.errors import AuditError, ProbeFormatError, StateError, StoreError, UnsupportedModelError
 from bankai.evaluation import open_engine
 from bankai.evaluation.audit import audit
 from bankai.jobs.failures import FEW_TARGETS, probes_from_failures
@@ -117,6 +118,32 @@ def test_items_are_disjoint_and_the_audit_is_clean(engine, made):
         splits.setdefault(probe.item, set()).add(probe.split)
     assert all(len(used) == 1 for used in splits.values())
     assert audit(engine.model, engine.tokenizer, made[1]) == []
+
+
+def test_chats_in_a_template_by_name(tmp_path):
+    """In a template that writes the message alone the rows are those without a chat, but for their stop."""
+    spec = builders.tiny_tokenizer(other_templates={"bare": "{{ messages[0].content }}"})
+    model = builders.build_tiny_gguf(tmp_path / "model.gguf", tokenizer=spec)
+    file = tmp_path / "rows.csv"
+    file.write_text("prompt,answer,stop\n" + "".join(f"the answer {n} is,{n},!\n" for n in range(9)))
+    results = [
+        probes_from_failures(file, model, tmp_path / f"{n}.jsonl", **options)
+        for n, options in enumerate([{}, {"chat": True, "chat_template": "bare"}, {"chat": True}])
+    ]
+    said = [[failure.said for failure in result.failures] for result in results]
+    assert said[0] == said[1] != said[2]
+    with pytest.raises(UnsupportedModelError, match="'default', 'bare'"):
+        probes_from_failures(file, model, tmp_path / "set.jsonl", chat=True, chat_template="absent")
+
+
+def test_chat_targets_end_with_the_turn(tmp_path):
+    """The set names no text for the end of the turn, and replies are read up to it."""
+    file = tmp_path / "rows.csv"
+    file.write_text("prompt,answer\n" + "".join(f"What is {n} + {n}?,z{n}\n" for n in range(30)))
+    result = probes_from_failures(file, "nano", tmp_path / "set.jsonl", chat=True)
+    assert "stop" not in (tmp_path / "set.jsonl").read_text()
+    assert {probe.stop for probe in ProbeSet.load(tmp_path / "set.jsonl")} == {None}
+    assert not any("<|im_end|>" in failure.said for failure in result.failures)
 
 
 def test_counts_add_up(asked, made):

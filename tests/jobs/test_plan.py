@@ -444,7 +444,7 @@ def test_layers_of_a_hybrid_take_the_memory_that_was_told(hybrid, hybrid_gguf, m
     with open_checkpoint(hybrid_gguf) as checkpoint:
         config = checkpoint.config
     decoder, first = Decoder(hybrid[0].model), torch.zeros(1, dtype=torch.long)
-    batch = Batch(torch.ones(8, length, dtype=torch.long), first, first, first, first)
+    batch = Batch(torch.ones(8, length, dtype=torch.long), first, first, first[:, None], first)
     stream = Stream(decoder, batch)
 
     def candidate():

@@ -74,20 +74,42 @@ def test_generate_refuses_a_failing_template(tiny_gguf):
 
 
 CHAT = [{"role": "user", "content": "ok é <|im_end|>"}, {"role": "assistant", "content": "6\n"}]
+# What templates of the Llama family use: defaults, slices, dates, JSON and refusals of their own.
+LLAMA = """{{- bos_token }}
+{%- if not date_string is defined %}{% set date_string = strftime_now("%d %b %Y") %}{% endif %}
+{%- if messages[0]['role'] == 'system' %}
+    {%- set system_message = messages[0]['content']|trim %}{% set messages = messages[1:] %}
+{%- else %}{% set system_message = "" %}{% endif %}
+{{- "<|start_header_id|>system<|end_header_id|>\n\n" }}
+{%- if tools is not none and not tools_in_user_message %}
+    {%- for t in tools %}{{- t | tojson(indent=4) }}{% endfor %}
+{%- endif %}
+{{- "Today Date: " + date_string + "\n\n" + system_message + "<|eot_id|>" }}
+{%- for message in messages %}
+    {%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}
+        {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' }}
+        {{- message['content'] | trim + '<|eot_id|>' }}
+    {%- elif message.tool_calls|length != 1 %}{{- raise_exception("This model only supports single tool-calls!") }}
+    {%- endif %}
+    {%- if message.content is mapping or message.content is iterable %}{{- message.content | tojson }}{% endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"""
 SOUND = [
     CHATML,
     "{{ bos_token }}{{ eos_token }}{{ messages|tojson(indent=1) }}{{ namespace(a=1).a }}",
     "{%- for m in messages -%}{% if loop.index > 1 %}{% break %}{% endif %}{{ m.content|trim|upper }}{%- endfor %}",
     "{% generation %}{{ messages[0].content.split()[0] }}{% endgeneration %}{{ strftime_now('%Y')|length }}",
     "{% if tools is defined and tools %}t{% endif %}{{ add_generation_prompt }}",
+    LLAMA,
 ]
 
 
 @pytest.mark.parametrize("template", SOUND)
 def test_chats_are_those_of_transformers(template):
-    tokenizer = make_tokenizer(builders.tiny_tokenizer(chat_template=template))
-    expected = tokenizer.apply_chat_template(CHAT, add_generation_prompt=True, tokenize=False)
-    assert render_chat(tokenizer, CHAT) == expected
+    tokenizer = make_tokenizer(builders.tiny_tokenizer(chat_template=template, bos_id=297))
+    for chat in (CHAT, [{"role": "system", "content": " so "}, *CHAT]):
+        expected = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        assert render_chat(tokenizer, chat) == expected
 
 
 def refusal(template):

@@ -65,7 +65,7 @@ def test_jsonl_holds_chats_and_lists(tmp_path):
     text = "\n\n".join(map(json.dumps, rows))
     cases = read_cases(write(tmp_path, text, "file.jsonl"))
     chat, plain = cases.probes
-    assert chat.messages == (Message("user", "2+2?"),) and chat.stop == "<|im_end|>"
+    assert chat.messages == (Message("user", "2+2?"),) and chat.stop is None
     assert chat.answers == ("4", "four") and chat.item == "2+2?"
     assert (plain.prompt, plain.id) == ("2+3 =", "row-3")
     assert cases.ignored == ("extra",)
@@ -81,7 +81,7 @@ def test_a_probe_set_is_such_a_file(tmp_path):
 def test_chat_asks_prompts_as_messages(tmp_path):
     (probe,) = read(tmp_path, "prompt,answer\nWhat?,6\n", chat=True)
     assert probe.messages == (Message("user", "What?"),) and probe.prompt is None
-    assert probe.stop == "<|im_end|>" and probe.item == "what?"
+    assert probe.stop is None and probe.item == "what?"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Encoding in context: where the answer begins, merges at the border, chats and stops."""
 
 import builders
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +63,37 @@ def test_chat_uses_the_template_and_the_end_of_turn():
     )
     (found,) = encode(item, TOKENIZER)
     assert found.ids[-1] == 299 and found.context == context_ids(item, TOKENIZER)
+    assert found.ends == (297,)  # it ends a text for the model too
+    assert found.targets == ((found.answer[0], found.answer[0]), (299, 297))
+    (text,) = encode(msgspec.structs.replace(item, stop="<|im_end|>"), TOKENIZER)
+    assert text.ids == found.ids and text.ends == () and text.targets == tuple((i,) for i in found.answer)
+
+
+@given(prefix=st.just("") | WORDS, answer=WORDS, message=WORDS)
+def test_the_end_of_the_turn_is_the_model_s_own(prefix, answer, message):
+    """Tokens before it are those that a stop of text leaves; of several ends the usual one comes first."""
+    item = probe(None, (answer,), prefix=prefix, messages=(Message("user", message),))
+    (text,) = encode(msgspec.structs.replace(item, stop="<|im_end|>"), TOKENIZER)
+    for changes, ends in (
+        ({}, (299, 297)),
+        ({"eos_id": 297}, (297, 299)),
+        ({"eos_id": 5, "eot_id": 6}, (5, 6, 297, 299)),
+    ):
+        (found,) = encode(item, make_tokenizer(builders.tiny_tokenizer(**changes)))
+        assert found.ids[:-1] == text.ids[:-1] and found.answer_start == text.answer_start
+        assert (found.ids[-1], *found.ends) == ends == found.targets[-1]
+        assert {len(row) for row in found.targets} == {len(ends)}
+
+
+def test_a_model_without_ends_needs_a_stop():
+    tokens = [*builders.tiny_tokenizer().tokens[:297], "<a>", "<b>", "<c>"]
+    tokenizer = make_tokenizer(builders.tiny_tokenizer(tokens=tokens, eos_id=None, pad_id=None))
+    item = probe(None, messages=(Message("user", "what"),))
+    with pytest.raises(
+        UnsupportedModelError, match="probe a: .* no token that ends a turn; give the probe a stop"
+    ):
+        encode(item, tokenizer)
+    assert encode(msgspec.structs.replace(item, stop="!"), tokenizer)[0].ends == ()
 
 
 def test_begin_token_is_added_once():

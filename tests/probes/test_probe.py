@@ -30,10 +30,24 @@ def write(tmp_path, *lines):
 
 
 def test_stop_defaults_to_newline_or_end_of_turn():
+    """The end of the turn has no text of its own, and none is written; a text that is given stays that text."""
     assert make().stop == "\n"
     chat = make(prompt=None, messages=(Message("user", "hi"),))
-    assert chat.stop == "<|im_end|>"
+    assert chat.stop is None and b"stop" not in msgspec.json.encode(chat)
     assert make(stop=".").stop == "."
+    old = make(prompt=None, messages=chat.messages, stop="<|im_end|>")
+    assert (
+        old.stop == "<|im_end|>" != chat.stop
+        and msgspec.json.decode(msgspec.json.encode(old), type=Probe) == old
+    )
+
+
+def test_digests_of_files_with_the_stop_in_them_stay():
+    """As the digest of this set was before the end of the turn became the model's own."""
+    turn = {"prompt": None, "messages": (Message("user", "hi"),), "stop": "<|im_end|>"}
+    assert (
+        ProbeSet("s", [make(), make(id="b", item="b", **turn)]).digest == "c60b0eb18f61792a2128765d0fbb68be"
+    )
 
 
 @given(

@@ -42,7 +42,7 @@ class Tower:
 
     def sums(self, logits):
         """[positions, vocabulary] to [sequences]."""
-        right = logits.log_softmax(1).gather(1, self.batch.targets[:, None])[:, 0]
+        right = logits.log_softmax(1).gather(1, self.batch.targets)[:, 0]
         return right.new_zeros(len(self.batch.ids)).index_add(0, self.batch.rows, right)
 
     def effects(self, granularity="row", projections=tuple(SHAPES), layers=range(LAYERS)):

@@ -33,7 +33,7 @@ class Engine:
     def sums(self, logits):
         """[..., positions, vocabulary] to the log-probability of all answer tokens [...]."""
         log_probs = logits.log_softmax(-1)
-        targets = self.batch.targets.expand(log_probs.shape[:-1])[..., None]
+        targets = self.batch.targets[:, 0].expand(log_probs.shape[:-1])[..., None]
         return log_probs.gather(-1, targets)[..., 0].sum(-1)
 
     def estimates(self, granularity="row"):

@@ -38,10 +38,12 @@ def convert(source: str | Path, target: str | Path) -> Path:
         tensors: dict[str, Tensor] = {name: checkpoint.packed(name) for name in checkpoint.matrices}
         tensors |= {name: checkpoint.vector(name) for name in checkpoint.vectors}
         if path.suffix.lower() == ".gguf":
-            metadata = arch.config_to_gguf(checkpoint.config) | tokenizer.to_gguf()
+            tokens = tokenizer.to_gguf()
+            _check_same(tokenizer, TokenizerSpec.from_gguf(tokens), "GGUF")
+            metadata = arch.config_to_gguf(checkpoint.config) | tokens
             write_gguf(path, metadata, stored_tensors(tensors, checkpoint.config))
         else:
-            _check_portable(tokenizer)
+            _check_same(tokenizer, _through_json(tokenizer), "tokenizer.json")
             mlx = {f"{name}.weight": tensor for name, tensor in tensors.items()}
             write_mlx(path, checkpoint.config, mlx, tokenizer)
     return path
@@ -61,8 +63,12 @@ def stored_tensors(tensors: Mapping[str, Tensor], config: Config) -> dict[str, T
     return {arch.gguf_name(name): stored(name, tensor) for name, tensor in tensors.items()}
 
 
-def _check_portable(tokenizer: TokenizerSpec) -> None:
-    """The tokenizer must come back from its JSON files as it was."""
-    rows = len(tokenizer.tokens)
-    if TokenizerSpec.from_json(tokenizer.to_json(), tokenizer.to_json_config(), rows) != tokenizer:
-        raise UnsupportedModelError("tokenizer.json cannot hold this tokenizer exactly; keep this format")
+def _through_json(tokenizer: TokenizerSpec) -> TokenizerSpec:
+    """The tokenizer as it comes back from its JSON files."""
+    rows, ends = len(tokenizer.tokens), tokenizer.to_generation_config().values()
+    return TokenizerSpec.from_json(tokenizer.to_json(), tokenizer.to_json_config(), rows, ends)
+
+
+def _check_same(tokenizer: TokenizerSpec, back: TokenizerSpec, target: str) -> None:
+    if back != tokenizer:
+        raise UnsupportedModelError(f"{target} cannot hold this tokenizer exactly; keep this format")

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bankai.checkpoint.safetensors import SafetensorsFile, TensorEntry, write_safetensors
+from bankai.checkpoint.tokenizer_json import MAX_TEMPLATES
 from bankai.checkpoint.tokenizer_spec import TokenizerSpec
 from bankai.errors import ModelFormatError, UnsupportedModelError
 from bankai.io import RefusedFileError, parse_object, quote, read_bounded, writing_directory
@@ -35,8 +36,10 @@ _LIMITS = {  # bytes; several times the largest in use
     "model.safetensors.index.json": 16 << 20,
     "tokenizer.json": 64 << 20,
     "tokenizer_config.json": 16 << 20,
-    "chat_template.jinja": 1 << 20,
+    "generation_config.json": 1 << 20,
 }
+_LONGEST_TEMPLATE = 1 << 20
+_TEMPLATE, _TEMPLATES = "chat_template.jinja", "additional_chat_templates"
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors")
 _MAX_SHARDS = 1000
 
@@ -102,16 +105,29 @@ class MLXDirectory:
 
     def tokenizer(self, vocab_size: int) -> TokenizerSpec:
         """The tokenizer files; ids up to ``vocab_size`` that they do not name are unused."""
-        config = self._object("tokenizer_config.json") if self._has("tokenizer_config.json") else {}
-        if self._has("chat_template.jinja"):
-            template = self._read("chat_template.jinja")
-            try:
-                config["chat_template"] = template.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise ModelFormatError(
-                    f"{self.path}/chat_template.jinja is not UTF-8; get it again"
-                ) from error
-        return TokenizerSpec.from_json(self._object("tokenizer.json"), config, vocab_size)
+        config, generation = (
+            self._object(name) if self._has(name) else {}
+            for name in ("tokenizer_config.json", "generation_config.json")
+        )
+        if templates := self._templates():
+            config["chat_template"] = templates
+        ends = (self.config.get("eos_token_id"), generation.get("eos_token_id"))
+        return TokenizerSpec.from_json(self._object("tokenizer.json"), config, vocab_size, ends)
+
+    def _templates(self) -> list[dict[str, str]]:
+        """Chat templates that are files of their own; they stand for all in tokenizer_config.json."""
+        files = {"default": _TEMPLATE} if self._has(_TEMPLATE) else {}
+        if (self.path / _TEMPLATES).is_dir():
+            names = [path.name for path in self._inside(_TEMPLATES).glob("*.jinja")]
+            files |= {name.removesuffix(".jinja"): f"{_TEMPLATES}/{name}" for name in sorted(names)}
+        if len(files) > MAX_TEMPLATES:
+            raise ModelFormatError(f"{self.path} has {len(files)} chat templates; get the model again")
+        try:
+            return [
+                {"name": name, "template": self._read(file).decode("utf-8")} for name, file in files.items()
+            ]
+        except UnicodeDecodeError as error:
+            raise ModelFormatError(f"{self.path}: a chat template is not UTF-8; get it again") from error
 
     def release(self) -> None:
         """Let the system take back the memory of what was read."""
@@ -185,9 +201,9 @@ class MLXDirectory:
         return parse_object(self._read(name), str(self.path / name))
 
     def _read(self, name: str) -> bytes:
-        path = self._inside(name)
+        path, most = self._inside(name), _LIMITS.get(name, _LONGEST_TEMPLATE)
         try:
-            return read_bounded(path, _LIMITS[name])
+            return read_bounded(path, most)
         except RefusedFileError as error:
             raise ModelFormatError(f"{path} is {error.strerror}; get the model again") from None
         except OSError as error:
@@ -231,6 +247,7 @@ def write_mlx(
         "config.json": {**config, "quantization": QUANTIZATION},
         "tokenizer.json": tokenizer.to_json(),
         "tokenizer_config.json": tokenizer.to_json_config(),
+        "generation_config.json": tokenizer.to_generation_config(),
     }
     with writing_directory(Path(path)) as directory:
         for name, content in files.items():

@@ -6,11 +6,23 @@ survives GGUF -> tokenizer.json -> GGUF unchanged.
 This module tokenizes nothing and does not import a tokenizer library.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
+from bankai.checkpoint.end_tokens import find_ends
+from bankai.checkpoint.pre_tokenizers import PRE_TOKENIZERS, canonical_name, name_in_json
+from bankai.checkpoint.tokenizer_json import (
+    DEFAULT,
+    MAX_TEMPLATES,
+    chat_templates,
+    declared_ends,
+    first_special,
+    merges,
+    special_id,
+    vocabulary,
+)
 from bankai.errors import ModelFormatError, UnsupportedModelError
 from bankai.io import quote
 
@@ -20,36 +32,39 @@ __all__ = ["CONTROL", "NORMAL", "UNUSED", "USER_DEFINED", "TokenizerSpec"]
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
 
 _PREFIX = "tokenizer.ggml."
-_IDS = {"bos_id": "bos_token_id", "eos_id": "eos_token_id", "pad_id": "padding_token_id"}
-_JSON_IDS = {"bos_id": "bos_token", "eos_id": "eos_token", "pad_id": "pad_token"}
-
-# Pre-tokenizers: llama.cpp's name -> its splits, applied one after the other (llama-vocab.cpp). Those of qwen2 and
-# qwen35, which keeps marks with their letters, are in the spelling of Qwen's own tokenizer.json.
-_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
-_SPLITS = {
-    "qwen2": (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-        r"|\s*[\r\n]+|\s+(?!\S)|\s+",
-    ),
-    "qwen35": (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*"
-        r"|\s*[\r\n]+|\s+(?!\S)|\s+",
-    ),
-    "gpt-2": (_GPT2,),
-    "default": (r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", r"[0-9][0-9][0-9]"),
+_IDS = {
+    "bos_id": "bos_token_id",
+    "eos_id": "eos_token_id",
+    "eot_id": "eot_token_id",
+    "eom_id": "eom_token_id",
+    "pad_id": "padding_token_id",
 }
-_ALIASES = {"gpt2": "gpt-2"}
+_JSON_IDS = {
+    "bos_id": "bos_token",
+    "eos_id": "eos_token",
+    "eot_id": "eot_token",
+    "eom_id": "eom_token",
+    "pad_id": "pad_token",
+}
+# Tokens of fill-in-the-middle at which llama.cpp ends a text.
+_FILL_IDS = ("fim_pad_token_id", "fim_rep_token_id", "fim_sep_token_id")
+
+_TEMPLATE, _TEMPLATES = "tokenizer.chat_template", "tokenizer.chat_templates"
+_LONGEST_NAME = 100
 
 
 class TokenizerSpec(msgspec.Struct, frozen=True):
     """A byte-level BPE tokenizer.
 
-    ``tokens``         text of each id
-    ``merges``         ``"left right"``, best first
-    ``token_types``    NORMAL, CONTROL, USER_DEFINED or UNUSED of each id
-    ``pre``            pre-tokenizer by llama.cpp's name: ``qwen2``, ``qwen35``, ``gpt-2`` or ``default``
-    ``bos_id`` ...     special ids; ``add_bos``: put ``bos_id`` before every text
-    ``chat_template``  Jinja source
+    ``tokens``           text of each id
+    ``merges``           ``"left right"``, best first
+    ``token_types``      NORMAL, CONTROL, USER_DEFINED or UNUSED of each id
+    ``pre``              pre-tokenizer by llama.cpp's name, one of ``PRE_TOKENIZERS``
+    ``bos_id`` ...       special ids; ``add_bos``: put ``bos_id`` before every text
+    ``eot_id``           end of a turn, ``eom_id`` end of a message, where they are not ``eos_id``
+    ``end_ids``          more ends of a text that the model declares, ascending
+    ``chat_template``    Jinja source of the default chat template
+    ``other_templates``  those of other chat templates by name
 
     Raises ModelFormatError when the parts contradict each other, UnsupportedModelError for another
     pre-tokenizer.
@@ -64,13 +79,13 @@ class TokenizerSpec(msgspec.Struct, frozen=True):
     pad_id: int | None = None
     add_bos: bool = False
     chat_template: str | None = None
+    eot_id: int | None = None
+    eom_id: int | None = None
+    end_ids: list[int] = []
+    other_templates: dict[str, str] = {}
 
     def __post_init__(self) -> None:
-        if self.pre not in _SPLITS:
-            known = ", ".join(_SPLITS)
-            raise UnsupportedModelError(
-                f"pre-tokenizer {quote(self.pre)} is not supported yet; only {known} are"
-            )
+        msgspec.structs.force_setattr(self, "pre", canonical_name(self.pre))
         problem = _vocabulary_problem(self) or _settings_problem(self)
         if problem:
             raise ModelFormatError(f"tokenizer: {problem}; get the model again")
@@ -84,19 +99,23 @@ class TokenizerSpec(msgspec.Struct, frozen=True):
                 f"tokenizer model {quote(model)} is not supported yet; only gpt2 (BPE) is"
             )
         tokens = metadata.get(f"{_PREFIX}tokens")
-        pre = metadata.get(f"{_PREFIX}pre", "default")
-        return cls(
+        pre = canonical_name(metadata.get(f"{_PREFIX}pre", "default"))
+        default, others = _gguf_templates(metadata)
+        ids: dict[str, Any] = {field: metadata.get(_PREFIX + key) for field, key in _IDS.items()}
+        spec = cls(
             tokens=tokens,  # type: ignore[arg-type]  # __post_init__ refuses what is not a list
             merges=metadata.get(f"{_PREFIX}merges", []),
             token_types=metadata.get(f"{_PREFIX}token_type", [NORMAL] * _length(tokens)),
-            pre=_ALIASES.get(pre, pre) if isinstance(pre, str) else quote(pre),
-            add_bos=metadata.get(f"{_PREFIX}add_bos_token", False),
-            chat_template=metadata.get("tokenizer.chat_template"),
-            **{field: metadata.get(_PREFIX + key) for field, key in _IDS.items()},
+            pre=pre,
+            add_bos=metadata.get(f"{_PREFIX}add_bos_token", PRE_TOKENIZERS[pre].add_bos),
+            chat_template=default,
+            other_templates=others,
+            **ids,
         )
+        return spec._with_ends(metadata.get(_PREFIX + key) for key in _FILL_IDS)
 
     def to_gguf(self) -> dict[str, Any]:
-        """GGUF metadata of this tokenizer."""
+        """GGUF metadata of this tokenizer, but for its ``end_ids``, which have no key there."""
         values: dict[str, Any] = {
             "model": "gpt2",
             "pre": self.pre,
@@ -108,8 +127,35 @@ class TokenizerSpec(msgspec.Struct, frozen=True):
         values |= {key: getattr(self, field) for field, key in _IDS.items()}
         metadata = {_PREFIX + key: value for key, value in values.items() if value not in (None, [])}
         if self.chat_template is not None:
-            metadata["tokenizer.chat_template"] = self.chat_template
-        return metadata
+            metadata[_TEMPLATE] = self.chat_template
+        if self.other_templates:
+            metadata[_TEMPLATES] = list(self.other_templates)
+        return metadata | {f"{_TEMPLATE}.{name}": text for name, text in self.other_templates.items()}
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """All ids that end a text: those of the fields, and what llama.cpp takes for one by its text."""
+        fields = (self.eos_id, self.eot_id, self.eom_id, *self.end_ids)
+        return find_ends(self.tokens, (i for i in fields if i is not None))
+
+    @property
+    def templates(self) -> dict[str, str]:
+        """All chat templates by name; the plain one is called ``default``."""
+        default = {} if self.chat_template is None else {DEFAULT: self.chat_template}
+        return default | self.other_templates
+
+    def _with_ends(self, declared: Iterable[Any]) -> "TokenizerSpec":
+        """The same tokenizer, with ends that its files declare as values of ``eos_token_id``.
+
+        They take free places of the fields that GGUF has a key for first. Raises ModelFormatError.
+        """
+        ends = self.ends
+        new = [i for i in declared_ends(declared, len(self.tokens)) if i not in ends]
+        if not new:
+            return self
+        free = [field for field in ("eos_id", "eot_id", "eom_id") if getattr(self, field) is None]
+        taken = dict(zip(free, new, strict=False))
+        return msgspec.structs.replace(self, **taken, end_ids=sorted({*self.end_ids, *new[len(taken) :]}))
 
     def padded(self, rows: int) -> "TokenizerSpec":
         """The same tokenizer with UNUSED tokens ``[PAD<id>]`` up to ``rows``, as llama.cpp's converter adds.
@@ -130,27 +176,46 @@ class TokenizerSpec(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_json(
-        cls, tokenizer: Mapping[str, Any], config: Mapping[str, Any], vocab_size: int
+        cls,
+        tokenizer: Mapping[str, Any],
+        config: Mapping[str, Any],
+        vocab_size: int,
+        ends: Iterable[Any] = (),
     ) -> "TokenizerSpec":
         """The tokenizer in a parsed ``tokenizer.json`` and ``tokenizer_config.json``.
 
-        Ids below ``vocab_size`` that it does not name become UNUSED ``[PAD<id>]``, as llama.cpp's converter
-        does. Raises ModelFormatError and UnsupportedModelError.
+        ``ends``: what ``config.json`` and ``generation_config.json`` have as ``eos_token_id``. Ids below
+        ``vocab_size`` that have no name become UNUSED ``[PAD<id>]``, as llama.cpp's converter does. Raises
+        ModelFormatError and UnsupportedModelError.
         """
-        texts, added = _json_vocabulary(tokenizer, vocab_size)
+        texts, added = vocabulary(tokenizer, vocab_size)
         tokens = [texts.get(i, _unused(i)) for i in range(vocab_size)]
-        types = [added.get(i, UNUSED if tokens[i] == _unused(i) else NORMAL) for i in range(vocab_size)]
+        types = [UNUSED if tokens[i] == _unused(i) else NORMAL for i in range(vocab_size)]
+        for i, special in added.items():
+            types[i] = CONTROL if special else USER_DEFINED
+        pre = name_in_json(tokenizer.get("pre_tokenizer"))
+        if PRE_TOKENIZERS[pre].ignore_merges and not tokenizer["model"].get("ignore_merges", True):
+            raise UnsupportedModelError(f"tokenizer.json: {pre} without ignore_merges is not supported yet")
         ids = {text: i for i, text in texts.items()}
-        template = config.get("chat_template")
-        return cls(
+        named: dict[str, Any] = {field: special_id(config.get(key), ids) for field, key in _JSON_IDS.items()}
+        first = special_id(first_special(tokenizer.get("post_processor")), ids)
+        if first is not None and named["bos_id"] not in (None, first):
+            raise UnsupportedModelError(
+                f"tokenizer.json puts {quote(tokens[first])} before every text, not the token that begins one; "
+                "not supported yet"
+            )
+        templates = chat_templates(config.get("chat_template"))
+        spec = cls(
             tokens=tokens,
-            merges=_json_merges(tokenizer["model"].get("merges", [])),
+            merges=merges(tokenizer["model"].get("merges", [])),
             token_types=types,
-            pre=_json_pre(tokenizer.get("pre_tokenizer")),
-            add_bos=bool(config.get("add_bos_token", False)),
-            chat_template=template,
-            **{field: _json_special(config.get(key), ids) for field, key in _JSON_IDS.items()},
+            pre=pre,
+            add_bos=first is not None or bool(config.get("add_bos_token", False)),
+            chat_template=templates.pop(DEFAULT, None),
+            other_templates=templates,
+            **named | ({} if first is None else {"bos_id": first}),
         )
+        return spec._with_ends(ends)
 
     def to_json(self) -> dict[str, Any]:
         """Content of ``tokenizer.json``, as the ``tokenizers`` library reads it."""
@@ -160,23 +225,20 @@ class TokenizerSpec(msgspec.Struct, frozen=True):
             if kind in (CONTROL, USER_DEFINED)
         )
         plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-        splits = [
-            {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
-            for regex in _SPLITS[self.pre]
-        ]
         byte_level = {
             "type": "ByteLevel",
             "add_prefix_space": False,
             "trim_offsets": False,
             "use_regex": False,
         }
+        pre = PRE_TOKENIZERS[self.pre]
         return {
             "version": "1.0",
             "truncation": None,
             "padding": None,
             "added_tokens": [token | plain for token in special],
-            "normalizer": {"type": "NFC"} if self.pre == "qwen2" else None,
-            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*splits, byte_level]},
+            "normalizer": pre.normalizer and {"type": pre.normalizer},
+            "pre_tokenizer": pre.to_json(),
             "post_processor": self._json_template() if self.add_bos else byte_level,
             "decoder": byte_level,
             "model": {
@@ -187,7 +249,7 @@ class TokenizerSpec(msgspec.Struct, frozen=True):
                 "end_of_word_suffix": "",
                 "fuse_unk": False,
                 "byte_fallback": False,
-                "ignore_merges": False,
+                "ignore_merges": pre.ignore_merges,
                 "vocab": {text: i for i, text in enumerate(self.tokens)},
                 "merges": [merge.split(" ") for merge in self.merges],
             },
@@ -195,14 +257,22 @@ class TokenizerSpec(msgspec.Struct, frozen=True):
 
     def to_json_config(self) -> dict[str, Any]:
         """Content of ``tokenizer_config.json``."""
-        texts = {key: getattr(self, field) for field, key in _JSON_IDS.items()}
-        return {
+        ids = {key: getattr(self, field) for field, key in _JSON_IDS.items()}
+        config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "add_bos_token": self.add_bos,
             "clean_up_tokenization_spaces": False,
-            **{key: None if i is None else self.tokens[i] for key, i in texts.items()},
-            **({} if self.chat_template is None else {"chat_template": self.chat_template}),
+            **{key: self.tokens[i] for key, i in ids.items() if i is not None},
         }
+        if self.other_templates:
+            named = [{"name": name, "template": text} for name, text in self.templates.items()]
+            return config | {"chat_template": named}
+        return config | ({} if self.chat_template is None else {"chat_template": self.chat_template})
+
+    def to_generation_config(self) -> dict[str, Any]:
+        """Content of ``generation_config.json``: the ends of a text, the usual one first."""
+        ends = self.ends
+        return {"eos_token_id": sorted(ends, key=lambda i: (i != self.eos_id, i))} if ends else {}
 
     def _json_template(self) -> dict[str, Any]:
         """Post-processor that puts the beginning-of-sequence token first."""
@@ -247,9 +317,33 @@ def _settings_problem(spec: TokenizerSpec) -> str | None:
             return f"{field} is {quote(i)}, not one of {len(spec.tokens)} tokens"
     if type(spec.add_bos) is not bool or (spec.add_bos and spec.bos_id is None):
         return "it asks for a beginning-of-sequence token without naming one"
-    if spec.chat_template is not None and not _strings([spec.chat_template]):
+    if not isinstance(spec.end_ids, list) or not all(type(i) is int for i in spec.end_ids):
+        return "the ends of a text are not a list of ids"
+    if not all(0 <= i < len(spec.tokens) for i in spec.end_ids):
+        return f"an end of a text is not one of {len(spec.tokens)} tokens"
+    names, texts = list(spec.other_templates), list(spec.templates.values())
+    if not _strings(texts):
         return "the chat template is not a text"
+    if len(names) > MAX_TEMPLATES or not _strings(names) or not all(map(_sound_name, names)):
+        return "a chat template has no usable name"
     return None
+
+
+def _sound_name(name: str) -> bool:
+    return 0 < len(name) <= _LONGEST_NAME and name != DEFAULT
+
+
+def _gguf_templates(metadata: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The default chat template and the others by name, unchecked."""
+    prefix = f"{_TEMPLATE}."
+    others = {key.removeprefix(prefix): metadata[key] for key in metadata if key.startswith(prefix)}
+    listed = metadata.get(_TEMPLATES, [])
+    if not _strings(listed) or not others.keys() >= set(listed):
+        raise ModelFormatError(
+            f"{_TEMPLATES} is {quote(listed)}, not a list of chat templates in the file; get the model again"
+        )
+    default = others.pop(DEFAULT, None)
+    return metadata.get(_TEMPLATE, default), others
 
 
 def _length(values: Any) -> int:
@@ -269,63 +363,3 @@ def _strings(values: Any) -> bool:
 
 def _unused(token_id: int) -> str:
     return f"[PAD{token_id}]"
-
-
-def _json_vocabulary(tokenizer: Mapping[str, Any], vocab_size: int) -> tuple[dict[int, str], dict[int, int]]:
-    """Text of each named id, and the token type of the added ones."""
-    model = tokenizer.get("model")
-    if not isinstance(model, dict) or model.get("type") != "BPE" or not isinstance(model.get("vocab"), dict):
-        raise UnsupportedModelError("tokenizer.json holds no BPE model; only byte-level BPE is supported yet")
-    pairs = list(model["vocab"].items())
-    added: dict[int, int] = {}
-    listed = tokenizer.get("added_tokens") or []
-    for token in listed if isinstance(listed, list) else [listed]:
-        match token:
-            case {"id": int(i), "content": str(text), **rest}:
-                pairs.append((text, i))
-                added[i] = CONTROL if rest.get("special") else USER_DEFINED
-            case _:
-                raise ModelFormatError("tokenizer.json: an added token is malformed; get the model again")
-    texts: dict[int, str] = {}
-    for text, i in pairs:
-        if type(i) is not int or not 0 <= i < vocab_size or texts.setdefault(i, text) != text:
-            raise ModelFormatError(
-                f"tokenizer.json: id {quote(i)} of {quote(text)} is taken or outside the {vocab_size} rows"
-            )
-    return texts, added
-
-
-def _json_merges(merges: Any) -> list[str]:
-    """Merges as ``"left right"``; the file has them so or, newer, as pairs."""
-    if isinstance(merges, list):
-        parts = [merge if isinstance(merge, list) else [merge] for merge in merges]
-        if all(isinstance(part, str) for merge in parts for part in merge):
-            joined = [" ".join(merge) for merge in parts]
-            if all(merge.count(" ") == 1 for merge in joined):
-                return joined
-    raise ModelFormatError("tokenizer.json: the merges are not pairs of tokens; get the model again")
-
-
-def _json_pre(pre_tokenizer: Any) -> str:
-    """llama.cpp's name of the pre-tokenizer."""
-    match pre_tokenizer:
-        case {"type": "ByteLevel", "use_regex": True, "add_prefix_space": False}:
-            return "gpt-2"
-        case {"type": "Sequence", "pretokenizers": [*splits, {"type": "ByteLevel", "use_regex": False}]}:
-            found = [split.get("pattern") if isinstance(split, dict) else None for split in splits]
-            for name, regexes in _SPLITS.items():
-                if found == [{"Regex": regex} for regex in regexes]:
-                    return name
-    raise UnsupportedModelError(
-        f"tokenizer.json: this pre-tokenizer is not supported; only {', '.join(_SPLITS)} are"
-    )
-
-
-def _json_special(token: Any, ids: Mapping[str, int]) -> int | None:
-    """Id of a special token given as text or as an object with ``content``."""
-    text = token.get("content") if isinstance(token, dict) else token
-    if text is None:
-        return None
-    if text not in ids if isinstance(text, str) else True:
-        raise ModelFormatError(f"tokenizer_config.json: {quote(text)} is not a token; get the model again")
-    return ids[text]

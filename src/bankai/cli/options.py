@@ -8,6 +8,7 @@ import typer
 
 __all__ = [
     "Budget",
+    "ChatTemplate",
     "ClusterAt",
     "Device",
     "Dtype",
@@ -27,6 +28,10 @@ __all__ = [
 
 Budget = Annotated[
     str, typer.Option(metavar="N", help="What to spend: full evaluations, or minutes as in 15m.")
+]
+ChatTemplate = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The chat template of that name; by default the one called default."),
 ]
 ClusterAt = Annotated[
     str | None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bankai.cli.evaluate import Engine
-from bankai.cli.options import Device, Dtype, Json, Output, Seed
+from bankai.cli.options import ChatTemplate, Device, Dtype, Json, Output, Seed
 from bankai.cli.output import clean, counted, note, print_json, print_line, tells_interrupt
 from bankai.cli.steps import step_progress
 
@@ -86,6 +86,7 @@ def from_failures(
     chat: Annotated[
         bool, typer.Option("--chat", help="Ask every prompt as a user message in the model's chat template.")
     ] = False,
+    chat_template: ChatTemplate = None,
     failed: Annotated[
         str, typer.Option(metavar="T/V/H", help="Percent of failing items: target, validation, held-out.")
     ] = "50/20/30",
@@ -121,6 +122,7 @@ def from_failures(
             output,
             engine=engine,
             chat=chat,
+            chat_template=chat_template,
             max_tokens=max_tokens,
             seed=seed,
             device=device,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bankai.cli.options import Device, Dtype, Json, Model
+from bankai.cli.options import ChatTemplate, Device, Dtype, Json, Model
 from bankai.cli.output import print_json, print_line
 
 __all__ = ["serve"]
@@ -40,6 +40,7 @@ def serve(
     context: Annotated[
         int | None, typer.Option(min=2, metavar="N", help="Tokens of a text; by default the model's.")
     ] = None,
+    chat_template: ChatTemplate = None,
     grace: Annotated[
         float, typer.Option(min=0.0, metavar="S", help="Seconds to finish requests after Ctrl-C.")
     ] = 30.0,
@@ -76,6 +77,7 @@ def serve(
         places=places,
         context=context,
         queue=queue,
+        chat_template=chat_template,
         device=device,
         dtype=dtype,
         dense=dense,

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.errors import AuditError
 from bankai.evaluation.scoring import answer_hidden, prepare_encoded
+from bankai.model.tokenizer import end_tokens
 from bankai.probes.encode import EncodedAnswer, context_ids, context_text, encode, encode_answer
 from bankai.probes.probe import Probe
 
@@ -72,7 +73,7 @@ def _audit_answers(
     probe: Probe, encoded: Sequence[EncodedAnswer], tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[Finding]:
     context = context_ids(probe, tokenizer)
-    special = set(tokenizer.all_special_ids)
+    special = end_tokens(tokenizer) | set(tokenizer.all_special_ids)
     for answer, ids in zip(probe.answers, encoded, strict=True):
         if ids.context != context:
             yield _error(
@@ -81,12 +82,12 @@ def _audit_answers(
                 f"answer {answer!r} merges with the end of the prompt, so it cannot follow the prompt; "
                 "end the prompt in a whole word and begin the answer with the space",
             )
-        elif tokenizer.decode(ids.answer, skip_special_tokens=False) != f"{answer}{probe.stop}":
+        elif tokenizer.decode(_said(ids, probe), skip_special_tokens=False) != f"{answer}{probe.stop or ''}":
             why = f"the tokens of {answer!r} do not spell it; use characters that the tokenizer has"
             yield _error(probe, "unreachable", why)
         elif special & set(tokenizer(answer, add_special_tokens=False)["input_ids"]):
             yield _error(probe, "unreachable", f"answer {answer!r} holds a special token; take it out")
-        if str(probe.stop) in answer:
+        if probe.stop is not None and probe.stop in answer:
             why = f"answer {answer!r} contains its stop {probe.stop!r}; give another stop"
             yield _error(probe, "stop-inside", why)
     text = context_text(probe, tokenizer)
@@ -95,6 +96,11 @@ def _audit_answers(
         yield _warning(probe, "trailing-space", why)
     if len(set(probe.answers)) < len(probe.answers):
         yield _warning(probe, "repeated-answer", "an answer is listed twice; leave one out")
+
+
+def _said(encoded: EncodedAnswer, probe: Probe) -> tuple[int, ...]:
+    """The tokens of an answer that spell it and its stop, if that is a text."""
+    return encoded.answer[:-1] if probe.stop is None else encoded.answer
 
 
 def _audit_distractor(
@@ -156,11 +162,12 @@ def _audit_ranks(
         place = _first_difference(rival, answers)
         if place is not None:
             asked.append(probe)
-            deciding.append((EncodedAnswer(rival.ids[: place + 1], place),))
+            ends = rival.ends if place + 1 == len(rival.ids) else ()
+            deciding.append((EncodedAnswer(rival.ids[: place + 1], place, ends),))
     for batch in prepare_encoded(deciding).batches:
         logits = model.lm_head(answer_hidden(model, batch))  # one position per probe
-        targets = batch.targets.to(logits.device)[:, None]
-        ranks = (logits > logits.gather(1, targets)).sum(1) + 1
+        said = logits.gather(1, batch.targets.to(logits.device)).amax(1, keepdim=True)
+        ranks = (logits > said).sum(1) + 1
         for owner, rank in zip(batch.owners.tolist(), ranks.tolist(), strict=True):
             if rank > FAR_RANK:
                 yield _warning(

@@ -99,7 +99,7 @@ class Engine(ABC):
         """Each answer's index and trace."""
         for index, answer in enumerate(answers):
             logits = torch.from_numpy(self.logits(answer.ids[:-1])[answer.answer_start - 1 :])
-            log_probs, margins = token_scores(logits, torch.tensor(answer.answer))
+            log_probs, margins = token_scores(logits, torch.tensor(answer.targets))
             yield index, Trace(tuple(log_probs.tolist()), tuple(margins.tolist()))
 
     def score(self, probes: Sequence[Probe]) -> list[ProbeScore]:

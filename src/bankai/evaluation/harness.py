@@ -29,6 +29,7 @@ from bankai.library.entries import digest_of
 from bankai.model.chat import render_chat
 from bankai.model.loader import load
 from bankai.model.patching import ModelMatrices, patched
+from bankai.model.tokenizer import choose_chat_template
 from bankai.patch import read_patch
 from bankai.patch.binding import content_digest
 from bankai.patch.files import read_patch_bytes
@@ -222,6 +223,7 @@ def run_harness(
     limit: int | None = None,
     include_path: str | Path | None = None,
     chat: bool | None = None,
+    chat_template: str | None = None,
     cache: str | Path | None = None,
     unbound: bool = False,
     device: str = "cpu",
@@ -231,13 +233,14 @@ def run_harness(
     """Run tasks of lm-eval on a model file, with a patch on where one is given; the file is not changed.
 
     `include_path`: a folder of more tasks. `chat`: use the model's chat template; None as the tasks ask for by
-    ``metadata: {chat_template: true}``. `cache`: a folder for answers, kept per bits, patch and dtype. Raises
-    HarnessError, and what loading a model and putting a patch on raises.
+    ``metadata: {chat_template: true}``. `chat_template`: its name, None for the default. `cache`: a folder for answers,
+    kept per bits, patch and dtype. Raises HarnessError, and what loading a model and putting a patch on raises.
     """
     loaded_tasks = _load_tasks(list(tasks), include_path)
     change = None if patch is None else read_patch(Path(patch))
     patch_digest = None if patch is None else digest_of(read_patch_bytes(patch)).hex()
     model, tokenizer = load(source, device=device, dtype=dtype)
+    choose_chat_template(tokenizer, chat_template)
     chat = _asks_for_chat(loaded_tasks) if chat is None else chat
     if chat and not tokenizer.chat_template:
         raise HarnessError(

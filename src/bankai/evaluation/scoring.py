@@ -68,7 +68,7 @@ class Batch:
     ids: Tensor  # [sequences, length]
     rows: Tensor  # [positions] sequence
     columns: Tensor  # [positions] place whose logits predict the token
-    targets: Tensor  # [positions] the token
+    targets: Tensor  # [positions, alternatives] tokens of which each is right; repeated where there are fewer
     owners: Tensor  # [positions] index of the answer among all answers
 
 
@@ -115,14 +115,17 @@ def _chunks(answers: Sequence[EncodedAnswer], batch_tokens: int) -> Iterator[lis
 def _batch(answers: Sequence[EncodedAnswer], chosen: list[int]) -> Batch:
     # The last token is only a target, so the model need not read it.
     ids = torch.zeros(len(chosen), len(answers[chosen[0]].ids) - 1, dtype=torch.long)
-    places: list[tuple[int, int, int, int]] = []
+    places: list[tuple[int, int, int]] = []
+    targets: list[tuple[int, ...]] = []
     for row, index in enumerate(chosen):
         answer = answers[index]
         ids[row, : len(answer.ids) - 1] = torch.tensor(answer.ids[:-1])
-        for position in range(answer.answer_start, len(answer.ids)):
-            places.append((row, position - 1, answer.ids[position], index))
-    rows, columns, targets, owners = torch.tensor(places).unbind(1)
-    return Batch(ids, rows, columns, targets, owners)
+        places += [(row, position - 1, index) for position in range(answer.answer_start, len(answer.ids))]
+        targets += answer.targets
+    width = max(map(len, targets))
+    filled = torch.tensor([target + target[:1] * (width - len(target)) for target in targets])
+    rows, columns, owners = torch.tensor(places).unbind(1)
+    return Batch(ids, rows, columns, filled, owners)
 
 
 def answer_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
@@ -133,14 +136,14 @@ def answer_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
 
 
 def token_scores(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probability and margin of each target.
+    """Log-probability of the best of some right tokens, and its margin over the best of all others.
 
-    Logits [positions, vocab], targets [positions] to two [positions].
+    Logits [positions, vocab], targets [positions, alternatives] to two [positions].
     """
-    logits, targets = logits.float(), targets.to(logits.device)[:, None]
-    right = logits.gather(1, targets)
+    logits, targets = logits.float(), targets.to(logits.device)
+    right = logits.gather(1, targets).max(1).values  # with a gradient to one of those that are repeated
     others = logits.scatter(1, targets, -torch.inf)
-    return (right.squeeze(1) - logits.logsumexp(1)), (right.squeeze(1) - others.amax(1))
+    return right - logits.logsumexp(1), right - others.amax(1)
 
 
 def answer_scores(log_probs: Tensor, margins: Tensor, owners: Tensor, answers: int) -> tuple[Tensor, Tensor]:
@@ -208,5 +211,5 @@ def perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text:
     if ids.shape[1] < 2:
         raise ValueError("perplexity needs a text of at least two tokens")
     logits = model(input_ids=ids[:, :-1], use_cache=False).logits[0]
-    log_probs, _ = token_scores(logits, ids[0, 1:])
+    log_probs, _ = token_scores(logits, ids[0, 1:, None])
     return float((-log_probs.mean()).exp())

@@ -110,7 +110,7 @@ def _windows(ids: Tensor, window: int) -> Iterator[tuple[int, Tensor]]:
 
 
 def _nats(logits: Tensor, targets: Tensor) -> float:
-    log_probs, _ = token_scores(logits, targets)
+    log_probs, _ = token_scores(logits, targets[:, None])
     return -float(log_probs.double().sum())
 
 

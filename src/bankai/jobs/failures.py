@@ -27,6 +27,7 @@ from bankai.evaluation.failures import (
 )
 from bankai.jobs.checks import require_base
 from bankai.jobs.patch_files import check_output
+from bankai.model.tokenizer import choose_chat_template
 from bankai.probes import Probe, ProbeSet, Split, builtin_probe_sets
 from bankai.probes.cases import read_cases
 from bankai.probes.encode import context_ids
@@ -70,6 +71,7 @@ def probes_from_failures(
     *,
     engine: EngineName = "torch",
     chat: bool = False,
+    chat_template: str | None = None,
     failed: Mapping[Split, int] = FAILED_SHARES,
     passed: Mapping[Split, int] = PASSED_SHARES,
     max_tokens: int = 32,
@@ -80,7 +82,8 @@ def probes_from_failures(
 ) -> FailuresResult:
     """Run the model on every row of `file` and write a probe set, ready for a search, to `out`.
 
-    Replies to failing rows are read for `max_tokens` tokens; with 0 there are none. Raises ProbeFormatError for
+    Chats are rendered by the chat template of the name `chat_template`, None for the default. Replies to failing rows
+    are read for `max_tokens` tokens; with 0 there are none. Raises ProbeFormatError for
     the file, AuditError when nothing is left to target, StateError when the model has patches on, StoreError
     when `out` cannot be written, and what opening the model raises; nothing is written then.
     """
@@ -88,6 +91,7 @@ def probes_from_failures(
     cases = read_cases(file, chat=chat)
     require_base(source, "give")
     model = open_engine(engine, source, device=device, dtype=dtype)
+    choose_chat_template(model.tokenizer, chat_template)
     judged, unsound = _judge(model, cases.probes, listen)
     replies = _replies(model, [case.probe for case in judged if not case.solved], max_tokens, listen)
     splits = assign(judged, failed=failed, passed=passed, seed=seed)
@@ -143,7 +147,8 @@ def _replies(
         return {}
     contexts = [context_ids(probe, model.tokenizer) for probe in probes]
     replies: dict[str, Reply] = {}
-    for index, reply in model.replies(contexts, [(str(probe.stop),) for probe in probes], max_tokens):
+    stops = [() if probe.stop is None else (probe.stop,) for probe in probes]
+    for index, reply in model.replies(contexts, stops, max_tokens):
         replies[probes[index].id] = reply
         listen("reading failures", len(replies), len(probes))
     return replies

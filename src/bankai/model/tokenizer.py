@@ -6,37 +6,23 @@ What it is given was read from a model file by ``bankai.checkpoint``.
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from bankai.checkpoint.pre_tokenizers import PRE_TOKENIZERS, PreTokenizer
 from bankai.checkpoint.tokenizer_spec import CONTROL, USER_DEFINED, TokenizerSpec
 from bankai.errors import ModelFormatError, UnsupportedModelError
+from bankai.io import quote
 
-__all__ = ["end_tokens", "make_tokenizer"]
-
-_CONTRACTIONS = "'s|'t|'re|'ve|'m|'ll|'d"
-_GPT2 = _CONTRACTIONS + r"| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
-# Expressions of llama.cpp's src/llama-vocab.cpp, by its pre-tokenizer names: applied in turn, and what none
-# matches stays a piece of its own.
-_SPLITS: dict[str, tuple[str, ...]] = {
-    "gpt-2": (_GPT2,),
-    "qwen2": (
-        r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-    ),
-    "qwen35": (
-        r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}"
-        r"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-    ),
-    "default": (r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", r"[0-9][0-9][0-9]"),
-}
+__all__ = ["choose_chat_template", "end_tokens", "make_tokenizer"]
 
 
 def make_tokenizer(spec: TokenizerSpec) -> PreTrainedTokenizerFast:
     """Byte-level BPE with the file's special tokens and chat template; pads on the left, as generation needs.
 
-    No Unicode normalization, as in llama.cpp. Raises UnsupportedModelError for an unknown pre-tokenizer and
-    ModelFormatError when tokens and merges do not fit together.
+    No Unicode normalization, as in llama.cpp. `end_tokens` and `choose_chat_template` know more of it than
+    transformers does. Raises ModelFormatError when tokens and merges do not fit together.
     """
-    tokenizer = Tokenizer(_bpe(spec))
-    tokenizer.pre_tokenizer = _pre_tokenizer(spec.pre)
+    pre = PRE_TOKENIZERS[spec.pre]
+    tokenizer = Tokenizer(_bpe(spec, pre.ignore_merges))
+    tokenizer.pre_tokenizer = _pre_tokenizer(pre)
     tokenizer.decoder = decoders.ByteLevel()
     for kind, special in ((CONTROL, True), (USER_DEFINED, False)):
         texts = [text for text, found in zip(spec.tokens, spec.token_types, strict=True) if found == kind]
@@ -44,7 +30,7 @@ def make_tokenizer(spec: TokenizerSpec) -> PreTrainedTokenizerFast:
     bos = _token(spec, spec.bos_id)
     tokenizer.post_processor = _post_processor(bos if spec.add_bos else None, spec.bos_id)
     eos = _token(spec, spec.eos_id)
-    return PreTrainedTokenizerFast(
+    made = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=bos,
         eos_token=eos,
@@ -53,15 +39,33 @@ def make_tokenizer(spec: TokenizerSpec) -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         padding_side="left",
     )
+    made.ends, made.chat_templates = spec.ends, spec.templates
+    return made
 
 
 def end_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """The ids of the tokens that end a text; none where the tokenizer names none."""
-    end = tokenizer.eos_token_id
-    return frozenset() if end is None else frozenset([int(end)])
+    """Ids of the tokens that end a text; of a tokenizer that is not of :func:`make_tokenizer`, the one it names."""
+    eos = tokenizer.eos_token_id
+    return getattr(tokenizer, "ends", frozenset() if eos is None else frozenset([eos]))
 
 
-def _bpe(spec: TokenizerSpec) -> models.BPE:
+def choose_chat_template(tokenizer: PreTrainedTokenizerBase, name: str | None) -> None:
+    """Let chats be rendered by the model's chat template of that name; None leaves it as it is.
+
+    Raises UnsupportedModelError.
+    """
+    templates = getattr(tokenizer, "chat_templates", {})
+    if name is None:
+        return
+    if name not in templates:
+        names = ", ".join(map(quote, templates)) or "none"
+        raise UnsupportedModelError(
+            f"this model has no chat template {quote(name)}; those that it has: {names}"
+        )
+    tokenizer.chat_template = templates[name]
+
+
+def _bpe(spec: TokenizerSpec, ignore_merges: bool) -> models.BPE:
     vocabulary = {text: index for index, text in enumerate(spec.tokens)}
     if len(vocabulary) != len(spec.tokens):
         raise ModelFormatError("the tokenizer names a token twice; get the model again")
@@ -69,19 +73,15 @@ def _bpe(spec: TokenizerSpec) -> models.BPE:
     if any(len(merge) != 2 for merge in merges):
         raise ModelFormatError("a merge of the tokenizer is not a pair of tokens; get the model again")
     try:
-        return models.BPE(vocab=vocabulary, merges=merges)
+        return models.BPE(vocab=vocabulary, merges=merges, ignore_merges=ignore_merges)
     except Exception as error:  # tokenizers raises plain Exception
         raise ModelFormatError(
             f"the tokenizer's merges do not fit its tokens ({error}); get the model again"
         ) from error
 
 
-def _pre_tokenizer(name: str) -> pre_tokenizers.PreTokenizer:
-    if name not in _SPLITS:
-        raise UnsupportedModelError(
-            f"pre-tokenizer {name!r} is not supported yet; only {', '.join(sorted(_SPLITS))} are"
-        )
-    splits = [pre_tokenizers.Split(Regex(expression), "isolated") for expression in _SPLITS[name]]
+def _pre_tokenizer(pre: PreTokenizer) -> pre_tokenizers.PreTokenizer:
+    splits = [pre_tokenizers.Split(Regex(expression), "isolated") for expression in pre.expressions]
     bytes_only = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     return pre_tokenizers.Sequence([*splits, bytes_only])
 

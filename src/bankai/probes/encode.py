@@ -1,7 +1,8 @@
 """Probes as token ids: context, answer and stop encoded as one text, then split where the answer begins.
 
 The split follows lm-evaluation-harness (``_encode_pair``): an answer is tokenized in its context, as the model would
-have to emit it. A token that straddles the border belongs to the answer; the audit reports it.
+have to emit it. A token that straddles the border belongs to the answer; the audit reports it. Where the stop is the
+end of the turn, every token that ends a text for the model counts as the last one.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from bankai.errors import ProbeFormatError, UnsupportedModelError
 from bankai.model.chat import render_chat
+from bankai.model.tokenizer import end_tokens
 from bankai.probes.probe import Probe
 
 __all__ = ["EncodedAnswer", "context_ids", "context_text", "encode", "encode_answer"]
@@ -17,10 +19,14 @@ __all__ = ["EncodedAnswer", "context_ids", "context_text", "encode", "encode_ans
 
 @dataclass(frozen=True, slots=True)
 class EncodedAnswer:
-    """Token ids of context, answer and stop; the answer's first token is ``ids[answer_start]``."""
+    """Token ids of context, answer and stop; the answer's first token is ``ids[answer_start]``.
+
+    ``ends``: ids that count as the last one as well as it does itself.
+    """
 
     ids: tuple[int, ...]
     answer_start: int
+    ends: tuple[int, ...] = ()
 
     @property
     def context(self) -> tuple[int, ...]:
@@ -30,6 +36,12 @@ class EncodedAnswer:
     def answer(self) -> tuple[int, ...]:
         """With the stop."""
         return self.ids[self.answer_start :]
+
+    @property
+    def targets(self) -> tuple[tuple[int, ...], ...]:
+        """What counts at each token of the answer: rows of one length, each of its own id first, which fills them."""
+        spare = len(self.ends)
+        return (*((i,) * (1 + spare) for i in self.answer[:-1]), (self.ids[-1], *self.ends))
 
 
 def context_text(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> str:
@@ -59,23 +71,37 @@ def context_ids(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> tuple[int, 
 def encode_answer(probe: Probe, answer: str, tokenizer: PreTrainedTokenizerBase) -> EncodedAnswer:
     """Context, an answer and the stop; the answer begins at the first token that reaches past the context.
 
-    Raises ProbeFormatError when either side has no token, and what :func:`context_text` raises.
+    Raises ProbeFormatError when either side has no token, UnsupportedModelError when the stop is the end of the turn
+    and the model has none, and what :func:`context_text` raises.
     """
     context = context_text(probe, tokenizer)
     # A chat template writes its own special tokens; adding them again would change the prompt.
     encoded = tokenizer(
-        f"{context}{answer}{probe.stop}",
+        f"{context}{answer}{probe.stop or ''}",
         add_special_tokens=probe.messages is None,
         return_offsets_mapping=True,
     )
     ids = tuple(encoded["input_ids"])
-    ends = [end for _, end in encoded["offset_mapping"]]
-    start = next((index for index, end in enumerate(ends) if end > len(context)), len(ids))
+    reaches = [end for _, end in encoded["offset_mapping"]]
+    start = next((index for index, end in enumerate(reaches) if end > len(context)), len(ids))
     if not 0 < start < len(ids):
         raise ProbeFormatError(
             f"probe {probe.id}: the tokenizer has no token for the prompt or for {answer!r}; reword it"
         )
-    return EncodedAnswer(ids, start)
+    if probe.stop is not None:
+        return EncodedAnswer(ids, start)
+    last, *others = _turn_ends(probe, tokenizer)
+    return EncodedAnswer((*ids, last), start, tuple(others))
+
+
+def _turn_ends(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that end the model's turn, the usual one first."""
+    ends = sorted(end_tokens(tokenizer), key=lambda token: (token != tokenizer.eos_token_id, token))
+    if not ends:
+        raise UnsupportedModelError(
+            f"probe {probe.id}: the model names no token that ends a turn; give the probe a stop"
+        )
+    return ends
 
 
 def encode(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> list[EncodedAnswer]:

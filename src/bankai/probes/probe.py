@@ -20,7 +20,6 @@ from bankai.io import LargeFileError, read_bounded, writing
 from bankai.probes.faults import explain
 
 __all__ = [
-    "CHAT_STOP",
     "TEXT_STOP",
     "Message",
     "Probe",
@@ -31,7 +30,6 @@ __all__ = [
 ]
 
 TEXT_STOP = "\n"
-CHAT_STOP = "<|im_end|>"
 MAX_FILE_BYTES = 64 * 2**20
 Split = Literal["target", "validation", "control", "heldout", "unseen"]
 
@@ -46,9 +44,10 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """A prompt or chat, and the answers that count as right.
 
-    ``prefix`` is assistant text before the answer. An answer counts only with its ``stop``, so that " 6"
-    cannot pass for " 63"; None stands for a newline after a prompt, for the end of turn after chat messages.
-    ``distractor`` is a wrong answer that the model is expected to give. Raises ProbeFormatError when unsound.
+    ``prefix`` is assistant text before the answer. An answer counts only with its ``stop``, so that " 6" cannot pass
+    for " 63": by default a newline after a prompt, and None after chat messages, which is the end of the turn: any
+    token that ends a text for the model. ``distractor`` is a wrong answer that the model is expected to give. Raises
+    ProbeFormatError when unsound.
     """
 
     id: str
@@ -73,8 +72,8 @@ class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
             raise ProbeFormatError(f"probe {self.id!r}: give either a prompt or messages, not empty")
         if not self.answers or "" in self.answers or self.distractor == "" or self.stop == "":
             raise ProbeFormatError(f"probe {self.id!r}: answers, distractor and stop must not be empty")
-        if self.stop is None:
-            msgspec.structs.force_setattr(self, "stop", TEXT_STOP if self.messages is None else CHAT_STOP)
+        if self.stop is None and self.messages is None:
+            msgspec.structs.force_setattr(self, "stop", TEXT_STOP)
 
 
 class ProbeSet:

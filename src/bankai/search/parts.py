@@ -276,7 +276,7 @@ def _answers(stream: Stream, candidates: Candidates) -> tuple[Tensor, Tensor]:
     log_probs = torch.empty(len(candidates), len(stream.targets))
     margins = torch.empty_like(log_probs)
     for some, hidden in final_hidden(stream, candidates):
-        targets = stream.targets.repeat(len(some)).split(max(1, LOGITS // stream.decoder.vocabulary))
+        targets = stream.targets.repeat(len(some), 1).split(max(1, LOGITS // stream.decoder.vocabulary))
         pieces = [
             token_scores(*pair) for pair in zip(_logits(stream, hidden.flatten(0, 1)), targets, strict=True)
         ]

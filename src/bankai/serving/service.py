@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import DeviceError
-from bankai.model.tokenizer import end_tokens, make_tokenizer
+from bankai.model.tokenizer import choose_chat_template, end_tokens, make_tokenizer
 from bankai.serving.catalog import Catalog
 from bankai.serving.engine import Engine
 from bankai.serving.scheduler import Scheduler
@@ -40,21 +40,26 @@ def open_service(
     places: int = 16,
     context: int | None = None,
     queue: int = 64,
+    chat_template: str | None = None,
     device: str = "cpu",
     dtype: str = "float32",
     dense: bool = False,
 ) -> Iterator[Service]:
     """The model under its name, by default its file's; the file stays open and must stay as it is.
 
+    `chat_template`: the name of the one that chats are rendered by, None for the default.
+
     Raises what opening a model, an engine and a library raises.
     """
     with open_checkpoint(source) as checkpoint:
         catalog = Catalog(checkpoint, name or Path(source).stem, library)
         tokenizer = make_tokenizer(checkpoint.tokenizer())
+        choose_chat_template(tokenizer, chat_template)
         computes = open_engine(
             source, engine, places=places, context=context, device=device, dtype=dtype, dense=dense
         )
-        yield Service(catalog, Scheduler(computes, tokenizer, end_tokens(tokenizer), queue=queue), tokenizer)
+        scheduler = Scheduler(computes, tokenizer, end_tokens(tokenizer), queue=queue)
+        yield Service(catalog, scheduler, tokenizer)
 
 
 def open_engine(

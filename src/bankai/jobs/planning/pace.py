@@ -241,11 +241,11 @@ class _Timed:
         return self.decoder.embed(self.sequence.to(self.decoder.device)).repeat(copies, 1, 1)
 
     def _final(self, positions: int) -> tuple[Tensor, Tensor]:
-        """Residuals [positions, hidden] and targets."""
+        """Residuals [positions, hidden] and targets [positions, 1]."""
         targets = self.sequence.flatten().repeat(positions)[:positions].to(self.decoder.device)
-        return self.decoder.embed(targets), targets
+        return self.decoder.embed(targets), targets[:, None]
 
     def _stream(self, copies: int) -> Stream:
         """Sequences of which one position is read, so that the head takes no time."""
         first, ids = torch.zeros(1, dtype=torch.long), self.sequence.repeat(copies, 1)
-        return Stream(self.decoder, Batch(ids, first, first, first, first))
+        return Stream(self.decoder, Batch(ids, first, first, first[:, None], first))

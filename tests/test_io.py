@@ -43,7 +43,7 @@ def test_only_regular_files_are_opened(tmp_path: Path, kind: str, monkeypatch: p
             read(path)
         assert (refused.value.strerror, refused.value.filename) == ("not a regular file", "f")
     with pytest.raises(ModelFormatError, match="f is not a regular file; give a model file"):
-        map_file(path, writable=False, minimum=1)
+        map_file(path, minimum=1)
 
 
 def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from quantized import random_tensor
 
 from bankai.architectures import architecture, config_from_hf
 from bankai.checkpoint.convert import stored_tensors
@@ -15,6 +17,7 @@ from bankai.checkpoint.synth import CHATML, byte_alphabet, random_one_bit
 from bankai.checkpoint.tokenizer_spec import CONTROL, NORMAL, TokenizerSpec
 from bankai.patch import Flip
 from bankai.patching.edits import edits
+from bankai.quantization import quantization
 
 
 def tiny_tokenizer(pre: str = "qwen2", **changes: Any) -> TokenizerSpec:
@@ -67,11 +70,14 @@ LLAMA: dict[str, Any] = {"model_type": "llama", "eos_token_id": 299, "pad_token_
 """Changes to :func:`tiny_config` for a Llama of the same sizes."""
 
 
-def tiny_tensors(config: dict[str, Any], seed: int = 0) -> dict[str, Tensor]:
-    """Random tensors of ``config`` by canonical name, matrices of 1 bit; norms near 1."""
+def tiny_tensors(config: dict[str, Any], seed: int = 0, kind: str = "Q1_0") -> dict[str, Tensor]:
+    """Random tensors of ``config`` by canonical name, matrices in one quantization; norms near 1."""
     rng, arch = np.random.default_rng(seed), architecture(config["model_type"])
     matrices, vectors = arch.matrix_shapes(config), arch.vector_shapes(config)
-    tensors: dict[str, Tensor] = {name: random_one_bit(name, shape, rng) for name, shape in matrices.items()}
+    matrix = random_one_bit if kind == "Q1_0" else partial(random_tensor, kind=quantization(kind))
+    tensors: dict[str, Tensor] = {
+        name: matrix(name, shape=shape, rng=rng) for name, shape in matrices.items()
+    }
     return tensors | {
         name: _vector(name, shape, rng, arch.recurrent).astype(np.float32) for name, shape in vectors.items()
     }
@@ -118,14 +124,15 @@ def build_tiny_gguf(
     seed: int = 0,
     tokenizer: TokenizerSpec | None = None,
     metadata: dict[str, Any] | None = None,
+    kind: str = "Q1_0",
     **changes: Any,
 ) -> Path:
     """Write a random model to ``path``; ``changes`` go to :func:`tiny_config`. Returns ``path``.
 
-    ``metadata``: GGUF keys that the file has as well.
+    ``metadata``: GGUF keys that the file has as well. ``kind``: the quantization of its matrices.
     """
     config = tiny_config(**changes)
-    tensors = stored_tensors(tiny_tensors(config, seed), config)
+    tensors = stored_tensors(tiny_tensors(config, seed, kind), config)
     tokens = (tokenizer or tiny_tokenizer()).to_gguf()
     settings = architecture(config["model_type"]).config_to_gguf(config)
     write_gguf(path, settings | tokens | (metadata or {}), tensors)

@@ -31,7 +31,11 @@ def traces(engine, probes):
 
 def replies(engine, probes, max_tokens=8):
     contexts = [context_ids(probe, engine.tokenizer) for probe in probes]
-    found = dict(engine.replies(contexts, [() if probe.stop is None else (probe.stop,) for probe in probes], max_tokens))
+    found = dict(
+        engine.replies(
+            contexts, [() if probe.stop is None else (probe.stop,) for probe in probes], max_tokens
+        )
+    )
     return [found[index] for index in range(len(probes))]
 
 

@@ -16,6 +16,7 @@ from bankai.architectures.base import ATTENTION, MLP
 from bankai.model import load
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
+from bankai.patch.places import number_of
 from bankai.probes.encode import encode
 from bankai.search import Space
 from bankai.search.objective import GAINS, LOSSES, Objective
@@ -92,7 +93,10 @@ class _Draw:
         """Estimated and exact change of the mean score of the targets."""
         effects = probe_effects([self.part], self.objective, space)  # per tensor [targets, rows, places]
         means = {name: values.mean(0) for name, values in effects.items()}
-        estimated = [float(means[flip.tensor][flip.row, _place(flip)]) for flip in flips]
+        estimated = [
+            float(means[flip.tensor][flip.row, number_of(flip, self.decoder.matrix(flip.tensor).info)])
+            for flip in flips
+        ]
         scores = [self.part.read(some).targets.double() for some in self._batches(flips)]
         exact = (torch.cat(scores) - self.base.targets.double()).mean(1)
         return Measured(list(flips), np.array(estimated), exact.numpy())
@@ -130,11 +134,6 @@ class _Draw:
             [frozenset([flip]) for flip in flips[start : start + size]]
             for start in range(0, len(flips), size)
         ]
-
-
-def _place(flip: Flip) -> int:
-    """Number of the place within its row at its granularity."""
-    return (flip.group or 0) * (1 if flip.bit is None else 128) + (flip.bit or 0)
 
 
 def run(quick: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from itertools import count
 import numpy as np
 import pytest
 import torch
-from builders import build_tiny_gguf
+from builders import LLAMA, build_tiny_gguf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wide import CANDIDATES, WIDE
@@ -15,6 +15,7 @@ from bankai.errors import RowRangeError, StateError, UnknownTensorError, Unsuppo
 from bankai.model import Linear, ModelMatrices, load, patched
 from bankai.patch import Flip, Patch, fingerprint
 from bankai.patch.binding import digest
+from bankai.quantization import quantization
 from bankai.serving.engine import Generation
 from bankai.serving.engines import torch_engine
 from bankai.serving.engines.torch_engine import TorchEngine
@@ -54,8 +55,9 @@ def random_patch(model, flips, seed, level="row"):
     while len(found) < flips:
         name = rng.choice(list(tensors.matrices))
         rows, columns = tensors.matrices[name].shape
-        group = None if level == "row" else rng.randrange(columns // 128)
-        bit = rng.randrange(128) if level == "bit" else None
+        width = tensors.matrices[name].quantization.weights
+        group = None if level == "row" else rng.randrange(columns // width)
+        bit = rng.randrange(width) if level == "bit" else None
         found.add(Flip(name, rng.randrange(rows), group, bit))
     return Patch(frozenset(found))
 
@@ -383,3 +385,15 @@ def test_a_hybrid_is_refused(hybrid_gguf):
         UnsupportedModelError, match="not computed yet for models of type qwen3_5_text; use --engine llama"
     ):
         TorchEngine(load(hybrid_gguf)[0])
+
+
+@pytest.mark.parametrize("kind", ["F32", "Q4_0", "Q4_1", "Q8_0"])
+def test_other_models_are_served_as_well(tmp_path, kind):
+    """Texts of several patches in one step, on a Llama whose matrices are not of 1 bit."""
+    model = load(build_tiny_gguf(tmp_path / "m.gguf", kind=kind, **LLAMA))[0]
+    levels = ["row", "group"] + ["bit"] * quantization(kind).own_signs
+    schedule = Schedule(TorchEngine(model))
+    schedule.add(*generations(BASE, *(random_patch(model, 20, 1, level) for level in levels)))
+    schedule.run(6)
+    schedule.check(model, 6)
+    assert len({tuple(generation.tokens) for generation in schedule.logits}) > 1

@@ -16,6 +16,9 @@ from bankai.patch.patch import Patch
 __all__ = ["read_patch", "read_patch_bytes", "write_patch"]
 
 
+_REMEDY = "give a patch (for a model file: `bankai model`)"
+
+
 def read_patch(path: str | Path) -> Patch:
     """The patch in a `.bankai` or `bankai_row_xor_v1` file, whatever its name. Raises PatchFormatError."""
     data = read_patch_bytes(path)
@@ -24,7 +27,7 @@ def read_patch(path: str | Path) -> Patch:
             return decode(data)
         if data.lstrip(b" \t\r\n").startswith(b"{"):
             return decode_json(data)
-        raise PatchFormatError("neither a .bankai patch nor a bankai_row_xor_v1 JSON file; give a patch")
+        raise PatchFormatError(f"neither a .bankai patch nor a bankai_row_xor_v1 JSON file; {_REMEDY}")
     except PatchFormatError as error:
         raise PatchFormatError(f"{path}: {error}") from None
 
@@ -36,7 +39,7 @@ def read_patch_bytes(path: str | Path) -> bytes:
     try:
         return read_bounded(path, MAX_FILE)
     except LargeFileError as error:
-        raise PatchFormatError(f"{path}: {error.strerror}") from None
+        raise PatchFormatError(f"{path} is no patch: {error.strerror}; {_REMEDY}") from None
     except RefusedFileError as error:
         raise PatchFormatError(f"cannot read patch {path}: {error.strerror}; give a patch file") from None
     except OSError as error:

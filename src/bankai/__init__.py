@@ -1,4 +1,4 @@
-"""XOR patches for true 1-bit language models.
+"""XOR patches for language models.
 
 The public names below are loaded when first used: `import bankai` costs nothing, and what works on files
 alone never imports torch. Errors are in `bankai.errors`.

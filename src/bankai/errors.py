@@ -6,7 +6,7 @@ BankaiError                  anything this package refuses; the command line pri
 │   ├── PatchFormatError     .bankai or JSON patch file
 │   ├── ProbeFormatError     probe set file
 │   └── SignatureFormatError key, signature or trusted-keys file
-├── UnsupportedModelError    a sound model file that is not a true 1-bit model of a known architecture
+├── UnsupportedModelError    a sound model file of an architecture or a quantization that is not known
 │   └── NotFiniteError       a model that computes infinities or no numbers
 ├── PlaceError               a place that the model does not have
 │   ├── UnknownTensorError   no such binary tensor
@@ -99,7 +99,7 @@ class SignatureFormatError(FormatError):
 
 
 class UnsupportedModelError(BankaiError):
-    """The file is sound, but not a true 1-bit model of a known architecture."""
+    """The file is sound, but its architecture, a setting of it or a quantization is not known."""
 
 
 class NotFiniteError(UnsupportedModelError):

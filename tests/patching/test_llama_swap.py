@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from builders import LLAMA, build_tiny_gguf
 
 from bankai.checkpoint.model_file import builtin_models
 from bankai.patch import Flip, Manifest, Patch
@@ -43,7 +44,12 @@ HYBRID = {
     ],
     "b": [Flip("model.layers.0.linear_attn.in_proj_z", 5), Flip("model.layers.0.linear_attn.out_proj", 3, 1)],
 }
-FLIPS = {"nano": NANO, "hybrid": HYBRID}
+# Of `builders`, in the types that llama.cpp computes with where they lie.
+OTHERS = {
+    "a": [Flip("model.layers.0.mlp.up_proj", 5), Flip("model.layers.1.self_attn.q_proj", 70, 1)],
+    "b": [Flip("model.layers.0.mlp.up_proj", 5), Flip("model.layers.1.mlp.down_proj", 3, 0)],
+}
+FLIPS = {"nano": NANO, "hybrid": HYBRID} | dict.fromkeys(("Q4_1", "Q8_0", "F16", "BF16", "F32"), OTHERS)
 
 
 @pytest.fixture
@@ -80,8 +86,11 @@ def test_a_running_llama_follows(
     tmp_path: Path, hybrid_gguf: Path, serving: Callable[..., Callable[[], str]], kind: str, volatile: bool
 ) -> None:
     """Logits after each swap are those of a fresh load of the patched file, bit for bit; in the end the base's."""
-    source = hybrid_gguf if kind == "hybrid" else builtin_models()["nano"]
-    model = Path(shutil.copyfile(source, tmp_path / "model.gguf"))
+    model = tmp_path / "model.gguf"
+    if kind in ("nano", "hybrid"):
+        shutil.copyfile(hybrid_gguf if kind == "hybrid" else builtin_models()["nano"], model)
+    else:
+        build_tiny_gguf(model, kind=kind, **LLAMA)
     a, b = (bind_patch(model, Patch.of(flips, Manifest(name=name))) for name, flips in FLIPS[kind].items())
     fresh = {}
     for name, patch in (("a", a), ("b", b)):

@@ -104,7 +104,7 @@ def _root(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """XOR patches for true 1-bit language models.
+    """XOR patches for language models.
 
     A MODEL is a .gguf file, an MLX directory or a built-in name (nano). A SET of probes is a JSONL file or a
     built-in name. Every command takes --json: one document on stdout, progress on stderr.

@@ -92,17 +92,13 @@ def read_layers(text: str) -> tuple[int, ...]:
     return tuple(sorted(layers))
 
 
-_KINDS = {
-    "mlp": ("gate_proj", "up_proj", "down_proj"),
-    "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
-    "linear-attention": ("in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a", "out_proj"),
-}
-_PROJECTIONS = {name: (name,) for kind in _KINDS.values() for name in kind}
-
-
 def read_projections(text: str) -> tuple[str, ...]:
     """Projections by short name, from a list such as "mlp,o_proj"."""
-    known, found = _KINDS | _PROJECTIONS, dict[str, None]()
+    from bankai.architectures import PROJECTION_FAMILIES, PROJECTIONS
+
+    short = {path: name for name, path in PROJECTIONS.items()}
+    families = {family: tuple(short[path] for path in paths) for family, paths in PROJECTION_FAMILIES.items()}
+    known, found = families | {name: (name,) for name in PROJECTIONS}, dict[str, None]()
     for piece in text.split(","):
         if piece.strip() not in known:
             raise typer.BadParameter(f"{piece!r} is none of {', '.join(known)}", param_hint="--projections")

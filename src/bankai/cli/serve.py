@@ -47,7 +47,11 @@ def serve(
     device: Device = "cpu",
     dtype: Dtype = "float32",
     dense: Annotated[
-        bool, typer.Option("--dense", help="Keep torch's weights expanded: faster, at 32 times the memory.")
+        bool,
+        typer.Option(
+            "--dense",
+            help="Keep torch's 1-bit weights expanded: faster, at up to 32 times the memory.",
+        ),
     ] = False,
     json: Json = False,
 ) -> None:

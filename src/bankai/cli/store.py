@@ -80,7 +80,8 @@ def swap(
     """Exchange the patches on a model file, also one in use.
 
     Only bytes that differ are touched. llama.cpp on a CPU, with its map of the file (mmap), computes with the new bits
-    at once; let it forget what it has cached (its KV cache).
+    at once; let it forget what it has cached (its KV cache). For tensors of Q4_0, and on ARM, start it with
+    --no-repack.
     """
     from bankai.jobs.patch_files import read_named_patch
     from bankai.patching import LiveModel

@@ -23,7 +23,7 @@ from bankai.patch.patch import Patch
 __all__ = ["CARD", "PATCH", "from_pretrained", "model_card", "push_to_hub", "save_pretrained"]
 
 PATCH, CARD = "patch.bankai", "README.md"
-_TAGS = ("bankai", "xor-patch", "1-bit")
+_TAGS = ("bankai", "xor-patch")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _COUNTS = ("probes", "base", "patched", "fixed", "broke")  # of a comparison among the results
 _MAX_TEXT = 2000
@@ -136,7 +136,7 @@ def model_card(
     base = base_model or manifest.base_model
     metadata: dict[str, Any] = {
         "library_name": "bankai",
-        "tags": list(dict.fromkeys((*_TAGS, *map(_line, tags)))),
+        "tags": list(dict.fromkeys((*_TAGS, *_one_bit(patch), *map(_line, tags)))),
     }
     if _REPOSITORY.fullmatch(base):
         metadata |= {"base_model": base, "base_model_relation": "adapter"}
@@ -156,6 +156,11 @@ def model_card(
     return "\n".join(["---", *front, "---", "", *filter(None, sections)])
 
 
+def _one_bit(patch: Patch) -> tuple[str, ...]:
+    """The tag of a patch that is bound to a true 1-bit model."""
+    return ("1-bit",) if patch.binding and patch.binding.version == 1 else ()
+
+
 def _about(patch: Patch, base: str) -> str:
     manifest, name = patch.manifest, _escaped(base)
     linked = f"[{name}](https://huggingface.co/{base})" if _REPOSITORY.fullmatch(base) else name
@@ -164,8 +169,9 @@ def _about(patch: Patch, base: str) -> str:
     lines = [f"# {_escaped(manifest.name) or 'A Bankai patch'}", ""]
     if manifest.description:
         lines += [_escaped(manifest.description), ""]
+    kind = "true 1-bit model" if _one_bit(patch) else "model"
     lines.append(
-        f"An XOR patch for the true 1-bit model {linked or 'that it is bound to'}: {len(patch)} flips"
+        f"An XOR patch for the {kind} {linked or 'that it is bound to'}: {len(patch)} flips"
         f"{f' ({kinds})' if kinds else ''} in {len(encode(patch))} bytes. It goes on and comes off exactly."
     )
     return "\n".join([*lines, ""])

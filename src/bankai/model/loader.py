@@ -33,7 +33,7 @@ def load(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A model and its tokenizer from a .gguf file, an MLX directory or a built-in name such as "nano".
 
-    1-bit weights stay packed; ``dense=True`` expands them like all others, for speed at 32 times the memory.
+    1-bit weights stay packed; ``dense=True`` expands them like all others, for speed at up to 32 times the memory.
     ``dtype`` is what is computed in, such as "bfloat16". Raises ModelFormatError, UnsupportedModelError and, before
     the file is read, DeviceError.
     """

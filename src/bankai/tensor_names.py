@@ -5,8 +5,8 @@ The first dotted part of a name that is a number from 0 to 9999 is its layer.
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 __all__ = ["EMBEDDING", "HEAD", "MOST_LAYERS", "NORM", "TensorName", "layer_tensor", "parse_tensor_name"]
 
@@ -17,8 +17,7 @@ _LAYERS = "model.layers.{}."
 _LAYER = re.compile(r"(?<![^.])(?:0|[1-9][0-9]{0,3})(?![^.])", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class TensorName:
+class TensorName(NamedTuple):
     """``family``: the name with ``{}`` in place of its layer's number; ``layer``: that number, None outside layers."""
 
     family: str

@@ -290,9 +290,9 @@ def test_bits_that_are_not_as_expected_stop_the_engine(engine) -> None:
     served = engine()
     patch = random_patch(NANO, 10, 0)
     serve(served, [Asked([1, 2], patch, "patch"), Asked([1, 2], BASE, "base")], lambda one: 2)
-    flip = next(iter(patch.flips))
-    (edit,) = edits(served._model.checkpoint, [Flip(flip.tensor, flip.row, flip.group or 0, 0)])
-    served._model._bytes[edit.offset] ^= 1
+    weight = next(flip for flip in patch.flips if flip.bit is not None)
+    (edit,) = edits(served._model.checkpoint, [weight])
+    served._model._bytes[edit.offset + edit.mask.index(0)] ^= 1  # beside the weight, in its group
     served.add(Generation((1, 2), patch, "patch"))
     with pytest.raises(EngineError, match="swap of patches failed"):
         served.step()

@@ -15,8 +15,9 @@ __all__ = ["edits", "moved"]
 
 
 def edits(model: Checkpoint, flips: Iterable[Flip]) -> list[Edit]:
-    """One edit for each run of groups that change in a row, from the first byte that changes to the last.
+    """One edit for each run of groups that change in a row.
 
+    It covers whole groups, so that whoever compares the bytes of an edit sees all that the digest of a patch covers.
     The flips must be places of the model, as those of a patch are whose state on it is known.
     """
     found: list[Edit] = []
@@ -37,9 +38,8 @@ def _row_edits(span: Span, row: int, masks: Blocks) -> Iterator[Edit]:
     for run in np.split(changing, np.flatnonzero(np.diff(changing) > 1) + 1):
         if len(run):
             mask = padded[run[0] : run[-1] + 1].tobytes()
-            start = len(mask) - len(mask.lstrip(b"\0"))
             offset = span.offset + row * span.row + int(run[0]) * span.group
-            yield Edit(span.file, offset + start, mask[start:].rstrip(b"\0"))
+            yield Edit(span.file, offset, mask[: len(mask) - gap])
 
 
 def moved(edits: Iterable[Edit], source: Path, copy: Path) -> list[Edit]:

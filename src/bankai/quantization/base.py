@@ -104,9 +104,13 @@ class MatrixInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedTensor:
-    """Rows of the weight matrix ``name`` as they are stored: ``blocks`` uint8 ``[rows, groups, bytes of a group]``.
+    """Rows of a weight matrix as they are stored.
 
-    The array may be a view of a mapped file. Raises ValueError when it does not fit the quantization.
+    ``name``          canonical name of the matrix, such as ``model.layers.3.mlp.up_proj``
+    ``quantization``  how to read the blocks
+    ``blocks``        stored groups: uint8 ``[rows, groups, bytes of a group]``; may be a view of a mapped file
+
+    Raises ValueError when the blocks do not fit the quantization.
     """
 
     name: str

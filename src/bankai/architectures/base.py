@@ -10,7 +10,7 @@ Computing takes the modules and tensors of transformers' own model; files are re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ __all__ = [
     "Change",
     "Changes",
     "LayerKind",
+    "Positions",
     "Shapes",
     "Vector",
 ]
@@ -91,6 +92,17 @@ class Change:
 
 Changes = dict[str, Change]
 """By path of the projection inside a layer."""
+
+
+class Positions(NamedTuple):
+    """Where tokens stand in their sequences, and what they see.
+
+    ``rotary``  cosines and sines of the positions, shared by all sequences: two [1, length, ...]
+    ``sight``   whether a token sees another: bool [1, 1, length, length]; None where it sees itself and all before it
+    """
+
+    rotary: tuple["Tensor", "Tensor"]
+    sight: "Tensor | None" = None
 
 
 class Architecture:
@@ -257,14 +269,16 @@ class Architecture:
         return self.layers[FULL_ATTENTION]
 
     def mix(
-        self, block: "nn.Module", hidden: "Tensor", rotary: Any, changes: Changes | None = None
+        self, block: "nn.Module", hidden: "Tensor", positions: Positions, changes: Changes | None = None
     ) -> "Tensor":
         """The residual after the mixer of a layer: [sequences, length, hidden] to the same.
 
-        A position sees itself and earlier ones only. `changes` is where exact changes are noted, where they are known.
+        `changes` is where exact changes are noted, where they are known.
         """
         x = block.input_layernorm(hidden)
-        output, _ = block.self_attn(hidden_states=x, position_embeddings=rotary, attention_mask=None)
+        output, _ = block.self_attn(
+            hidden_states=x, position_embeddings=positions.rotary, attention_mask=positions.sight
+        )
         return hidden + output
 
     def normed(self, block: "nn.Module", hidden: "Tensor") -> "Tensor":

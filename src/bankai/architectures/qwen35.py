@@ -35,6 +35,7 @@ from bankai.architectures.base import (
     Change,
     Changes,
     LayerKind,
+    Positions,
     Shapes,
     Vector,
 )
@@ -252,10 +253,10 @@ class Qwen35(Architecture):
         return self.layers[FULL_ATTENTION if hasattr(block, "self_attn") else LINEAR_ATTENTION]
 
     def mix(
-        self, block: "nn.Module", hidden: "Tensor", rotary: Any, changes: Changes | None = None
+        self, block: "nn.Module", hidden: "Tensor", positions: Positions, changes: Changes | None = None
     ) -> "Tensor":
         if hasattr(block, "self_attn"):
-            return super().mix(block, hidden, rotary, changes)
+            return super().mix(block, hidden, positions, changes)
         return hidden + _linear_attention(block.linear_attn, block.input_layernorm(hidden), changes)
 
     # Memory

@@ -133,7 +133,8 @@ def test_a_type_that_is_not_known_is_named(tmp_path: Path) -> None:
     writer.write_tensors_to_file()
     writer.close()
     with pytest.raises(
-        UnsupportedModelError, match=r"tensor '.*': ggml type TQ2_0 \(35\) is not supported yet; only Q1_0"
+        UnsupportedModelError,
+        match=r"tensor '.*': ggml type TQ2_0 \(35\) is not supported yet; use a model in Q1_0",
     ):
         open_checkpoint(path)
 

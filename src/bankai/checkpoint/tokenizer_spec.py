@@ -54,7 +54,7 @@ _LONGEST_NAME = 100
 
 
 class TokenizerSpec(msgspec.Struct, frozen=True):
-    """A byte-level BPE tokenizer.
+    """A byte-level BPE tokenizer as data.
 
     ``tokens``           text of each id
     ``merges``           ``"left right"``, best first
@@ -289,7 +289,7 @@ class TokenizerSpec(msgspec.Struct, frozen=True):
 
 
 def _vocabulary_problem(spec: TokenizerSpec) -> str | None:
-    """What is wrong with tokens, types or merges, which may be of any type yet."""
+    """What is wrong with tokens, types or merges, whose types are not checked yet; None if nothing is."""
     tokens, merges, types = spec.tokens, spec.merges, spec.token_types
     if not _strings(tokens) or not tokens:
         return "the tokens are not a list of texts"
@@ -310,7 +310,7 @@ def _vocabulary_problem(spec: TokenizerSpec) -> str | None:
 
 
 def _settings_problem(spec: TokenizerSpec) -> str | None:
-    """What is wrong with ids, flag or template, which may be of any type yet."""
+    """What is wrong with ids, flag or templates, whose types are not checked yet; None if nothing is."""
     for field in _IDS:
         i = getattr(spec, field)
         if i is not None and (type(i) is not int or not 0 <= i < len(spec.tokens)):

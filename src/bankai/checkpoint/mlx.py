@@ -115,7 +115,7 @@ class MLXDirectory:
                 return array.astype(np.float32)
             case "BF16":
                 return (array.astype(np.uint32) << 16).view(np.float32)
-        raise UnsupportedModelError(f"{self.path}: {name} is {dtype}; only F32, F16 and BF16 are supported")
+        raise UnsupportedModelError(f"{self.path}: {name} is {dtype}; use a model that keeps it in floats")
 
     def tokenizer(self, vocab_size: int) -> TokenizerSpec:
         """The tokenizer in the directory's files; ids below ``vocab_size`` that they do not name are unused.

@@ -294,9 +294,8 @@ class MLXCheckpoint(Checkpoint):
         file, entry = self._directory.entry(f"{name}.weight")
         kind = self._matrices[name].quantization
         start = kind.sign_bits[0] // 8
-        return Location(
-            (Span(file, entry.offset, entry.shape[1] * 4, kind.nbytes - start, start, kind.nbytes),)
-        )
+        span = Span(file, entry.offset, entry.shape[1] * 4, kind.nbytes - start, start, kind.nbytes)
+        return Location((span,))
 
     def _vector(self, name: str) -> NDArray[np.float32]:
         return self._directory.vector(f"{name}.weight")

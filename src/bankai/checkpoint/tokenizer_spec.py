@@ -195,7 +195,9 @@ class TokenizerSpec(msgspec.Struct, frozen=True):
             types[i] = CONTROL if special else USER_DEFINED
         pre = name_in_json(tokenizer.get("pre_tokenizer"))
         if PRE_TOKENIZERS[pre].ignore_merges and not tokenizer["model"].get("ignore_merges", True):
-            raise UnsupportedModelError(f"tokenizer.json: {pre} without ignore_merges is not supported yet")
+            raise UnsupportedModelError(
+                f"tokenizer.json: {pre} without ignore_merges is not supported yet; use a GGUF file"
+            )
         ids = {text: i for i, text in texts.items()}
         named: dict[str, Any] = {field: special_id(config.get(key), ids) for field, key in _JSON_IDS.items()}
         first = special_id(first_special(tokenizer.get("post_processor")), ids)

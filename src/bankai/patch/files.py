@@ -35,7 +35,7 @@ def read_patch(path: str | Path) -> Patch:
 def read_patch_bytes(path: str | Path) -> bytes:
     """The bytes of a file that may be a patch of either format. Raises PatchFormatError."""
     if os.path.isdir(path):
-        raise PatchFormatError(f"cannot read patch {path}: Is a directory; check path and permissions")
+        raise PatchFormatError(f"cannot read patch {path}: Is a directory; give a patch file")
     try:
         return read_bounded(path, MAX_FILE)
     except LargeFileError as error:

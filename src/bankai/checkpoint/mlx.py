@@ -28,7 +28,7 @@ from bankai.quantization.one_bit import Q1_0, one_bit_blocks, scales_of, signs_o
 
 __all__ = ["MLXDirectory", "write_mlx"]
 
-QUANTIZATION = {"group_size": Q1_0.weights, "bits": 1}
+_ONE_BIT = {"group_size": Q1_0.weights, "bits": 1}
 ONE_BIT_ONLY = "of MLX directories only 1-bit ones in groups of 128 are supported yet, use a GGUF file"
 
 _LIMITS = {  # bytes of a file; several times the largest in use
@@ -250,7 +250,7 @@ def write_mlx(
     if others := sorted(kinds - {Q1_0.name}):
         raise UnsupportedModelError(f"weights in {', '.join(others)} cannot be written to MLX yet; keep GGUF")
     files = {
-        "config.json": {**config, "quantization": QUANTIZATION},
+        "config.json": {**config, "quantization": _ONE_BIT},
         "tokenizer.json": tokenizer.to_json(),
         "tokenizer_config.json": tokenizer.to_json_config(),
         "generation_config.json": tokenizer.to_generation_config(),
@@ -304,9 +304,9 @@ def _check_quantization(config: Mapping[str, Any], path: Path) -> None:
         raise UnsupportedModelError(
             f"{path}: quantization mode {short(quantization['mode'])} is not affine; {ONE_BIT_ONLY}"
         )
-    overrides = [settings.pop(key) for key in list(settings) if key not in QUANTIZATION]
+    overrides = [settings.pop(key) for key in list(settings) if key not in _ONE_BIT]
     for setting in (settings, *overrides):
-        if not isinstance(setting, dict) or {key: setting.get(key) for key in QUANTIZATION} != QUANTIZATION:
+        if not isinstance(setting, dict) or {key: setting.get(key) for key in _ONE_BIT} != _ONE_BIT:
             raise UnsupportedModelError(
-                f"{path} is quantized as {short(setting)}, not {QUANTIZATION}; {ONE_BIT_ONLY}"
+                f"{path} is quantized as {short(setting)}, not {_ONE_BIT}; {ONE_BIT_ONLY}"
             )

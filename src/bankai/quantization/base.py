@@ -71,8 +71,9 @@ class Quantization:
         ``masks`` are uint8 and must be combined from those of whole groups and of single weights.
         """
         at, bit = self._at(np.array(self.sign_bits if self.own_signs else self.sign_bits[:1]))
-        found = (masks[..., at] & bit) != 0  # [..., groups, weights or 1]
-        found = np.broadcast_to(found, (*found.shape[:-1], self.weights))
+        found: NDArray[np.bool_] = (masks[..., at] & bit) != 0  # [..., groups, weights or 1]
+        if not self.own_signs:
+            found = np.repeat(found, self.weights, axis=-1)
         return found.reshape(*found.shape[:-2], found.shape[-2] * self.weights)
 
     def row_bytes(self, columns: int) -> int:

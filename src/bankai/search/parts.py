@@ -189,10 +189,10 @@ class Part(Contents):
         self.decoder = decoder
         self._streams: dict[tuple[bool, int], Stream] = {}
         self._stale: dict[tuple[bool, int], int] = {}  # the first layer whose bits have changed since
-        # Log-probabilities of the base at every position of the texts: [positions, vocabulary] per batch.
+        # Residuals of the base at every position of the texts, [positions, hidden] per batch. They say as much as its
+        # distributions, since no flip changes the head, and are a hundred times smaller.
         self._reference = [
-            torch.cat([logits.log_softmax(1) for logits in _logits(stream, stream.final())])
-            for stream in (self._fresh(True, index) for index in range(len(self.neutral.batches)))
+            self._fresh(True, index).final().clone() for index in range(len(self.neutral.batches))
         ]
 
     def stream(self, texts: bool, index: int) -> Stream:
@@ -279,10 +279,14 @@ def _by_text(prepared: Prepared, divergence: Tensor) -> Tensor:
     return sums / owners.bincount(minlength=prepared.probes)
 
 
+def _rows(stream: Stream) -> int:
+    """Positions whose logits are held at once."""
+    return max(1, LOGITS // stream.decoder.vocabulary)
+
+
 def _logits(stream: Stream, hidden: Tensor) -> Iterable[Tensor]:
     """Logits of [n, hidden], some rows at a time: float32 [rows, vocabulary]."""
-    rows = max(1, LOGITS // stream.decoder.vocabulary)
-    for some in hidden.split(rows):
+    for some in hidden.split(_rows(stream)):
         yield stream.decoder.logits(some).float()
 
 
@@ -291,7 +295,7 @@ def _answers(stream: Stream, candidates: Candidates) -> tuple[Tensor, Tensor]:
     log_probs = torch.empty(len(candidates), len(stream.targets))
     margins = torch.empty_like(log_probs)
     for some, hidden in final_hidden(stream, candidates):
-        targets = stream.targets.repeat(len(some), 1).split(max(1, LOGITS // stream.decoder.vocabulary))
+        targets = stream.targets.repeat(len(some), 1).split(_rows(stream))
         pieces = [
             token_scores(*pair) for pair in zip(_logits(stream, hidden.flatten(0, 1)), targets, strict=True)
         ]
@@ -301,16 +305,18 @@ def _answers(stream: Stream, candidates: Candidates) -> tuple[Tensor, Tensor]:
 
 
 def _drift(stream: Stream, reference: Tensor, candidates: Candidates) -> Tensor:
-    """KL divergence of the base from each candidate at every position: [candidates, positions] on the CPU."""
-    drift = torch.empty(len(candidates), len(reference))
+    """KL divergence of the base from each candidate at every position: [candidates, positions] on the CPU.
+
+    `reference` [positions, hidden] are the residuals of the base.
+    """
+    drift, rows = torch.empty(len(candidates), len(reference)), _rows(stream)
     for some, hidden in final_hidden(stream, candidates):
-        for index, positions in zip(some, hidden, strict=True):
-            start = 0
-            for logits in _logits(stream, positions):
-                base = reference[start : start + len(logits)]
-                kl = divergence(base, logits.log_softmax(1))
-                drift[index, start : start + len(logits)] = kl.cpu()
-                start += len(logits)
+        for start in range(0, len(reference), rows):
+            here = slice(start, start + rows)
+            base = stream.decoder.logits(reference[here]).float().log_softmax(1)
+            for index, positions in zip(some, hidden, strict=True):
+                logits = stream.decoder.logits(positions[here]).float()
+                drift[index, here] = divergence(base, logits.log_softmax(1)).cpu()
     return drift
 
 

@@ -33,7 +33,7 @@ BLOCK_COPIES = 3  # of effects below row level
 
 
 class Footprint(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes. `process` is this one, with its libraries and tokenizer; `reference` what the base says of the texts.
+    """Bytes. `process` is this one, with its libraries and tokenizer; `reference` what the base reads in the texts.
 
     `peak` is what the device holds: on the CPU all of it, else all but the process and the estimates of a ranking.
     """
@@ -62,8 +62,8 @@ def footprint(
     held = {
         "weights": _weights(model, dense, item),
         "streams": sum(stream_bytes(config, batch, item) for batch in work.batches()) if guided else 0,
-        "reference": FLOAT
-        * config["vocab_size"]
+        "reference": item
+        * config["hidden_size"]
         * sum(len(batch.rows) for part in work.parts for batch in part.neutral.batches),
         "working": max(_working(config, batch, settings, item) for batch in work.batches()),
     }

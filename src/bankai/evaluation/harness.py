@@ -30,7 +30,7 @@ from bankai.library.entries import digest_of
 from bankai.model.chat import render_chat
 from bankai.model.loader import load
 from bankai.model.patching import ModelMatrices, patched
-from bankai.model.tokenizer import choose_chat_template
+from bankai.model.tokenizer import choose_chat_template, end_tokens
 from bankai.patch import read_patch
 from bankai.patch.binding import content_digest
 from bankai.patch.files import read_patch_bytes
@@ -66,7 +66,13 @@ class BankaiLM(TemplateLM):
 
     @property
     def eot_token_id(self) -> int:
-        return self.tokenizer.eos_token_id
+        """The end that the model names, else the first that it has. Raises HarnessError for none."""
+        ends, eos = end_tokens(self.tokenizer), self.tokenizer.eos_token_id
+        if eos is None and not ends:
+            raise HarnessError(
+                "the model names no token that ends a text; take tasks whose prompts are not empty"
+            )
+        return min(ends) if eos is None else eos
 
     @property
     def prefix_token_id(self) -> int:

@@ -174,6 +174,14 @@ def test_log_probabilities_make_the_text_in_bytes(client: OpenAI) -> None:
     assert {len(top) for top in found.logprobs.top_logprobs[1:]} == {5}
 
 
+def test_offsets_leave_out_special_tokens(client: OpenAI) -> None:
+    """The text is " 0\\nuser\\nDifferentiate"; before "user" stands a special token."""
+    asked = {"prompt": "What is the derivative of 5x^5 + 2x^4? Answer:", "temperature": 0, "max_tokens": 8}
+    found = client.completions.create(model="nano", logprobs=0, **asked).choices[0].logprobs
+    assert found.tokens[:5] == [" ", "0", "\n", "<|im_start|>", "user"]
+    assert found.text_offset == [0, 1, 2, 3, 3, 7, 8, 21]
+
+
 def joined(tokens: Sequence[ChatCompletionTokenLogprob]) -> str:
     """The text of tokens, by their bytes; special ones are not shown."""
     return b"".join(bytes(one.bytes) for one in tokens if "<|" not in one.token).decode(errors="replace")

@@ -8,7 +8,7 @@ be computed anywhere and in any order.
 
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import NamedTuple
@@ -17,14 +17,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from bankai.evaluation.scoring import (
-    Batch,
-    Prepared,
-    answer_scores,
-    prepare_encoded,
-    probe_scores,
-    token_scores,
-)
+from bankai.evaluation.batches import BATCH_TOKENS, Batch, Prepared, prepare_encoded
+from bankai.evaluation.scoring import answer_scores, probe_scores, token_scores
 from bankai.model.decoder import Decoder
 from bankai.model.divergence import divergence
 from bankai.patch import Flip
@@ -100,7 +94,8 @@ class Piece(NamedTuple):
 class Contents:
     """What a part reads, in batches, for a model of so many layers; it is here without one.
 
-    `encoded` are the answers of its targets; `targets`, `controls` and `texts` how many there are.
+    A `recurrent` model keeps a state of all tokens before, so its batches hold no trees. `encoded` are the answers of
+    the targets; `targets`, `controls` and `texts` how many there are.
     """
 
     def __init__(
@@ -109,12 +104,16 @@ class Contents:
         targets: Sequence[Sequence[EncodedAnswer]],
         controls: Sequence[Sequence[EncodedAnswer]],
         texts: Sequence[EncodedAnswer],
+        *,
+        recurrent: bool = False,
     ) -> None:
         self._layers = layers
         self.encoded = targets
         self.targets, self.controls, self.texts = len(targets), len(controls), len(texts)
         self.answers = prepare_encoded([*targets, *controls])
         self.neutral = prepare_encoded([[text] for text in texts])
+        if recurrent:
+            self.answers, self.neutral = self.answers.as_sequences(), self.neutral.as_sequences()
 
     @property
     def probes(self) -> int:
@@ -125,13 +124,28 @@ class Contents:
         """Those of the texts, or of the answers."""
         return (self.neutral if texts else self.answers).batches
 
+    def all_batches(self) -> tuple[Batch, ...]:
+        """Those of the answers, then those of the texts."""
+        return *self.batches(texts=False), *self.batches(texts=True)
+
+    def followed(self, best: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """The answers that attribution follows, of every probe the one in `best` [probes].
+
+        In pieces that are computed at once, with the index of their batch.
+        """
+        for index, batch in enumerate(self.answers.batches):
+            here = batch.answers()
+            here = here[best[self.answers.probe_of[here]] == here]
+            for piece in batch.pieces(here, BATCH_TOKENS):
+                yield index, piece
+
     def cut(self, candidates: Candidates) -> list[Piece]:
         """The pieces in which these candidates are read."""
         return [
             Piece(texts, stream, tuple(chunk))
             for texts in (False, True)
             for stream, batch in enumerate(self.batches(texts))
-            for chunk in chunks(candidates, self._layers, batch.ids.numel())
+            for chunk in chunks(candidates, self._layers, batch.tokens)
         ]
 
     def readings(
@@ -170,7 +184,8 @@ class Part(Contents):
         controls: Sequence[Sequence[EncodedAnswer]],
         texts: Sequence[EncodedAnswer],
     ) -> None:
-        super().__init__(decoder.layers, targets, controls, texts)
+        recurrent = decoder.architecture.recurrent
+        super().__init__(decoder.layers, targets, controls, texts, recurrent=recurrent)
         self.decoder = decoder
         self._streams: dict[tuple[bool, int], Stream] = {}
         self._stale: dict[tuple[bool, int], int] = {}  # the first layer whose bits have changed since

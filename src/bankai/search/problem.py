@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.errors import UnknownTensorError
-from bankai.evaluation.scoring import prepare, prepare_encoded
+from bankai.evaluation.batches import prepare, prepare_encoded
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
 from bankai.search.crew import Hire, alone, read, score

@@ -185,7 +185,11 @@ class ServingError(BankaiError):
 
 
 class BadRequestError(ServingError):
-    """The request asks for what cannot be done, whatever the server's load."""
+    """The request asks for what cannot be done, whatever the server's load; `param` is the field that does, if one."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
 
 
 class UnknownModelError(ServingError):

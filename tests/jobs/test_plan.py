@@ -137,7 +137,7 @@ def test_half_precision_halves_what_is_cached(work):
         random = SearchSettings(strategy="random")
         trials = footprint(checkpoint, work, random, 1, dense=True, device="cpu", dtype="float32")
         streams = stream_bytes(checkpoint.config, batch := next(work.batches()), 4)
-    assert whole.streams == 2 * half.streams and whole.reference == half.reference
+    assert whole.streams == 2 * half.streams and whole.reference == 2 * half.reference
     assert apart.peak == whole.peak - whole.process - whole.estimates
     assert trials.streams == trials.estimates == 0 < trials.working < whole.working
     assert streams == batch.ids.numel() * 256 * (2 * 4 + 1) * 4

@@ -44,6 +44,7 @@ __all__ = [
 
 SHARES = (0.25, 0.5, 1.0)  # of everything, read after each part
 WINDOW = 64  # tokens of neutral text in one sequence
+TEXT_TOKENS = 512  # of neutral text in one batch: what a round reads is drawn by batches
 LOGITS = 2**25  # held at once
 NOTHING: frozenset[Flip] = frozenset()
 Candidates = Sequence[frozenset[Flip]]
@@ -109,11 +110,23 @@ class Contents:
     ) -> None:
         self._layers = layers
         self.encoded = targets
-        self.targets, self.controls, self.texts = len(targets), len(controls), len(texts)
+        self.targets, self.controls = len(targets), len(controls)
         self.answers = prepare_encoded([*targets, *controls])
-        self.neutral = prepare_encoded([[text] for text in texts])
+        self.neutral = prepare_encoded([[text] for text in texts], batch_tokens=TEXT_TOKENS)
         if recurrent:
             self.answers, self.neutral = self.answers.as_sequences(), self.neutral.as_sequences()
+        self.drawn: Sequence[int] = range(len(self.neutral.batches))
+
+    def draw(self, count: int, rng: random.Random) -> bool:
+        """Choose so many batches of texts to read from now on; tells whether these are a choice."""
+        batches = len(self.neutral.batches)
+        self.drawn = sorted(rng.sample(range(batches), min(count, batches)))
+        return count < batches
+
+    @property
+    def texts(self) -> int:
+        """Windows of text that are read."""
+        return sum(len(self.neutral.batches[index].answers()) for index in self.drawn)
 
     @property
     def probes(self) -> int:
@@ -144,7 +157,7 @@ class Contents:
         return [
             Piece(texts, stream, tuple(chunk))
             for texts in (False, True)
-            for stream, batch in enumerate(self.batches(texts))
+            for stream, batch in self._read(texts)
             for chunk in chunks(candidates, self._layers, batch.tokens)
         ]
 
@@ -155,7 +168,7 @@ class Contents:
         columns = {
             (texts, stream): [torch.empty(candidates, len(batch.rows)) for _ in range(1 if texts else 2)]
             for texts in (False, True)
-            for stream, batch in enumerate(self.batches(texts))
+            for stream, batch in self._read(texts)
         }
         for piece, values in zip(pieces, found, strict=True):
             for column, some in zip(columns[piece[:2]], values, strict=True):
@@ -170,8 +183,20 @@ class Contents:
             margins[:, : self.targets],
             scores[:, self.targets :],
             margins[:, self.targets :],
-            _by_text(self.neutral, drift),
+            self._by_text(drift),
         )
+
+    def _read(self, texts: bool) -> list[tuple[int, Batch]]:
+        """The batches that are read, with their index."""
+        batches = self.batches(texts)
+        return [(index, batches[index]) for index in (self.drawn if texts else range(len(batches)))]
+
+    def _by_text(self, divergence: Tensor) -> Tensor:
+        """Mean over the positions of each text: [candidates, positions] to [candidates, texts]."""
+        owners = [batch.owners for _, batch in self._read(texts=True)]
+        _, at = torch.cat([torch.zeros(0, dtype=torch.long), *owners]).unique(return_inverse=True)
+        sums = divergence.new_zeros(len(divergence), self.texts).index_add(1, at, divergence)
+        return sums / at.bincount(minlength=self.texts)
 
 
 class Part(Contents):
@@ -189,6 +214,7 @@ class Part(Contents):
         self.decoder = decoder
         self._streams: dict[tuple[bool, int], Stream] = {}
         self._stale: dict[tuple[bool, int], int] = {}  # the first layer whose bits have changed since
+        self._wanted: set[tuple[bool, int]] = set()  # since bits changed last
         # Residuals of the base at every position of the texts, [positions, hidden] per batch. They say as much as its
         # distributions, since no flip changes the head, and are a hundred times smaller.
         self._reference = [
@@ -198,6 +224,7 @@ class Part(Contents):
     def stream(self, texts: bool, index: int) -> Stream:
         """The cached stream of a batch under the bits at the last :meth:`outdate`."""
         at = texts, index
+        self._wanted.add(at)
         if at not in self._streams:
             self._streams[at] = self._fresh(*at)
         elif at in self._stale:
@@ -214,7 +241,13 @@ class Part(Contents):
         return answers, texts
 
     def outdate(self, layer: int) -> None:
-        """Bits of a layer, or of later ones, have changed; streams follow when they are next wanted."""
+        """Bits of a layer, or of later ones, have changed; streams follow when they are next wanted.
+
+        Those of texts that nobody wanted in the meantime are forgotten.
+        """
+        for at in [at for at in self._streams if at[0] and at not in self._wanted]:
+            del self._streams[at]
+        self._wanted.clear()
         self._stale = {at: min(layer, self._stale.get(at, layer)) for at in self._streams}
 
     def refresh(self, layer: int) -> None:
@@ -270,13 +303,6 @@ def _by_probe(prepared: Prepared, log_probs: Tensor, margins: Tensor) -> tuple[T
     found = [probe_scores(prepared, *answer_scores(*pair, owners, answers)) for pair in pairs]
     scores, least = zip(*found, strict=True)
     return torch.stack(scores), torch.stack(least)
-
-
-def _by_text(prepared: Prepared, divergence: Tensor) -> Tensor:
-    """Mean over the positions of each text: [candidates, positions] to [candidates, texts]."""
-    owners = _owners(prepared)
-    sums = divergence.new_zeros(len(divergence), prepared.probes).index_add(1, owners, divergence)
-    return sums / owners.bincount(minlength=prepared.probes)
 
 
 def _rows(stream: Stream) -> int:

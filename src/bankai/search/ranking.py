@@ -301,13 +301,12 @@ def _drifts(parts: Sequence[Contents], objective: Objective, space: Space, seed:
     if not objective.drift:
         return
     texts = sum(part.texts for part in parts)
-    names = (
-        StreamName(number, True, index)
-        for number, part in enumerate(parts)
-        for index in range(len(part.batches(texts=True)))
-    )
-    for index, name in enumerate(names):
-        yield _Texts(name, index, seed, objective.drift / (2 * texts), space)
+    before = 0
+    for number, part in enumerate(parts):
+        for index in part.drawn:
+            name = StreamName(number, True, index)
+            yield _Texts(name, before + index, seed, objective.drift / (2 * texts), space)
+        before += len(part.batches(texts=True))
 
 
 def _best(

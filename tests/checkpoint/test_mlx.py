@@ -214,7 +214,7 @@ FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safete
             "contradicts",
         ),
         (lambda i: i["weight_map"].pop("lm_head.weight"), "contradicts"),
-        (lambda i: i["weight_map"].update(x="absent.safetensors"), "cannot be opened"),
+        (lambda i: i["weight_map"].update(x="absent.safetensors"), "has no absent.safetensors"),
         (lambda i: i["weight_map"].update(x="../model.safetensors"), "no name of a shard"),
         (lambda i: i["weight_map"].update(x="/etc/passwd"), "no name of a shard"),
         (lambda i: i["weight_map"].update(x="\ud800.safetensors"), "no name of a shard"),

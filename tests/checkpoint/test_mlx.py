@@ -283,6 +283,15 @@ def test_the_template_may_have_a_file_of_its_own(model: Path) -> None:
         assert checkpoint.tokenizer().eos_id is None
 
 
+def test_templates_may_be_a_list_of_named_ones(model: Path) -> None:
+    """As Hugging Face's configurations have them."""
+    named = [{"name": "default", "template": CHATML}, {"name": "tool_use", "template": "{{ tools }}"}]
+    rewrite(model / "tokenizer_config.json", lambda config: config.update(chat_template=named))
+    with open_checkpoint(model) as checkpoint:
+        assert checkpoint.tokenizer().templates == {"default": CHATML, "tool_use": "{{ tools }}"}
+        assert checkpoint.tokenizer().chat_template == CHATML
+
+
 def test_more_templates_may_have_files_of_their_own(model: Path) -> None:
     """Files stand for all that tokenizer_config.json says, as in transformers; only .jinja files count."""
     folder = model / "additional_chat_templates"

@@ -128,6 +128,25 @@ def test_what_else_a_message_holds_is_ignored(tmp_path):
     assert (probe.messages, probe.answers) == ((Message("user", "2+2?"),), ("4",))
 
 
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_rows_may_be_a_list(tmp_path, name, indent):
+    """Then a row's number is its place in it."""
+    rows = [{"prompt": "2+2 =", "answer": 4}, {"messages": chat(("user", "2+2?"), ("assistant", "4"))}]
+    first, second = read(tmp_path, "\n" + json.dumps(rows, indent=indent) + "\n", name)
+    assert (first.id, first.answers, second.id, second.answers) == ("row-1", ("4",), "row-2", ("4",))
+    for wrong, match in (
+        ([*rows, 5], "row 3: the line is a number"),
+        ([*rows, {"prompt": "x"}], "row 3: no answer"),
+    ):
+        with pytest.raises(ProbeFormatError, match=match):
+            read(tmp_path, json.dumps(wrong, indent=indent), name)
+    with pytest.raises(ProbeFormatError, match="no rows; give"):
+        read(tmp_path, "[]", name)
+    with pytest.raises(ProbeFormatError, match="row 1: "):
+        read(tmp_path, json.dumps(rows, indent=indent)[:-1], name)
+
+
 @pytest.mark.parametrize("number", ["4", "-0.50", "1e3", "123456789012345678901234567890", "3.10"])
 def test_a_number_is_the_text_that_spells_it(tmp_path, number):
     lines = [f'{{"id": {number}, "prompt": {number}, "answer": {number}}}']
@@ -240,9 +259,20 @@ def test_normalizing_is_stable(text):
     assert normalized(normalized(text) + " ") == normalized(normalized(text))
 
 
-@given(data=st.binary(max_size=200), kind=st.sampled_from(["csv", "jsonl"]), head=st.booleans())
+@given(
+    data=st.binary(max_size=200), kind=st.sampled_from(["csv", "tsv", "json", "jsonl"]), head=st.booleans()
+)
 def test_any_bytes_are_read_or_refused(tmp_path_factory, data, kind, head):
-    start = {"csv": b"prompt,answer\n", "jsonl": b'{"prompt": "a", "answer": "b"}\n'}[kind] if head else b""
+    start = (
+        {
+            "csv": b"prompt,answer\n",
+            "tsv": b"prompt\tanswer\n",
+            "json": b"[",
+            "jsonl": b'{"prompt": "a", "answer": "b"}\n',
+        }[kind]
+        if head
+        else b""
+    )
     path = tmp_path_factory.mktemp("bytes") / f"file.{kind}"
     path.write_bytes(start + data)
     try:

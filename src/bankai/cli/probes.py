@@ -79,7 +79,7 @@ def from_failures(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="Prompts with right answers: .csv or .tsv with a header, or .jsonl."
+            metavar="FILE", help="Prompts with right answers: .csv or .tsv with a header, .jsonl or .json."
         ),
     ],
     model: Annotated[str, typer.Option(metavar="MODEL", help="The base model to run.")],
@@ -107,7 +107,7 @@ def from_failures(
     """Make a probe set of what a model gets wrong, for a search.
 
     FILE has the fields prompt and answer, and may have answers (a list; in a table separated by ||), reply (a whole
-    right reply), item, category, id, stop and prefix; JSONL also messages, whose last may be the right reply. Cells
+    right reply), item, category, id, stop and prefix; JSON also messages, whose last may be the right reply. Cells
     are separated by commas, semicolons or tabs. A row passes when the model's greedy
     text is an accepted answer and its stop. An answer is tried as it is and with a space before it: the one that
     the model says, else the more probable one, stands. Failures become target, validation and held-out probes,

@@ -1,11 +1,12 @@
-"""Prompts with right answers, from a table or a JSONL file, as probes that wait for their split.
+"""Prompts with right answers, from a table or a JSON file, as probes that wait for their split.
 
-Fields, of which a row needs a prompt and one right text: ``prompt`` or, in JSONL, ``messages``; ``prefix`` (text that
-begins the reply); ``answer``, taken whole; ``answers``, a list in JSONL and in a table separated by ``||``; ``reply``,
-a whole right reply, which counts as an answer too; ``item``, by default the normalized prompt; ``category``; ``id``, by
-default the row's number; ``stop``, in a table with ``\\n`` for a line end. Messages that end with the assistant's are
-a prompt and its reply, where no other answer is given. Blanks at the end of an answer are dropped, since its stop
-follows. A number in JSONL is the text that spells it. Other fields are ignored and named.
+JSON has one object a line (JSONL), or all of them in a list. Fields, of which a row needs a prompt and one right text:
+``prompt`` or, in JSON, ``messages``; ``prefix`` (text that begins the reply); ``answer``, taken whole; ``answers``, a
+list in JSON and in a table separated by ``||``; ``reply``, a whole right reply, which counts as an answer too;
+``item``, by default the normalized prompt; ``category``; ``id``, by default the row's number; ``stop``, in a table with
+``\\n`` for a line end. Messages that end with the assistant's are a prompt and its reply, where no other answer is
+given. Blanks at the end of an answer are dropped, since its stop follows. A number in JSON is the text that spells it.
+Other fields are ignored and named.
 
 The cells of a table are separated by commas, semicolons or tabs, whichever its header shows; a first line ``sep=;``, as
 Excel has it, decides.
@@ -14,7 +15,8 @@ Excel has it, decides.
 import csv
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -76,7 +78,8 @@ def read_cases(path: str | Path, *, chat: bool = False) -> Cases:
     Raises ProbeFormatError that names the row and the remedy.
     """
     path = Path(path)
-    read = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _jsonl_rows}.get(path.suffix.lower())
+    kinds = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _json_rows, ".json": _json_rows}
+    read = kinds.get(path.suffix.lower())
     if read is None:
         raise ProbeFormatError(f"{path}: neither CSV nor JSONL by its name; {_REMEDY}")
     rows: dict[str, int] = {}
@@ -182,9 +185,14 @@ def _fields(cells: Mapping[str, str]) -> dict[str, Any]:
     return fields
 
 
-def _jsonl_rows(text: str, path: Path) -> _Numbered:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
+def _json_rows(text: str, path: Path) -> _Numbered:
+    """One object a line, as JSONL has them, or all in one list."""
+    lines: Sequence[str | msgspec.Raw] = text.split("\n")
+    if text.lstrip().startswith("["):
+        with suppress(msgspec.MsgspecError, RecursionError):  # else the fault of a line tells more
+            lines = msgspec.json.decode(text, type=list[msgspec.Raw])
+    for number, line in enumerate(lines, start=1):
+        if isinstance(line, str) and not line.strip():
             continue
         try:
             raw = msgspec.json.decode(line, type=dict[str, msgspec.Raw])

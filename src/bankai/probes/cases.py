@@ -29,8 +29,10 @@ from bankai.io import LargeFileError, RefusedFileError, decode_text, quote, read
 from bankai.probes.faults import explain
 from bankai.probes.probe import MAX_FILE_BYTES, Message, Probe
 
-__all__ = ["SEPARATOR", "Cases", "normalized", "read_cases"]
+__all__ = ["SEPARATOR", "SUFFIXES", "Cases", "normalized", "read_cases"]
 
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+"""How the name of a file of cases ends."""
 SEPARATOR = "||"
 CATEGORY = "uncategorized"
 _REMEDY = "give a .csv file with a header or a .jsonl file"
@@ -78,10 +80,10 @@ def read_cases(path: str | Path, *, chat: bool = False) -> Cases:
     Raises ProbeFormatError that names the row and the remedy.
     """
     path = Path(path)
-    kinds = {".csv": _csv_rows, ".tsv": _csv_rows, ".jsonl": _json_rows, ".json": _json_rows}
-    read = kinds.get(path.suffix.lower())
-    if read is None:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise ProbeFormatError(f"{path}: neither CSV nor JSONL by its name; {_REMEDY}")
+    read = _json_rows if suffix.startswith(".json") else _csv_rows
     rows: dict[str, int] = {}
     probes: list[Probe] = []
     ignored: dict[str, None] = {}

@@ -18,6 +18,7 @@ import msgspec
 
 from bankai.errors import StudioError
 from bankai.jobs.search import Device, Dtype
+from bankai.probes.cases import SUFFIXES
 from bankai.search import SearchSettings
 from bankai.studio.worker import Job, News
 
@@ -134,7 +135,7 @@ class Searches:
 
 
 def _check(wanted: Wanted) -> None:
-    if wanted.file.suffix.lower() not in (".csv", ".jsonl"):
+    if wanted.file.suffix.lower() not in SUFFIXES:
         raise StudioError(f"{wanted.file.name} is neither CSV nor JSONL; give a file of prompts and answers")
     if not wanted.file.is_file():
         raise StudioError(f"{wanted.file.name} was kept for an hour and is gone; drop it again")

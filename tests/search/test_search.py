@@ -22,6 +22,7 @@ from bankai.search import (
     Joined,
     Problem,
     Pruned,
+    Ranked,
     SearchProbes,
     SearchSettings,
     Space,
@@ -332,6 +333,7 @@ def test_a_round_reads_a_few_neutral_texts_and_the_next_round_others(damaged) ->
         (measured,) = problem.measure([change])
         problem.move_to(change)
         assert problem.fitness == pytest.approx(measured, abs=1e-5)
+        problem.move_to([])
         kept = [sum(texts for texts, _ in part._streams) for part in problem.parts]
         assert kept == [1, 1, 1]  # others are forgotten
 
@@ -342,7 +344,7 @@ def test_a_search_that_draws_goes_on_as_if_it_had_never_stopped(damaged) -> None
     *_, whole = run_search(model, tokenizer, probes, settings)
     state = State()
     for event in run_search(model, tokenizer, probes, settings, state=state):
-        if isinstance(event, Validated) and state.rounds > 1:
+        if isinstance(event, Ranked) and state.rounds == 2:
             break
     saved = msgspec.json.decode(msgspec.json.encode(state), type=State)
     *_, resumed = run_search(model, tokenizer, probes, settings, state=saved)

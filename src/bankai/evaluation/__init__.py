@@ -3,6 +3,7 @@
 from bankai.evaluation.engine import Engine, Reply, Trace
 from bankai.evaluation.engines import LlamaEngine, MlxEngine, TorchEngine, open_engine
 from bankai.evaluation.evaluate import evaluate_file
+from bankai.evaluation.replies import JudgedReply, judge_replies
 from bankai.evaluation.report import Comparison, Summary, compare, summarize
 from bankai.evaluation.scoring import Prepared, ProbeScore, perplexity, prepare, score, score_probes
 from bankai.evaluation.statistics import mcnemar_exact, wilson
@@ -11,6 +12,7 @@ from bankai.evaluation.text import TextReport, measure_text, measure_text_file
 __all__ = [
     "Comparison",
     "Engine",
+    "JudgedReply",
     "LlamaEngine",
     "MlxEngine",
     "Prepared",
@@ -22,6 +24,7 @@ __all__ = [
     "Trace",
     "compare",
     "evaluate_file",
+    "judge_replies",
     "mcnemar_exact",
     "measure_text",
     "measure_text_file",

@@ -3,8 +3,8 @@
     python models/smol/base.py "$(scripts/smollm2.sh python)" build/smol smol-short smol-new-kinds smol-knowledge
 
 A short question is *solved* when the greedy reply is an accepted spelling and nothing else, and *said* when the right
-word is in a longer reply. Words that the question offers, and letters, can be said by chance. All replies
-are kept in the folder.
+word is in the reply at all. Words that the question offers, and letters, can be said by chance. All replies are kept in
+the folder.
 """
 
 import sys

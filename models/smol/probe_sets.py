@@ -4,7 +4,7 @@
 
 `smol-short` asks every item of thirteen kinds in one phrasing for one word or number; 40 % are targets, 15 %
 validation, the rest held out. `smol-reworded` asks the same in a second phrasing, for searches that read several.
-`smol-rephrased` asks the held-out items in a third phrasing that no search reads, and `smol-new-kinds` two kinds that
+`smol-rephrased` asks the held-out items in a third phrasing that no search reads, and `smol-new-kinds` three kinds that
 none reads.
 Which items a model knows is for the audit to say: the splits do not depend on it.
 

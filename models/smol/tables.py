@@ -6,6 +6,7 @@ __all__ = [
     "COMPARISONS",
     "CONTINENTS",
     "FALSE",
+    "LANGUAGES",
     "LETTER_WORDS",
     "LIVING",
     "OPPOSITES",
@@ -481,4 +482,23 @@ corn: plant, a potato: plant, a carrot: plant, a tomato: plant, lettuce: plant, 
 broccoli: plant, an onion: plant, garlic: plant, a palm tree: plant, a cedar: plant, ivy: plant, bamboo: plant,
 clover: plant, grass: plant, a dandelion: plant, a banana tree: plant, a strawberry: plant, a blueberry bush: plant,
 a grapevine: plant, cotton: plant, a poppy: plant, a violet: plant, a magnolia: plant, jasmine: plant, a thistle: plant
+"""
+
+# The language that most people speak; no country whose language is asked among the questions of knowledge.
+LANGUAGES = """
+Albania: Albanian, Algeria: Arabic, Argentina: Spanish, Armenia: Armenian, Australia: English,
+Azerbaijan: Azerbaijani/Azeri, Bangladesh: Bengali/Bangla, Bolivia: Spanish, Bulgaria: Bulgarian, Cambodia: Khmer,
+Chile: Spanish, China: Chinese/Mandarin, Colombia: Spanish, Costa Rica: Spanish, Croatia: Croatian, Cuba: Spanish,
+the Czech Republic: Czech, Denmark: Danish, the Dominican Republic: Spanish, Ecuador: Spanish, El Salvador: Spanish,
+England: English, Estonia: Estonian, Finland: Finnish, France: French, Greece: Greek, Guatemala: Spanish,
+Honduras: Spanish, Hungary: Hungarian, Iceland: Icelandic, Iran: Persian/Farsi, Iraq: Arabic, Ireland: English,
+Israel: Hebrew, Italy: Italian, Jordan: Arabic, Kuwait: Arabic, Laos: Lao/Laotian, Latvia: Latvian, Lebanon: Arabic,
+Libya: Arabic, Liechtenstein: German, Lithuania: Lithuanian, Moldova: Romanian/Moldovan, Mongolia: Mongolian,
+Morocco: Arabic, Myanmar: Burmese, Nepal: Nepali, the Netherlands: Dutch, New Zealand: English, Nicaragua: Spanish,
+North Korea: Korean, Norway: Norwegian, Oman: Arabic, Panama: Spanish, Peru: Spanish, Poland: Polish,
+Portugal: Portuguese, Qatar: Arabic, Romania: Romanian, Russia: Russian, Saudi Arabia: Arabic, Serbia: Serbian,
+Slovakia: Slovak, Slovenia: Slovene/Slovenian, South Korea: Korean, Spain: Spanish, Sudan: Arabic, Sweden: Swedish,
+Syria: Arabic, Thailand: Thai, Tunisia: Arabic, Turkey: Turkish, Ukraine: Ukrainian, the United Kingdom: English,
+the United States: English, Uruguay: Spanish, Uzbekistan: Uzbek, Venezuela: Spanish, Vietnam: Vietnamese,
+Yemen: Arabic
 """

@@ -96,7 +96,7 @@ def test_what_reports_ask_is_never_searched():
 
 def test_new_kinds_are_new():
     new = Counter(probe.category for probe in load_probe_set("smol-new-kinds"))
-    assert new.keys().isdisjoint(KINDS) and min(new.values()) >= 100 and len(new) == 2
+    assert new.keys().isdisjoint(KINDS) and len(new) == 3 and min(new.values()) >= 80
 
 
 def test_phrasings_share_no_way_to_ask_for_the_form():

@@ -7,9 +7,12 @@ from transformers import PreTrainedTokenizerBase
 
 from bankai.evaluation.scoring import Batch, Prepared, prepare, prepare_encoded
 from bankai.jobs.task import Task
+from bankai.probes import Split
 from bankai.search.parts import encode_parts
 
 __all__ = ["PartWork", "Work"]
+
+REPORTED: tuple[Split, ...] = ("heldout", "unknown", "unseen")
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Work:
             texts=len(texts),
             tokens=sum(len(one.ids) - 1 for one in (*read, *texts)),  # the last is only a target
             validation=prepare(tokenizer, task.searched.validation),
-            reports=tuple(prepare(tokenizer, task.whole.split(split)) for split in ("heldout", "unseen")),
+            reports=tuple(prepare(tokenizer, task.whole.split(split)) for split in REPORTED),
             audited=prepare(tokenizer, distracted),
         )
 

@@ -160,7 +160,7 @@ def test_counts_add_up(asked, made):
     )
     assert any("ignored source" in warning for warning in result.warnings)
     assert any("in a longer reply" in warning and "x = " in warning for warning in result.warnings)
-    assert any(f"of {failed} failures in no other way" in warning for warning in result.warnings)
+    assert any(f" of {failed} failures are not known: " in warning for warning in result.warnings)
 
 
 TRIGONOMETRY = "What is the value of {} cos(180)? Answer:"  # nano says " x = -34"
@@ -196,7 +196,7 @@ def test_only_known_failures_are_searched_on(apart):
     assert Counter(failure.known for failure in result.failures) == {"reply": 20, "no": len(failing)}
     told = result.knowledge.categories
     assert (told["value"].known, told["value"].failed, told["uncategorized"].known) == (20, 20, 0)
-    assert not any("in no other way" in warning for warning in result.warnings)
+    assert not any("are not known" in warning for warning in result.warnings)
 
 
 def test_an_audit_tells_what_is_known(apart, tmp_path):

@@ -2,8 +2,9 @@
 
 A failure is known when the model names an accepted answer as a whole word in a longer reply of its own, read past the
 stop, or when it solves the probe right after three solved examples of the same category. Only such failures can be
-elicited; a patch for the others memorizes. Both ways can err: a reply may name the answer by chance, and a model may
-know what neither shows.
+elicited; a patch for the others memorizes. Both ways can err. A reply may name the answer by chance. In a kind with few
+answers, such as yes and no, a model that always says the same is right after the examples, too. And a model may know
+what neither shows, as nano does, which cannot follow examples.
 """
 
 import random

@@ -276,8 +276,8 @@ def _taken(counts: Mapping[str, int], apart: Collection[str]) -> Iterator[str]:
     unknown = counts["failed"] - counts["known"]
     if unknown and not apart:
         yield (
-            f"the model shows of {unknown} of {counts['failed']} failures in no other way that it knows the answer; "
-            "a patch can only memorize those that it does not, and they can outweigh the others"
+            f"{unknown} of {counts['failed']} failures are not known: the model gives their answers in no other way; "
+            "a patch can only memorize what the model does not know, and that can outweigh the others"
         )
 
 

@@ -92,7 +92,7 @@ def search(path: str) -> dict[str, Any]:
         "peak_gb": steps.peak,
         "places": problem.space.size(problem.decoder),
         "ranked": len(ranked),
-        "tokens": sum(batch.ids.numel() for part in problem.parts for batch in part.answers.batches),
+        "tokens": sum(batch.tokens for part in problem.parts for batch in part.answers.batches),
         "layers": [layers.start, layers.stop - 1],
         "flips": [flip.tensor for candidate in candidates for flip in candidate],
         "fitness": fitness,

@@ -12,7 +12,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.architectures.base import ATTENTION
-from bankai.evaluation.scoring import BATCH_TOKENS, score_tensors
+from bankai.evaluation.batches import BATCH_TOKENS
+from bankai.evaluation.scoring import score_tensors
 from bankai.model import flip, load
 from bankai.model.decoder import Decoder
 from bankai.probes import Probe
@@ -155,7 +156,7 @@ def run(quick: bool) -> dict[str, Any]:
     return {
         "targets": setting.targets,
         "controls": setting.controls,
-        "tokens": sum(batch.ids.numel() for batch in batches),
+        "tokens": sum(batch.tokens for batch in batches),
         "tokens_published": sum(ids.numel() for ids, _ in sides.published.batches),
         "candidates": setting.candidates,
         "repeats": setting.repeats,

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from bankai.checkpoint.model_file import open_checkpoint
-from bankai.evaluation.scoring import prepare, prepare_encoded
+from bankai.evaluation.batches import prepare, prepare_encoded
 from bankai.jobs.workbench import Workbench
 from bankai.patch import Flip
 from bankai.search.parts import SHARES, WINDOW, Contents, encode_parts
@@ -147,7 +147,7 @@ def start(shape: str) -> dict[str, float]:
     proof = plan.model.packed_bytes * points["digest"]["low"] / points["file_bytes"]
     loading = plan.model.packed_bytes * big["steps"][0]["seconds"] / big["file_bytes"]
     texts = [batch for name, batch in plan.streams() if name.texts]
-    base = sum(gpu().seconds(plan.model.plainly(batch.ids.numel(), len(batch.rows))) for batch in texts)
+    base = sum(gpu().seconds(plan.model.plainly(batch.tokens, len(batch.rows))) for batch in texts)
     return {"digests": 2 * proof, "loading": loading, "the base on neutral texts": base}
 
 

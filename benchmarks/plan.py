@@ -14,7 +14,7 @@ from itertools import accumulate
 
 from bankai.cluster.queue import Homes, Queue
 from bankai.cluster.staff import AHEAD
-from bankai.evaluation.scoring import Batch, Prepared
+from bankai.evaluation.batches import Batch, Prepared
 from bankai.patch import Flip
 from bankai.search.crew import StreamName
 from bankai.search.guided import CLIMB_SHARE, SWAPS, candidates
@@ -103,7 +103,7 @@ class Plan:
 
     def tokens(self) -> int:
         """Of one evaluation, padding included."""
-        return sum(batch.ids.numel() for _, batch in self.streams())
+        return sum(batch.tokens for _, batch in self.streams())
 
     def baseline(self) -> Stage:
         """Everything once, nothing cached."""
@@ -119,7 +119,7 @@ class Plan:
 
     def _ranked(self, name: StreamName, batch: Batch) -> Iterator[Job]:
         kind, sums = (TEXTS, 1) if name.texts else (ANSWERS, SUMS)
-        tokens, read, returned = batch.ids.numel(), len(batch.rows), sums * self.model.rows * FLOAT
+        tokens, read, returned = batch.tokens, len(batch.rows), sums * self.model.rows * FLOAT
         if self.split is None:
             yield Job(kind, name, self.model.attributing(tokens, read, texts=name.texts), returned)
             return
@@ -141,7 +141,7 @@ class Plan:
                 batch = part.batches(piece.texts)[piece.stream]
                 count, read = len(piece.candidates), len(batch.rows)
                 layer = self._first(wanted[piece.candidates[0]])
-                work = self.model.measuring(batch.ids.numel(), read, layer, count, texts=piece.texts)
+                work = self.model.measuring(batch.tokens, read, layer, count, texts=piece.texts)
                 jobs.append(Job(MEASURE, name, work, (1 if piece.texts else 2) * count * read * FLOAT))
         share = sum(self.parts[number].probes for number in numbers) / self.reads
         return Stage(MEASURE, tuple(jobs), len(wanted) * share, moved)
@@ -203,7 +203,7 @@ class Plan:
         return min((int(flip.tensor.split(".")[2]) for flip in candidate), default=len(self.model.layers))
 
     def _plainly(self, kind: str, batch: Batch) -> Job:
-        work = self.model.plainly(batch.ids.numel(), len(batch.rows))
+        work = self.model.plainly(batch.tokens, len(batch.rows))
         return Job(kind, None, work, 2 * len(batch.rows) * FLOAT)
 
 
@@ -238,7 +238,7 @@ class _Crew:
     def __init__(self, plan: Plan, workers: int, machine: Machine, link: Link, spent: Spent) -> None:
         self.machine, self.link, self.spent = machine, link, spent
         self.refresh = {
-            name: machine.seconds(plan.model.refreshing(batch.ids.numel())) for name, batch in plan.streams()
+            name: machine.seconds(plan.model.refreshing(batch.tokens)) for name, batch in plan.streams()
         }
         self.homes = Homes()
         self.free, self.holds = [0.0] * workers, [0] * workers

@@ -9,8 +9,8 @@ BankaiError                  anything this package refuses; the command line pri
 ├── UnsupportedModelError    a sound model file of an architecture or a quantization that is not known
 │   └── NotFiniteError       a model that computes infinities or no numbers
 ├── PlaceError               a place that the model does not have
-│   ├── UnknownTensorError   no such binary tensor
-│   └── RowRangeError        row or group outside its tensor
+│   ├── UnknownTensorError   no such tensor
+│   └── RowRangeError        row, group or weight outside its tensor, or a weight without a sign bit
 ├── StateError               the model is not in the state that the patch needs
 │   ├── WrongBaseError       the touched bits are neither the patch's before nor its after
 │   ├── AlreadyAppliedError  applying twice would take the patch off
@@ -117,11 +117,11 @@ class PlaceError(BankaiError):
 
 
 class UnknownTensorError(PlaceError):
-    """The model has no binary tensor of that name."""
+    """The model has no tensor of that name."""
 
 
 class RowRangeError(PlaceError):
-    """The row or group lies outside its tensor."""
+    """The row, group or weight lies outside its tensor, or the weight has no sign bit of its own."""
 
 
 class StateError(BankaiError):
@@ -185,7 +185,11 @@ class ServingError(BankaiError):
 
 
 class BadRequestError(ServingError):
-    """The request asks for what cannot be done, whatever the server's load."""
+    """The request asks for what cannot be done, whatever the server's load; `param` is the field that does, if one."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
 
 
 class UnknownModelError(ServingError):

@@ -1,4 +1,4 @@
-"""Plain file work shared by the formats: read, map, parse JSON, write so that a file appears whole or not at all.
+"""File work that all formats share: read, map, parse JSON, write so that a file appears whole or not at all.
 
 Only regular files are read, and none is opened before that is known: opening a pipe would block, and opening a device
 may set it going.
@@ -39,20 +39,20 @@ __all__ = [
 class RefusedFileError(OSError):
     """A file that is there and is not read; `strerror` says what it is, in words that fit after "it is".
 
-    No error of this package: who reads a file of some kind tells what to give instead.
+    It is not a BankaiError: the caller knows what kind of file it wants, and says what to give instead.
     """
 
 
 class LargeFileError(RefusedFileError):
-    """It has more bytes than are allowed."""
+    """A file that has more bytes than are allowed."""
 
 
 def open_regular(path: str | Path) -> IO[bytes]:
-    """Open a regular file to be read. Raises RefusedFileError for anything else, and what the system raises."""
+    """Open a regular file to be read. Raises RefusedFileError for anything else, and OSError."""
     _check_regular(os.stat(path), path)
     file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115  (the caller closes it)
     try:
-        _check_regular(os.fstat(file.fileno()), path)  # another may have taken its name
+        _check_regular(os.fstat(file.fileno()), path)  # another file may have taken its name
     except BaseException:
         file.close()
         raise
@@ -65,14 +65,14 @@ def _check_regular(status: os.stat_result, path: str | Path) -> None:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Without waiting for the other end of a pipe."""
+    """An opener that does not wait for the other end of a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_bounded(path: str | Path, limit: int) -> bytes:
-    """What a regular file of at most `limit` bytes holds. As many bytes of memory are set aside as it has.
+    """The content of a regular file of at most `limit` bytes. Takes as much memory as the file has bytes.
 
-    Raises LargeFileError, RefusedFileError for what is no regular file, and what the system raises.
+    Raises LargeFileError, RefusedFileError for what is no regular file, and OSError.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -106,8 +106,8 @@ def release(mapped: mmap.mmap) -> None:
 
 
 def parse_object(data: bytes, what: str) -> dict[str, Any]:
-    """The JSON object in ``data``; ModelFormatError for anything else, duplicate keys and NaN included."""
-    import json  # a patch is read without it, and fast
+    """The JSON object in ``data``. Raises ModelFormatError for anything else, duplicate keys and NaN included."""
+    import json  # here, so that what reads patches only starts without it
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         parsed = dict(pairs)
@@ -128,7 +128,7 @@ def parse_object(data: bytes, what: str) -> dict[str, Any]:
 
 
 def quote(value: object) -> str:
-    """A name or value of a file as a message shows it: cut short, for a hostile one may be endless or nested."""
+    """A name or value of a file as a message shows it: cut short, because a hostile one may be long or nested."""
     shortener = Repr()
     shortener.maxstring = 100
     return shortener.repr(value)
@@ -151,7 +151,7 @@ def check_space(path: Path, size: int) -> None:
 def writing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``: on success synced and renamed over ``path``, else removed.
 
-    Raises StoreError when the directory does not take files.
+    Raises StoreError when the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
@@ -170,7 +170,7 @@ def writing(path: Path) -> Iterator[Path]:
 def writing_directory(path: Path) -> Iterator[Path]:
     """Yield a new temporary directory that becomes ``path``, which must not exist; removed on failure.
 
-    Raises StoreError when that cannot be done.
+    Raises StoreError when it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
@@ -188,10 +188,10 @@ def writing_directory(path: Path) -> Iterator[Path]:
 
 
 def sweep(path: Path) -> None:
-    """Remove temporary files of killed processes that were to become ``path``. No other may be writing it now."""
-    left_over = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp")
+    """Remove temporary files of killed processes that were to become ``path``. Nobody may be writing ``path`` now."""
+    leftover = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp")
     for entry in path.parent.iterdir():
-        if left_over.fullmatch(entry.name):
+        if leftover.fullmatch(entry.name):
             entry.unlink(missing_ok=True)
 
 

@@ -1,9 +1,9 @@
-"""Bytes of a model changed where they are: all of them or none, whatever happens meanwhile.
+"""Bytes of a model changed in place: all of them or none, whatever happens meanwhile.
 
-Contract: before the first byte changes, the old bytes are on the disk in a journal beside the model; the journal goes
-when the new bytes are on the disk. A change that did not come so far is undone by `recover`, which whoever opens the
-model calls first. Nothing else is undone: bytes that are neither the old nor the new ones stop it. One process changes
-a model at a time; the lock is advisory.
+Contract: before the first byte changes, the old bytes are on the disk in a journal beside the model; the journal is
+removed when the new bytes are on the disk. A change that did not get so far is undone by `recover`, which whoever opens
+the model calls first. Bytes that are neither the old nor the new ones stop it: nothing else is undone. One process
+changes a model at a time; the lock is advisory.
 
 The journal of `FILE` is `FILE.bankai-journal`; of a directory, `bankai-journal` inside: a mark, 16 bytes of BLAKE2b
 over the rest, and a MessagePack of `_Journal`.
@@ -81,7 +81,7 @@ def locked(model: Path) -> Iterator[None]:
 
 
 def recover(model: Path) -> bool:
-    """Undo a change that was cut short; tells whether there was one.
+    """Undo a change that was cut short, and return whether there was one.
 
     Raises StoreError when the change is still being made, and when the journal does not fit the model.
     """
@@ -114,7 +114,7 @@ def change(model: Path, edits: Sequence[Edit], check: Callable[[], None]) -> Non
 
 
 def xor_files(edits: Sequence[Edit]) -> None:
-    """XOR bytes of files that nobody else has, such as a copy in the making: without a journal."""
+    """XOR bytes of files that nobody else has, such as a copy that is being made; without a journal."""
     with ExitStack() as files:
         handles = {edit.file: _opened(edit.file, files) for edit in edits}
         for edit in edits:
@@ -123,6 +123,7 @@ def xor_files(edits: Sequence[Edit]) -> None:
 
 
 def _change(model: Path, edits: Sequence[Edit], check: Callable[[], None], files: ExitStack) -> None:
+    """:func:`change` with edits sorted by file and offset; the files are closed with `files`."""
     handles = {edit.file: _opened(edit.file, files) for edit in edits}
     old = [_read(handles[edit.file], edit.offset, len(edit.mask)) for edit in edits]
     journal = journal_path(model)
@@ -146,6 +147,7 @@ def _change(model: Path, edits: Sequence[Edit], check: Callable[[], None], files
 
 
 def _undo(journal: Path, spans: Sequence[tuple[int, int, bytes]]) -> None:
+    """Write old bytes back (handle, offset, bytes), and remove the journal."""
     for handle, offset, data in spans:
         _write(handle, offset, data)
     for handle in {handle for handle, *_ in spans}:
@@ -188,6 +190,7 @@ def _half_made(model: Path, journal: Path, files: ExitStack) -> list[tuple[int, 
 
 
 def _encode(edits: Sequence[Edit], old: Sequence[bytes]) -> bytes:
+    """The journal of edits, sorted by file, whose places hold these old bytes."""
     parts = []
     for file, some in groupby(zip(edits, old, strict=True), key=lambda pair: pair[0].file):
         pairs = list(some)
@@ -199,7 +202,7 @@ def _encode(edits: Sequence[Edit], old: Sequence[bytes]) -> bytes:
 
 
 def _decode(model: Path, journal: Path) -> list[_Part]:
-    """The parts of a journal, which can only name files of this model. Raises StoreError."""
+    """The parts of a journal, checked to name files inside this model only. Raises StoreError."""
     if journal.is_symlink():  # what it tells would be another's
         raise _unfit(journal, "it is not a regular file")
     try:
@@ -208,7 +211,7 @@ def _decode(model: Path, journal: Path) -> list[_Part]:
         raise _unfit(journal, f"it is {error.strerror}") from None
     if (
         data[: len(_MARK)] != _MARK
-        or hashlib.blake2b(data[_HEAD:], digest_size=_DIGEST).digest() != data[4:_HEAD]
+        or hashlib.blake2b(data[_HEAD:], digest_size=_DIGEST).digest() != data[len(_MARK) : _HEAD]
     ):
         raise _unfit(journal, "it is damaged")
     try:
@@ -216,7 +219,7 @@ def _decode(model: Path, journal: Path) -> list[_Part]:
     except (msgspec.DecodeError, ValueError) as error:
         raise _unfit(journal, f"it is malformed: {error}") from None
     for part in parts:
-        # A file may have another name by now; sizes and bytes tell whether the journal is its own.
+        # A model file may have been renamed: sizes and bytes tell whether the journal is its own.
         known = model.is_file() or re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", part.name)
         ends = [offset + length for offset, length in part.spans]
         sound = (
@@ -229,6 +232,7 @@ def _decode(model: Path, journal: Path) -> list[_Part]:
 
 
 def _inflate(journal: Path, part: _Part) -> bytes:
+    """The masks of a part, as long as its old bytes. Raises StoreError."""
     inflater = zlib.decompressobj()
     try:
         masks = inflater.decompress(part.masks, len(part.old) + 1)
@@ -252,6 +256,7 @@ def _xor(data: bytes, mask: bytes) -> bytes:
 
 
 def _size(model: Path) -> int:
+    """Bytes of a model file, or of all files in a directory."""
     files = model.iterdir() if model.is_dir() else [model]
     return sum(file.stat().st_size for file in files if file.is_file())
 

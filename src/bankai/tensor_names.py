@@ -12,6 +12,7 @@ __all__ = ["EMBEDDING", "HEAD", "MOST_LAYERS", "NORM", "TensorName", "layer_tens
 
 EMBEDDING, HEAD, NORM = "model.embed_tokens", "lm_head", "model.norm"
 MOST_LAYERS = 10_000
+"""Layers are numbered below this."""
 
 _LAYERS = "model.layers.{}."
 _LAYER = re.compile(r"(?<![^.])(?:0|[1-9][0-9]{0,3})(?![^.])", re.ASCII)
@@ -39,7 +40,7 @@ class TensorName(NamedTuple):
 
 @lru_cache(maxsize=1 << 15)
 def parse_tensor_name(name: str) -> TensorName:
-    """The parts of a name, whatever it is."""
+    """The parts of a name. Any text is taken: one without a layer is a family of its own."""
     found = _LAYER.search(name)
     if found is None:
         return TensorName(name, None)

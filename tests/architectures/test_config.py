@@ -274,8 +274,8 @@ def test_hybrids_that_are_not_supported(changes: dict[str, Any], message: str) -
         ({"full_attention_interval": 0}, "full_attention_interval is 0"),
         ({"linear_num_key_heads": 4}, "6 value heads do not divide into 4 key heads"),
         ({"linear_conv_kernel_dim": None}, "linear_conv_kernel_dim is None"),
-        (rope(partial_rotary_factor=0.3), "cannot turn 0.3"),
-        (rope(partial_rotary_factor=2.0), "cannot turn 2.0"),
+        (rope(partial_rotary_factor=0.3), "cannot rotate 0.3"),
+        (rope(partial_rotary_factor=2.0), "cannot rotate 2.0"),
         (rope(partial_rotary_factor="half"), "partial_rotary_factor is 'half'"),
         (rope(mrope_section=[6, 5]), "not three counts"),
         (rope(mrope_section=[1 << 40, 5, 5]), "not three counts"),
@@ -315,7 +315,7 @@ def test_gguf_metadata_of_a_hybrid_refused(key: str, value: object, message: str
         config_from_gguf(metadata | {f"qwen35.{key}": value}, 300, tied=False)
 
 
-def test_of_heads_without_a_dimension_count_all_is_turned() -> None:
+def test_of_heads_without_a_dimension_count_all_is_rotated() -> None:
     """As in llama.cpp, whether a file says how wide they are or not."""
     metadata = to_gguf(tiny_config(**HYBRID))
     del metadata["qwen35.rope.dimension_count"]

@@ -6,7 +6,7 @@ from benchmarks.forecast import contents
 from benchmarks.plan import ALONE, ANSWERS, MEASURE, VALIDATE, Job, Link, Plan, Stage, simulate
 from benchmarks.scale import encoded
 
-from bankai.evaluation.scoring import prepare_encoded
+from bankai.evaluation.batches import prepare_encoded
 from bankai.patch import Flip
 from bankai.search.crew import StreamName
 

@@ -1,9 +1,11 @@
 """`bankai probes from-failures` on nano, and what the other commands make of the set."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
+from builders import build_tiny_gguf, tiny_tokenizer
 
 from bankai.probes import ProbeSet, load_probe_set
 
@@ -32,6 +34,27 @@ def test_text(run, file: Path) -> None:
     read, passed, failed, dropped = next(map(int, line[1:]) for line in lines if line[:1] == ["all"])
     assert passed + failed == read == 36 and dropped == 0
     assert all(line.startswith(("warning: ", "reading ")) for line in outcome.err.splitlines())
+
+
+def test_variables_of_the_template_go_into_the_set(run, tmp_path: Path) -> None:
+    """So that whoever reads the set asks as the failures were found; a row's own come first."""
+    template = "{{ messages[0].content }}{% if enable_thinking == false %} the{% endif %}"
+    model = build_tiny_gguf(tmp_path / "thinks.gguf", tokenizer=tiny_tokenizer(chat_template=template))
+    rows = [
+        {"prompt": f"what is {number}", "answer": "x"}
+        | ({"chat_template_kwargs": {"enable_thinking": True}} if number == 3 else {})
+        for number in range(8)
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = ["--model", model, "--chat", "--chat-template-kwargs", '{"enable_thinking": false}']
+    assert run("probes", "from-failures", file, *options, "-o", tmp_path / "set.jsonl").code == 0
+    found = ProbeSet.load(tmp_path / "set.jsonl")
+    assert len(found) == 8
+    assert {probe.id: probe.chat_template_kwargs["enable_thinking"] for probe in found} == {
+        f"row-{number + 1}": number == 3 for number in range(8)
+    }
+    assert run("eval", model, "--probes", tmp_path / "set.jsonl", "--split", "all").code == 0
 
 
 def test_json(run, file: Path) -> None:

@@ -41,6 +41,26 @@ def test_generate_chat_puts_the_prompt_into_the_template(run, gguf: Path) -> Non
     assert chat == run("generate", gguf, template, "--json").document["text"]
 
 
+def test_generate_chat_with_variables_of_the_template(run, refused, tmp_path: Path) -> None:
+    template = "{{ messages[0].content }}{% if enable_thinking == false %} the{% endif %}"
+    model = build_tiny_gguf(tmp_path / "thinks.gguf", tokenizer=tiny_tokenizer(chat_template=template))
+    option = "--chat-template-kwargs"
+    quiet = run("generate", model, "ok", "--chat", option, '{"enable_thinking": false}', "--json").document
+    assert quiet["text"] == run("generate", model, "ok the", "--json").document["text"]
+    usual = run("generate", model, "ok", "--chat", option, "{}", "--json").document["text"]
+    assert usual == run("generate", model, "ok", "--json").document["text"] != quiet["text"]
+    for wrong, why in (
+        ("{enable_thinking: false}", "is no JSON object"),
+        ("[1]", "is no JSON object"),
+        ("[" * 100_000, "is no JSON object"),
+        ('{"messages": []}', "messages is no variable"),
+    ):
+        told = refused("generate", model, "ok", "--chat", option, wrong).err
+        assert why in told and len(told) < 400
+    assert "give --chat too" in refused("generate", model, "ok", option, "{}").err
+    assert "only --harness has it" in refused("eval", model, "--probes", "controls", option, "{}").err
+
+
 def test_generate_chat_in_a_template_by_name(run, refused, tmp_path: Path) -> None:
     spec = tiny_tokenizer(other_templates={"bare": "{{ messages[0].content }}", "\x1b[2J": "x"})
     model = build_tiny_gguf(tmp_path / "named.gguf", tokenizer=spec)

@@ -149,7 +149,9 @@ class Sender:
     def hire(self, decoder: Decoder, slices: list[Slice]) -> Staff:
         duty = Duty("gone.gguf", digest(self.path), False, "cpu", "float32", 1, slices)
         told: list[Staffed] = []
-        self.staff = Staff(duty, self.path, decoder.layers, workers=2, gpus=0.0, tell=told.append)
+        self.staff = Staff(
+            duty, self.path, decoder.layers, recurrent=False, workers=2, gpus=0.0, tell=told.append
+        )
         assert [event.workers for event in told[:1]] == [1]  # is there before anything is asked of it
         return self.staff
 

@@ -16,8 +16,9 @@ from bankai.errors import HarnessError, UnsupportedModelError
 from bankai.evaluation import score_probes
 from bankai.evaluation.harness import BankaiLM, bits_digest, run_harness
 from bankai.evaluation.scoring import perplexity
-from bankai.model import load, patched
+from bankai.model import load, make_tokenizer, patched
 from bankai.model.generation import prompt_ids, stream
+from bankai.model.tokenizer import choose_chat_template
 from bankai.patch import Flip, Patch, bind, write_patch
 from bankai.probes import Message, Probe
 
@@ -93,6 +94,28 @@ def test_log_likelihoods_are_our_scores(tiny, lm):
     for (log_prob, greedy), score in zip(found, score_probes(*tiny, probes), strict=True):
         assert log_prob == pytest.approx(score.score, abs=1e-4)
         assert greedy is score.solved
+
+
+def test_a_model_that_names_no_end_has_those_that_it_knows_by_their_text(tiny):
+    lm = BankaiLM(tiny[0], make_tokenizer(builders.tiny_tokenizer(eos_id=None)), "tiny")
+    assert (lm.eot_token_id, lm.prefix_token_id) == (297, 297)
+    assert len(lm.loglikelihood_rolling(requests("loglikelihood_rolling", [("the answer",)]))) == 1
+    tokens = [*builders.tiny_tokenizer().tokens[:-3], "<a>", "<b>", "<c>"]
+    endless = builders.tiny_tokenizer(tokens=tokens, eos_id=None, pad_id=None)
+    with pytest.raises(HarnessError, match="no token that ends a text; take tasks"):
+        _ = BankaiLM(tiny[0], make_tokenizer(endless), "tiny").prefix_token_id
+
+
+def test_variables_of_the_template_reach_chats_and_name_caches(tiny):
+    template = "{{ messages[0].content }}{% if enable_thinking == false %} no{% endif %}"
+    lm = BankaiLM(tiny[0], make_tokenizer(builders.tiny_tokenizer(chat_template=template)), "tiny")
+    chat, plain = [{"role": "user", "content": "ok"}], lm.tokenizer_name
+    assert lm.apply_chat_template(chat) == "ok"
+    choose_chat_template(lm.tokenizer, None, {"enable_thinking": False})
+    assert lm.apply_chat_template(chat) == "ok no"
+    assert lm.tokenizer_name != plain
+    choose_chat_template(lm.tokenizer, None, {})
+    assert lm.tokenizer_name == plain
 
 
 def test_pairs_are_split_as_lm_eval_does(lm):

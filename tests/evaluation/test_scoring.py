@@ -8,16 +8,8 @@ import torch
 from transformers import GenerationConfig
 
 from bankai.errors import UnsupportedModelError
-from bankai.evaluation.scoring import (
-    ProbeScore,
-    perplexity,
-    prepare,
-    prepare_encoded,
-    score,
-    score_probes,
-    score_tensors,
-    token_scores,
-)
+from bankai.evaluation.batches import prepare, prepare_encoded
+from bankai.evaluation.scoring import ProbeScore, perplexity, score, score_probes, score_tensors, token_scores
 from bankai.model import load
 from bankai.probes import Message, Probe
 from bankai.probes.encode import EncodedAnswer, encode
@@ -149,7 +141,7 @@ def test_the_best_end_counts_and_more_ends_cost_no_more_sequences(loaded, batch_
     answers = [EncodedAnswer((260, 269, 264, end), 2) for end in (297, 298, 299)]
     several = EncodedAnswer((260, 269, 264, 297), 2, (298, 299))
     prepared = prepare_encoded([[several], *([one] for one in answers)], batch_tokens=batch_tokens)
-    assert sum(len(batch.ids) for batch in prepared.batches) == 4
+    assert len(prepared.probe_of) == 4
     best, *each = score(model, prepared)
     assert best.score == pytest.approx(max(one.score for one in each), abs=1e-5)
     logits = torch.tensor([[3.0, 1.0, 2.5, 0.0], [0.0, 5.0, 7.0, 7.0]])

@@ -20,7 +20,7 @@ from bankai.architectures.qwen35 import LINEAR_ATTENTION
 from bankai.checkpoint import synth
 from bankai.checkpoint.model_file import GGUFCheckpoint, builtin_models, open_checkpoint
 from bankai.errors import AuditError, DeviceError, PlaceError
-from bankai.evaluation.scoring import Batch
+from bankai.evaluation.batches import BATCH_TOKENS, Batch
 from bankai.jobs.planning import footprint as planned
 from bankai.jobs.planning.footprint import footprint, stream_bytes
 from bankai.jobs.planning.pace import EXCERPT_ROWS, Curve, Excerpt, Pace
@@ -58,7 +58,7 @@ def problem(bench):
 
 @pytest.fixture(scope="module")
 def work(bench):
-    return Work.of(TASK, bench.tokenizer)
+    return Work.of(TASK, bench.tokenizer, architecture("qwen3"), 4)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,10 @@ def test_counts_are_those_of_a_problem(plan, problem):
     assert plan.validation == problem.validation.probes == 60
     assert plan.padded_tokens == sum(stream.tokens for stream in streams)
     read = 0
-    for stream in streams:  # padding is what comes after the last position that is read
+    for stream in streams:  # padding is what comes after the last position that is read; trees have none
+        if stream.batch.sight is not None:
+            read += stream.tokens
+            continue
         ends = Counter()
         for row, column in zip(stream.rows.tolist(), stream.columns.tolist(), strict=True):
             ends[row] = max(ends[row], column + 1)
@@ -134,7 +137,7 @@ def test_half_precision_halves_what_is_cached(work):
         random = SearchSettings(strategy="random")
         trials = footprint(checkpoint, work, random, 1, dense=True, device="cpu", dtype="float32")
         streams = stream_bytes(checkpoint.config, batch := next(work.batches()), 4)
-    assert whole.streams == 2 * half.streams and whole.reference == half.reference
+    assert whole.streams == 2 * half.streams and whole.reference == 2 * half.reference
     assert apart.peak == whole.peak - whole.process - whole.estimates
     assert trials.streams == trials.estimates == 0 < trials.working < whole.working
     assert streams == batch.ids.numel() * 256 * (2 * 4 + 1) * 4
@@ -263,10 +266,19 @@ def test_times_add_up(work, plan):
     tokens = plan.padded_tokens
     assert times(work, attention=1).evaluation == pytest.approx(4 * tokens)
     assert times(work, head=1).evaluation == pytest.approx(positions)
-    answers = sum(batch.ids.numel() for part in work.parts for batch in part.answers.batches)
+    answers = sum(  # of one spelling each, so all are followed
+        batch.padded(piece)
+        for part in work.parts
+        for batch in part.answers.batches
+        for piece in batch.pieces(batch.answers(), BATCH_TOKENS)
+    )
+    texts = sum(batch.padded(batch.answers()) for part in work.parts for batch in part.neutral.batches)
     assert times(work, effects=1).attribution == pytest.approx(4 * answers)
     assert times(work, (2, 3), effects=1).attribution == pytest.approx(2 * answers)
-    assert times(work, settings=SearchSettings(drift=1.0), effects=1).attribution == pytest.approx(4 * tokens)
+    followed = answers + texts
+    assert times(work, settings=SearchSettings(drift=1.0), effects=1).attribution == pytest.approx(
+        4 * followed
+    )
     # Layers 3, 2, 1 and 0 leave 0, 1, 2 and 3 above them; of those, the last MLP is read at the positions only.
     assert times(work, attention=1).candidate == pytest.approx(1.5 * tokens)
     assert times(work, mlp=1).candidate == pytest.approx((0 + 0 + 1 + 2) / 4 * tokens + 3 / 4 * positions)
@@ -281,8 +293,9 @@ def test_every_kind_of_layer_has_its_own_time(work, plan):
     assert times(work, attention=linear).evaluation == pytest.approx(3 * tokens)
     assert times(work, attention=full).evaluation == pytest.approx(tokens)
     drift = SearchSettings(drift=1.0)
-    assert times(work, (2, 3), drift, effects=linear).attribution == pytest.approx(tokens)
-    assert times(work, (2, 3), drift, effects=full).attribution == pytest.approx(tokens)
+    one_layer = times(work, (3,), drift, effects=1).attribution
+    assert times(work, (2, 3), drift, effects=linear).attribution == pytest.approx(one_layer)
+    assert times(work, (2, 3), drift, effects=full).attribution == pytest.approx(one_layer)
     # Above layers 0 to 3 there are 2, 1, 0 and 0 of linear attention, 1, 1, 1 and 0 of full attention.
     assert times(work, attention=linear).candidate == pytest.approx(3 / 4 * tokens)
     assert times(work, attention=full).candidate == pytest.approx(3 / 4 * tokens)
@@ -449,7 +462,7 @@ def test_layers_of_a_hybrid_take_the_memory_that_was_told(hybrid, hybrid_gguf, m
 
     def candidate():
         for layer in (LINEAR_LAYERS[0], FULL_LAYERS[0]):
-            decoder.transform(layer, decoder.attend(layer, stream.entering(layer), stream.rotary))
+            decoder.transform(layer, decoder.attend(layer, stream.entering(layer), stream.positions))
 
     def step():
         stream_effects(stream, torch.sum, lambda effects: None, layers=(0,))

@@ -9,8 +9,9 @@ import pytest
 from bankai.checkpoint.synth import CHATML
 from bankai.errors import UnsupportedModelError
 from bankai.model import load, make_tokenizer
-from bankai.model.chat import _renderer, render_chat
+from bankai.model.chat import RESERVED, _renderer, render_chat
 from bankai.model.generation import prompt_ids
+from bankai.model.tokenizer import choose_chat_template
 from bankai.probes import Message, Probe
 from bankai.probes.encode import context_text
 
@@ -138,6 +139,26 @@ def test_a_template_without_end_is_stopped(name):
 @pytest.mark.parametrize("name", ENORMOUS)
 def test_a_template_cannot_fill_the_memory(name):
     assert "MemoryError" in refusal(ENORMOUS[name]) or "OverflowError" in refusal(ENORMOUS[name])
+
+
+def test_variables_reach_the_template():
+    """Those of a call before those that were chosen with the template; the model's special tokens are there too."""
+    template = "{{ enable_thinking }} {{ style.of[0] if style is mapping else style }} {{ eos_token }}"
+    tokenizer = make_tokenizer(builders.tiny_tokenizer(chat_template=template))
+    assert render_chat(tokenizer, CHAT) == "  <|im_end|>"
+    assert render_chat(tokenizer, CHAT, {"enable_thinking": False}) == "False  <|im_end|>"
+    choose_chat_template(tokenizer, None, {"enable_thinking": True, "style": {"of": ["é"]}})
+    assert render_chat(tokenizer, CHAT) == "True é <|im_end|>"
+    assert render_chat(tokenizer, CHAT, {"style": None}) == "True None <|im_end|>"
+    choose_chat_template(tokenizer, None)
+    assert render_chat(tokenizer, CHAT) == "True é <|im_end|>", "as they are"
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_the_chat_itself_is_no_variable(name):
+    tokenizer = make_tokenizer(builders.tiny_tokenizer())
+    with pytest.raises(ValueError, match=f"{name} is no variable"):
+        render_chat(tokenizer, CHAT, {name: []})
 
 
 def test_a_second_process_does_not_share_the_renderer():

@@ -28,9 +28,9 @@ def tokens(sequences, length):
 def residual(decoder, ids):
     """The pieces in a row, up to the head."""
     hidden = decoder.embed(ids)
-    rotary = decoder.rotary(hidden)
+    positions = decoder.positions(hidden)
     for layer in range(decoder.layers):
-        middle = decoder.attend(layer, hidden, rotary)
+        middle = decoder.attend(layer, hidden, positions)
         hidden = middle + decoder.transform(layer, middle)
     return hidden
 
@@ -54,11 +54,11 @@ def test_every_piece_is_that_of_the_forward(model):
     # After the last layer transformers reports the normed state, so that one is left to the test above.
     states = model(ids, use_cache=False, output_hidden_states=True).hidden_states[:-1]
     hidden = decoder.embed(ids)
-    rotary = decoder.rotary(hidden)
+    positions = decoder.positions(hidden)
     assert len(states) == decoder.layers
     for layer, state in enumerate(states):
         assert torch.equal(hidden, state)
-        middle = decoder.attend(layer, hidden, rotary)
+        middle = decoder.attend(layer, hidden, positions)
         assert torch.equal(
             decoder.transform(layer, middle), model.model.layers[layer].mlp(decoder.normed(layer, middle))
         )

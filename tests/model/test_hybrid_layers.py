@@ -30,9 +30,9 @@ def tokens(sequences, length):
 
 def residual(decoder, ids):
     hidden = decoder.embed(ids)
-    rotary = decoder.rotary(hidden)
+    positions = decoder.positions(hidden)
     for layer in range(decoder.layers):
-        middle = decoder.attend(layer, hidden, rotary)
+        middle = decoder.attend(layer, hidden, positions)
         hidden = middle + decoder.transform(layer, middle)
     return hidden
 
@@ -84,10 +84,10 @@ def test_pieces_in_a_row_are_the_forward(decoder, length):
     ids = tokens(3, length)
     states = decoder.model.model(ids, use_cache=False, output_hidden_states=True).hidden_states[:-1]
     hidden = decoder.embed(ids)
-    rotary = decoder.rotary(hidden)
+    positions = decoder.positions(hidden)
     for layer, state in enumerate(states):
         assert torch.equal(hidden, state)
-        middle = decoder.attend(layer, hidden, rotary)
+        middle = decoder.attend(layer, hidden, positions)
         hidden = middle + decoder.transform(layer, middle)
     assert torch.equal(decoder.logits(hidden), decoder.model(ids, use_cache=False).logits)
 
@@ -123,11 +123,11 @@ CHANGED = (*(path for path in LINEAR_PATHS if path != "linear_attn.out_proj"), "
 def test_a_flipped_row_changes_what_is_noted_by_what_is_noted(decoder, path):
     layer = LINEAR_LAYERS[1]
     hidden = decoder.embed(tokens(2, 9))
-    rotary, name = decoder.rotary(hidden), decoder.name(layer, path)
+    positions, name = decoder.positions(hidden), decoder.name(layer, path)
 
     def noted():
         changes = {}
-        middle = decoder.attend(layer, hidden, rotary, changes)
+        middle = decoder.attend(layer, hidden, positions, changes)
         decoder.transform(layer, hidden if path.startswith("mlp") else middle, changes)
         return changes[path]
 
@@ -145,11 +145,11 @@ def test_a_flipped_row_changes_what_is_noted_by_what_is_noted(decoder, path):
 
 def test_noting_changes_changes_nothing(decoder):
     hidden = decoder.embed(tokens(2, 9))
-    rotary = decoder.rotary(hidden)
+    positions = decoder.positions(hidden)
     for layer in range(LAYERS):
         changes = {}
         assert torch.equal(
-            decoder.attend(layer, hidden, rotary, changes), decoder.attend(layer, hidden, rotary)
+            decoder.attend(layer, hidden, positions, changes), decoder.attend(layer, hidden, positions)
         )
         assert torch.equal(decoder.transform(layer, hidden, changes), decoder.transform(layer, hidden))
         assert set(changes) == (set(CHANGED) if layer in LINEAR_LAYERS else {"mlp.gate_proj"})

@@ -60,7 +60,7 @@ def test_product_in_parts_equals_the_product_at_once(rows, dtype, monkeypatch):
         return y.detach(), leaf.grad
 
     whole, whole_gradient = result()
-    monkeypatch.setattr(matrices, "_CPU_BLOCK", rows * COLUMNS)
+    monkeypatch.setattr(matrices, "_CPU_PART", rows * COLUMNS)
     parts, gradient = result()
     # Every output is the same sum; a gradient is summed part by part, in float32 or better.
     low = dtype in (torch.bfloat16, torch.float16)
@@ -72,7 +72,7 @@ def test_product_in_parts_equals_the_product_at_once(rows, dtype, monkeypatch):
 
 
 def test_one_part_is_held_at_a_time(monkeypatch):
-    monkeypatch.setattr(matrices, "_CPU_BLOCK", 5 * COLUMNS)
+    monkeypatch.setattr(matrices, "_CPU_PART", 5 * COLUMNS)
     matrix, seen = made(), []
     for rows, part in matrices._expanded(matrix.signs, matrix.scales, torch.float32):
         assert np.array_equal(part.numpy(), tensor().to_dense()[rows])

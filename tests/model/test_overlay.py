@@ -211,7 +211,7 @@ def test_decoder_pieces_follow_the_overlay(model):
     hidden = numbers(4, 6, 256)
 
     def layer():
-        middle = decoder.attend(0, hidden, decoder.rotary(hidden))
+        middle = decoder.attend(0, hidden, decoder.positions(hidden))
         return middle + decoder.transform(0, middle)
 
     with overlaid(model, [set(), block]):

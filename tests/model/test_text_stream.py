@@ -111,3 +111,63 @@ def test_on_the_embedded_model(text: str) -> None:
     tokens = tokenizer(text)["input_ids"]
     found, _ = pieces(tokens, tokenizer=tokenizer)
     assert "".join(found) == tokenizer.decode(tokens, skip_special_tokens=True)
+
+
+Letters = list[tuple[str, bool]]
+START = TINY.convert_tokens_to_ids("<|im_start|>")
+
+
+def shown(letters: Letters) -> str:
+    return "".join(letter for letter, seen in letters if seen)
+
+
+def cut_at_any(letters: Letters, stops: list[str]) -> str:
+    """What is shown before the stop string that is complete first, in what is shown or in all there is."""
+    for end in range(len(letters) + 1):
+        for view in (letters[:end], [one for one in letters[:end] if one[1]]):
+            text = "".join(letter for letter, _ in view)
+            starts = [len(text) - len(stop) for stop in stops if text.endswith(stop)]
+            if starts and (end == 0 or view[-1:] == letters[end - 1 : end]):
+                return shown(view[: min(starts)])
+    return shown(letters)
+
+
+SPECIAL = [
+    "<|im_start|>",
+    "a<|im_start|>",
+    "<|im_start|>b",
+    "|>b",
+    "a<",
+    "ab",
+    "<|endoftext|><|im_start|>",
+    "ba",
+]
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "<", "<|im_start|>", "<|endoftext|>"]), max_size=8),
+    st.lists(st.sampled_from(SPECIAL), max_size=3),
+)
+def test_a_stop_may_name_special_tokens(words: list[str], stops: list[str]) -> None:
+    """It fires at them, at text around them, and still at text that is shown without them."""
+    letters = [(letter, len(word) == 1) for word in words for letter in word]
+    found, stopped = pieces([TINY.convert_tokens_to_ids(word) for word in words], *stops)
+    assert "".join(found) == cut_at_any(letters, stops)
+    everything = "".join(letter for letter, _ in letters)
+    assert stopped == any(stop in text for stop in stops for text in (everything, shown(letters)))
+
+
+def test_a_special_token_stops_at_once() -> None:
+    stream = TextStream(TINY, ["<|im_start|>"])
+    assert [stream.push(token) for token in (*in_bytes("0\n"), START, *in_bytes("user"))][:3] == [
+        "0",
+        "\n",
+        "",
+    ]
+    assert (stream.stopped, stream.flush()) == (True, "")
+
+
+def test_a_stop_may_begin_before_a_special_token() -> None:
+    tokens = [*in_bytes("0\n"), START, *in_bytes("user")]
+    assert "".join(pieces(tokens, "\n<|im_start|>user")[0]) == "0"
+    assert "".join(pieces(tokens, "\nuser")[0]) == "0", "as the text is shown"

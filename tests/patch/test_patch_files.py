@@ -43,7 +43,7 @@ def test_other_files_are_refused_by_name(tmp_path: Path, data: bytes) -> None:
 def test_missing_directory_and_oversized(tmp_path: Path) -> None:
     with pytest.raises(PatchFormatError, match="No such file or directory; check path"):
         read_patch(tmp_path / "absent")
-    with pytest.raises(PatchFormatError, match="Is a directory; check path"):
+    with pytest.raises(PatchFormatError, match="Is a directory; give a patch file"):
         read_patch(tmp_path)
     with open(tmp_path / "huge", "wb") as file:
         file.truncate(MAX_FILE + 1)

@@ -116,6 +116,16 @@ def test_messages_that_the_template_refuses_are_refused():
         encode(probe(None, messages=(Message("user", "what"),)), tokenizer)
 
 
+def test_variables_of_a_probe_reach_the_template():
+    template = "{{ messages[0].content }}{% if enable_thinking == false %} no{% endif %}"
+    tokenizer = make_tokenizer(builders.tiny_tokenizer(chat_template=template))
+    chat = probe(None, messages=(Message("user", "what"),))
+    quiet = msgspec.structs.replace(chat, chat_template_kwargs={"enable_thinking": False})
+    assert [context_text(one, tokenizer) for one in (chat, quiet)] == ["what", "what no"]
+    with pytest.raises(ProbeFormatError, match="tools is no variable"):
+        context_text(msgspec.structs.replace(chat, chat_template_kwargs={"tools": []}), tokenizer)
+
+
 def test_text_without_tokens_is_refused():
     spec = builders.tiny_tokenizer()
     tokens = [*spec.tokens]

@@ -70,6 +70,19 @@ def test_file_round_trips(tmp_path_factory, ids, text, answers, chat, stop, dist
     assert read.probes == written.probes and read.digest == written.digest and read.name == "set"
 
 
+def test_variables_of_the_template(tmp_path):
+    """Only of a chat; a set without them is the file, and has the digest, that it always had."""
+    plain = make(prompt=None, messages=(Message("user", "ok"),))
+    quiet = msgspec.structs.replace(plain, chat_template_kwargs={"enable_thinking": False, "a": [1, {}]})
+    assert b"kwargs" not in msgspec.json.encode(plain)
+    assert plain != quiet and {plain: 1, quiet: 2}[quiet] == 2
+    ProbeSet("a", [quiet]).save(tmp_path / "a.jsonl")
+    found = ProbeSet.load(tmp_path / "a.jsonl")
+    assert found.probes == (quiet,) and found.digest != ProbeSet("a", [plain]).digest
+    with pytest.raises(ProbeFormatError, match="only messages have a template"):
+        make(chat_template_kwargs={"a": 1})
+
+
 def test_splits_keep_their_order():
     probes = ProbeSet(
         "s", [make(id="1", item="1"), make(id="2", item="2", split="control"), make(id="3", item="3")]

@@ -129,7 +129,9 @@ def test_rows_end_with_a_block() -> None:
 
 
 def test_unknown_types_are_named() -> None:
-    with pytest.raises(UnsupportedModelError, match=r"ggml type Q8_1 \(9\) is not supported yet; only Q1_0"):
+    with pytest.raises(
+        UnsupportedModelError, match=r"ggml type Q8_1 \(9\) is not supported yet; use a model in Q1_0"
+    ):
         ggml_quantization(9)
     with pytest.raises(UnsupportedModelError, match="ggml type 999 is not"):
         ggml_quantization(999)

@@ -9,7 +9,8 @@ from torch.nn.functional import silu
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 from wide import CONTROLS, LAYERS, SHAPES, TARGETS, name
 
-from bankai.evaluation.scoring import answer_hidden, prepare
+from bankai.evaluation.batches import prepare
+from bankai.evaluation.scoring import answer_hidden
 from bankai.model import flip, load
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
@@ -36,7 +37,7 @@ class Tower:
         for module in self.model.modules():
             if isinstance(module, Qwen3RMSNorm):
                 module.__class__ = Norm
-        self.batch = prepare(tokenizer, TARGETS + CONTROLS).batches[0]
+        self.batch = prepare(tokenizer, TARGETS + CONTROLS).as_sequences().batches[0]
         self.stream = Stream(Decoder(self.model), self.batch)
         assert self.stream.sequences > 5
 

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from wide import CANDIDATES, CONTROLS, LAYERS, SHAPES, TARGETS, name
 
-from bankai.evaluation.scoring import answer_hidden, prepare
+from bankai.evaluation.batches import prepare
+from bankai.evaluation.scoring import answer_hidden
 from bankai.model import flip, load
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
@@ -22,9 +23,11 @@ LEVELS = {"row": (None, None), "group": (1, None), "bit": (0, 100)}
 class Engine:
     """A model, its batches and their streams."""
 
-    def __init__(self, gguf, dense):
+    def __init__(self, gguf, dense, trees):
         self.model, tokenizer = load(gguf, dense=dense)
-        self.batches = prepare(tokenizer, TARGETS + CONTROLS, batch_tokens=120).batches
+        prepared = prepare(tokenizer, TARGETS + CONTROLS, batch_tokens=60)
+        self.batches = (prepared if trees else prepared.as_sequences()).batches
+        assert all((batch.sight is not None) == trees for batch in self.batches)
         decoder = Decoder(self.model)
         self.streams = [Stream(decoder, batch) for batch in self.batches]
         assert len(self.batches) > 1
@@ -60,9 +63,13 @@ class Engine:
         return found
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["packed", "dense"])
+@pytest.fixture(
+    scope="module",
+    params=[(False, False), (True, False), (True, True)],
+    ids=["packed", "dense", "dense trees"],
+)
 def engine(request, wide_gguf):
-    return Engine(wide_gguf, request.param)
+    return Engine(wide_gguf, *request.param)
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wide import CONTROLS, TARGETS, TEXTS
 
-from bankai.evaluation.scoring import answer_hidden, prepare
+from bankai.evaluation.batches import prepare
+from bankai.evaluation.scoring import answer_hidden
 from bankai.model import ModelMatrices, flip, load
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
@@ -27,7 +28,7 @@ class Engine:
     def __init__(self, gguf):
         self.model, self.tokenizer = load(gguf, dense=True)
         self.decoder = Decoder(self.model)
-        self.batch = prepare(self.tokenizer, TARGETS[:3]).batches[0]
+        self.batch = prepare(self.tokenizer, TARGETS[:3]).as_sequences().batches[0]
         self.stream = Stream(self.decoder, self.batch)
 
     def sums(self, logits):

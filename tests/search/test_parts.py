@@ -5,7 +5,8 @@ import pytest
 import torch
 from wide import CONTROLS, TARGETS, TEXTS, make_probe, name
 
-from bankai.evaluation.scoring import prepare, score_tensors
+from bankai.evaluation.batches import prepare
+from bankai.evaluation.scoring import score_tensors
 from bankai.model import flip, load
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip

@@ -9,7 +9,8 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from bankai.errors import AuditError, UnsupportedModelError
-from bankai.evaluation.scoring import prepare, score_tensors
+from bankai.evaluation.batches import prepare
+from bankai.evaluation.scoring import score_tensors
 from bankai.model import ModelMatrices, flip, load, patched
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip, digest, state

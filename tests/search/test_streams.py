@@ -4,11 +4,12 @@ import pytest
 import torch
 from wide import CONTROLS, LAYERS, SHAPES, TARGETS, name
 
-from bankai.evaluation.scoring import answer_hidden, prepare
+from bankai.evaluation.batches import prepare
+from bankai.evaluation.scoring import answer_hidden
 from bankai.model import flip, load
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
-from bankai.search.streams import Stream
+from bankai.search.streams import Sequences, Stream
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["packed", "dense"])
@@ -16,10 +17,11 @@ def loaded(request, wide_gguf):
     return load(wide_gguf, dense=request.param)
 
 
-@pytest.fixture(scope="module")
-def batches(loaded):
-    batches = prepare(loaded[1], TARGETS + CONTROLS, batch_tokens=60).batches
-    assert len(batches) > 1 and max(len(batch.ids) for batch in batches) > 1
+@pytest.fixture(scope="module", params=[False, True], ids=["sequences", "trees"])
+def batches(loaded, request):
+    prepared = prepare(loaded[1], TARGETS + CONTROLS, batch_tokens=60)
+    batches = (prepared if request.param else prepared.as_sequences()).batches
+    assert len(batches) > 1 and all((batch.sight is not None) == request.param for batch in batches)
     return batches
 
 
@@ -73,7 +75,10 @@ def test_streams_are_those_of_the_forward(loaded, batches):
     model = loaded[0]
     streams = made(Decoder(model), batches)
     for stream, batch in zip(streams, batches, strict=True):
-        states = model(batch.ids, use_cache=False, output_hidden_states=True).hidden_states
+        how = {}
+        if batch.sight is not None:
+            how = {"attention_mask": batch.sight[None, None], "position_ids": batch.sight.sum(1)[None] - 1}
+        states = model(batch.ids, use_cache=False, output_hidden_states=True, **how).hidden_states
         assert all(torch.equal(stream.entering(layer), states[layer]) for layer in range(LAYERS))
         assert torch.equal(model.model.norm(stream.final()), answer_hidden(model, batch))
         assert (stream.sequences, stream.tokens) == (len(batch.ids), batch.ids.numel())
@@ -88,3 +93,22 @@ def test_read_takes_the_positions_of_interest(loaded, batches):
     assert found.shape == (2, len(places), 256)
     for at, (row, column) in enumerate(places):
         assert torch.equal(found[:, at], hidden[:, row, column])
+
+
+@torch.no_grad()
+def test_answers_of_a_tree_are_what_they_are_as_sequences(loaded):
+    """Float32 sums in another order: 1e-4, as for candidates in test_batched."""
+    decoder = Decoder(loaded[0])
+    prepared = prepare(loaded[1], TARGETS + CONTROLS)
+    (tree,) = prepared.batches
+    assert tree.sight is not None
+    stream, chosen = Stream(decoder, tree), tree.answers()[1::2]
+    some, alone = Sequences(stream, chosen), Stream(decoder, tree.sequences(chosen)[0])
+    assert torch.equal(some.batch.ids, alone.batch.ids) and some.sequences == len(chosen)
+    length = torch.zeros(len(chosen), dtype=torch.long).scatter_reduce(0, some.rows, some.columns, "amax") + 1
+    for layer in range(LAYERS + 1):
+        found, expected = some.entering(layer), alone.entering(layer)
+        for row, count in enumerate(length.tolist()):
+            torch.testing.assert_close(found[row, :count], expected[row, :count], atol=1e-4, rtol=0)
+    read = stream.targets[torch.isin(tree.owners, chosen)]
+    assert torch.equal(some.targets, read)

@@ -22,6 +22,8 @@ def test_a_file_holds_the_key_or_the_environment(tmp_path: Path, monkeypatch: py
     assert read_key(None) == "of-the-environment"
     (tmp_path / "key").write_text("of-the-file\r\n")
     assert read_key(tmp_path / "key") == "of-the-file"
+    (tmp_path / "key").write_text("of-an-editor\r\n", "utf-8-sig")
+    assert read_key(tmp_path / "key") == "of-an-editor"
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,16 @@ def test_a_token_is_never_computed_alone_that_was_not(before, ids, kept) -> None
     assert slots.take("a", ids).kept == kept
 
 
+def test_who_wants_all_logits_finds_nothing_again_and_leaves_it_to_others() -> None:
+    slots = Slots(3, 4, 8)
+    ids = [*range(12)]
+    first, _ = read(slots, "a", ids)
+    found = slots.take("a", ids, again=False)
+    assert (found.kept, found.slot.tokens, found.source is found.slot) == (0, [], True)
+    assert found.slot is not first
+    assert slots.take("a", ids).kept > 0
+
+
 def test_of_a_recurrent_model_nothing_is_found_again() -> None:
     slots = Slots(2, PIECE, CHUNK, recurrent=True)
     first = read(slots, "a", [1, 2, 3, 4])[0].slot

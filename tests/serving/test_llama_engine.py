@@ -229,6 +229,31 @@ def test_nothing_is_copied_of_another_text_in_a_short_context(engine) -> None:
     assert copied == []
 
 
+def test_logits_of_prompts_are_those_of_llama_cpp(engine, tmp_path) -> None:
+    """Of all tokens, though the beginning was computed before; and others find what was computed for it."""
+    from llama_cpp import Llama
+
+    served, rng = engine(places=3), random.Random(5)
+    patch = random_patch(NANO, 40, 1)
+    (ids,) = prompts(rng, 1, 90)
+    ids = (ids * 30)[:75]
+    before, after = Asked(ids, patch, "p"), Asked(ids, patch, "p")
+    told = [Asked(ids, patch, "p"), Asked(ids[:1], BASE, "b"), Asked(ids[:33], BASE, "b")]
+    for one in told:
+        one.generation.read = []
+    for asked in ([before], told, [after]):
+        serve(served, asked, lambda _: 3)
+    assert np.array_equal(before.logits, after.logits)
+    for one in told:
+        path = tmp_path / f"{one.generation.key}{len(one.generation.prompt)}.gguf"
+        apply_patch(NANO, one.generation.patch, path) if one.generation.patch else shutil.copy(NANO, path)
+        llama = Llama(str(path), n_ctx=512, n_threads=1, logits_all=True, verbose=False)
+        llama.eval(one.generation.prompt)
+        expected = llama.scores[: len(one.generation.prompt)]
+        np.testing.assert_allclose(np.concatenate(one.generation.read), expected[:-1], atol=0.05)
+        np.testing.assert_allclose(one.logits[0], expected[-1], atol=0.05)
+
+
 def test_texts_advance_in_the_order_of_their_slots(engine) -> None:
     served, batches = engine(places=4, kept=0), []
     decode = served._llama.decode

@@ -10,20 +10,24 @@ import shutil
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
+from openai.types.chat import ChatCompletionMessage, ChatCompletionTokenLogprob
 from served import Process, add_patches, serving, until
 
-from bankai.checkpoint.model_file import builtin_models
+from bankai.checkpoint.model_file import builtin_models, open_checkpoint
 from bankai.library.library import Library
 from bankai.model import load, patched
 from bankai.model.generation import prompt_ids, stream
+from bankai.model.token_bytes import spell, token_bytes
+from bankai.model.tokenizer import make_tokenizer
 from bankai.patch import Patch
 from bankai.patching import apply_in_place
 
@@ -121,6 +125,96 @@ def test_log_probabilities(client: OpenAI) -> None:
     assert "".join(token.token for token in tokens) == answer.choices[0].message.content
     for token in tokens:
         assert token.logprob == token.top_logprobs[0].logprob >= token.top_logprobs[1].logprob
+
+
+def test_three_turns(client: OpenAI) -> None:
+    """With the client's own message objects, with their dumps, and streamed: the same talk."""
+    questions = ["Tom has 6 marbles. How many now?", "And one more?", "What is 3 + 4?"]
+    settings = {"model": "nano", "temperature": 0, "max_tokens": 12}
+
+    def talk(keep: Callable[[ChatCompletionMessage], object]) -> list[str]:
+        messages: list[Any] = []
+        for question in questions:
+            messages.append({"role": "user", "content": question})
+            answer = client.chat.completions.create(messages=messages, **settings).choices[0].message
+            messages.append(keep(answer))
+        return [message["content"] if isinstance(message, dict) else message.content for message in messages]
+
+    said = talk(lambda message: message)
+    assert len(said) == 6 and all(isinstance(text, str) for text in said)
+    assert talk(ChatCompletionMessage.model_dump) == talk(ChatCompletionMessage.to_dict) == said
+    messages: list[Any] = []
+    for question in questions:
+        messages.append({"role": "user", "content": question})
+        with client.chat.completions.stream(messages=messages, **settings) as stream:
+            messages.append(stream.get_final_completion().choices[0].message)
+    assert [one.content if not isinstance(one, dict) else one["content"] for one in messages] == said
+
+
+def test_log_probabilities_make_the_text_in_bytes(client: OpenAI) -> None:
+    """Hot enough for pieces of characters and special tokens; by chat, by prompt, whole and streamed."""
+    settings = {"model": "nano", "temperature": 2, "seed": 4, "max_tokens": 60}
+    messages = [{"role": "user", "content": "Übergrößenträger 😀"}]
+    chat = {"messages": messages, "logprobs": True, "top_logprobs": 4} | settings
+    choice = client.chat.completions.create(**chat).choices[0]
+    tokens = choice.logprobs.content
+    assert {len(token.top_logprobs) for token in tokens} == {4}
+    assert joined(tokens) == choice.message.content
+    with client.chat.completions.create(stream=True, **chat) as chunks:
+        parts = [chunk.choices[0] for chunk in chunks]
+    streamed = [token for part in parts if part.logprobs for token in part.logprobs.content or ()]
+    assert streamed == tokens
+    assert "".join(part.delta.content or "" for part in parts) == choice.message.content
+
+    found = client.completions.create(prompt="😀é", logprobs=5, echo=True, **settings).choices[0]
+    pieces = found.logprobs.tokens[:6]
+    assert all(token.startswith("bytes:") for token in pieces), "or the test says little"
+    assert bytes.fromhex("".join(pieces).replace("bytes:", "").replace("\\x", "")).decode() == "😀é"
+    assert found.text.startswith("😀é") and found.logprobs.text_offset[:7] == [0, 0, 0, 0, 1, 1, 2]
+    assert {len(top) for top in found.logprobs.top_logprobs[1:]} == {5}
+
+
+def test_offsets_leave_out_special_tokens(client: OpenAI) -> None:
+    """The text is " 0\\nuser\\nDifferentiate"; before "user" stands a special token."""
+    asked = {"prompt": "What is the derivative of 5x^5 + 2x^4? Answer:", "temperature": 0, "max_tokens": 8}
+    found = client.completions.create(model="nano", logprobs=0, **asked).choices[0].logprobs
+    assert found.tokens[:5] == [" ", "0", "\n", "<|im_start|>", "user"]
+    assert found.text_offset == [0, 1, 2, 3, 3, 7, 8, 21]
+
+
+def joined(tokens: Sequence[ChatCompletionTokenLogprob]) -> str:
+    """The text of tokens, by their bytes; special ones are not shown."""
+    return b"".join(bytes(one.bytes) for one in tokens if "<|" not in one.token).decode(errors="replace")
+
+
+def test_given_texts_are_scored(client: OpenAI) -> None:
+    """A text that the model writes by itself is the most likely one, token by token, patched or not."""
+    with open_checkpoint("nano") as checkpoint:
+        tokenizer = make_tokenizer(checkpoint.tokenizer())
+    ids = {spell(token_bytes(tokenizer, token)): token for token in range(len(tokenizer))}
+    asked = {"prompt": PROMPTS[0], "temperature": 0, "logprobs": 1}
+    for model in ("nano", "nano+p1"):
+        said = client.completions.create(model=model, max_tokens=8, **asked).choices[0].logprobs
+        tokens = [*tokenizer.encode(PROMPTS[0]), *(ids[token] for token in said.tokens)]
+        scored = client.completions.create(model=model, **asked | {"prompt": tokens}, max_tokens=0, echo=True)
+        found, count = scored.choices[0].logprobs, len(said.tokens)
+        assert (found.tokens[-count:], scored.usage.completion_tokens) == (said.tokens, 0)
+        assert found.token_logprobs[-count:] == pytest.approx(said.token_logprobs, abs=0.05)
+        for value, top in zip(found.token_logprobs[-count:], found.top_logprobs[-count:], strict=True):
+            assert value == max(top.values())
+
+
+def test_variables_of_the_template_and_stop_token_ids(client: OpenAI) -> None:
+    asked = {"model": "nano", "messages": [{"role": "user", "content": "What is 3 + 4?"}], "temperature": 0}
+    extra = {"chat_template_kwargs": {"enable_thinking": False}, "stop_token_ids": [*range(512)]}
+    answer = client.chat.completions.create(extra_body=extra, **asked)
+    assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == ("", "stop")
+
+
+def test_heads(http: httpx.Client, server: Process) -> None:
+    for url in (server.health, f"{server.url}/models", f"{server.url}/models/nano+p1"):
+        head = http.head(url)
+        assert (head.status_code, head.content) == (200, b"")
 
 
 def test_errors_of_the_official_client(client: OpenAI) -> None:

@@ -200,6 +200,34 @@ def test_long_prompts_are_read_in_parts_once_while_others_go_on(nano, monkeypatc
     schedule.check(nano, 2)
 
 
+@torch.no_grad()
+def test_logits_of_prompts_are_those_of_a_plain_forward(nano, monkeypatch):
+    """Each prompt's own, in order, whatever its patch and however long; others are read and run beside them."""
+    monkeypatch.setattr(torch_engine, "_READ", 24)
+    monkeypatch.setattr(torch_engine, "_SCORED", 9)
+    engine = TorchEngine(nano, places=16)
+    schedule = Schedule(engine)
+    plain = generations(*eight_patches(nano)[:2], BASE, length=3)
+    schedule.add(*plain)
+    schedule.step()
+    told = [
+        Generation(prompt(length, length), patch, f"read {length}", read=[])
+        for length, patch in zip((1, 2, 9, 10, 40), (*eight_patches(nano)[:4], BASE), strict=True)
+    ]
+    schedule.add(*told)
+    most = 0
+    while any(len(one.tokens) < 3 for one in told):
+        schedule.step()
+        most = max(most, *(sum(map(len, one.read[-1:])) for one in told))
+    assert most == 9, "a step tells no more of a prompt"
+    schedule.check(nano, least=3)
+    assert all(one.read is None for one in plain)
+    for one in told:
+        with patched(nano, one.patch, unbound=True):
+            expected = nano(input_ids=torch.tensor([one.prompt])).logits[0, :-1].numpy()
+        np.testing.assert_allclose(np.concatenate(one.read), expected, **CLOSE)
+
+
 def test_a_text_may_leave_while_it_is_read(nano, monkeypatch):
     monkeypatch.setattr(torch_engine, "_READ", 8)
     leaving, staying = generations(random_patch(nano, 9, 1), random_patch(nano, 9, 2), length=40)

@@ -1,6 +1,6 @@
 """Architectures: settings, names and order of tensors in a file, and layers of each kind of model, one file each.
 
-Another architecture is one more module, named in `ARCHITECTURES`.
+To add an architecture, add a module of it and name it in `ARCHITECTURES`.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 ARCHITECTURES: tuple[Architecture, ...] = (Qwen3(), Qwen35(), Llama())
-"""All that are known."""
+"""All that can be read and computed."""
 
 
 def architecture(name: object) -> Architecture:

@@ -10,7 +10,7 @@ Computing takes the modules and tensors of transformers' own model; files are re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ __all__ = [
     "Change",
     "Changes",
     "LayerKind",
+    "Positions",
     "Shapes",
     "Vector",
 ]
@@ -40,6 +41,7 @@ FULL_ATTENTION = "full_attention"
 """Hugging Face's word for a layer in which every token sees all before it."""
 
 Shapes = dict[str, tuple[int, ...]]
+"""Shapes of tensors, outermost dimension first, by name or by path inside a layer."""
 Vector = NDArray[np.float32]
 """A tensor that no patch changes, such as a norm."""
 
@@ -61,9 +63,10 @@ _OUTSIDE = {EMBEDDING: "token_embd.weight", NORM: "output_norm.weight", HEAD: "o
 class LayerKind:
     """Tensors of one kind of layer: path inside the layer -> GGUF name inside the block.
 
-    ``mixer``    matrices of what lets tokens see each other; ``family`` is what a user calls them
-    ``vectors``  all that are no weight matrices
-    ``mlp``      matrices of the MLP
+    ``family``   what a user calls the projections of the mixer, such as ``attention``
+    ``mixer``    weight matrices of what lets tokens see each other
+    ``vectors``  all tensors that are no weight matrices
+    ``mlp``      weight matrices of the MLP
     """
 
     family: str
@@ -81,8 +84,8 @@ class LayerKind:
 class Change:
     """Flipping row r of a projection changes an activation further on, ``at[..., r]``, by exactly ``by[..., r]``.
 
-    Both [sequences, length, rows]; ``at`` is a part of the computation, ``by`` a number. To follow a flip there is
-    better than at the projection's own output when something that is far from linear lies between.
+    Both are [sequences, length, rows]; ``at`` has a gradient, ``by`` has none. Where something far from linear lies
+    between, the effect of a flip is better estimated there than at the projection's own output.
     """
 
     at: "Tensor"
@@ -90,14 +93,26 @@ class Change:
 
 
 Changes = dict[str, Change]
-"""By path of the projection inside a layer."""
+"""Exact changes by the path of their projection inside a layer."""
+
+
+class Positions(NamedTuple):
+    """Where tokens stand in their sequences, and what they see.
+
+    ``rotary``  cosines and sines of the positions, shared by all sequences: two [1, length, ...]
+    ``sight``   whether a token sees another: bool [1, 1, length, length]; None where it sees itself and all before it
+    """
+
+    rotary: tuple["Tensor", "Tensor"]
+    sight: "Tensor | None" = None
 
 
 class Architecture:
     """``name`` is GGUF's, ``model_type`` and ``model_class`` are Hugging Face's; ``layers`` by kind of layer.
 
-    ``fixed``     settings without a GGUF key, and the only values of them that are computed here
+    ``fixed``     settings without a GGUF key, with the one value of each that is supported
     ``optional``  tensors outside layers that a file may have: canonical name -> GGUF name
+    ``rope``      what it knows of rotary positions
     ``mlx``       whether MLX directories of it can be read and written
     ``recurrent`` whether a layer keeps a state of all tokens before instead of their keys and values
     """
@@ -115,7 +130,7 @@ class Architecture:
     # Settings
 
     def config_from_gguf(self, metadata: Mapping[str, Any], vocab_size: int, tied: bool) -> Config:
-        """Normal form of GGUF metadata; the embedding's rows and a missing output tensor tell the rest.
+        """Normal form of GGUF metadata. `vocab_size` is how many rows the embedding has, `tied` that there is no head.
 
         Raises UnsupportedModelError and ModelFormatError.
         """
@@ -151,7 +166,7 @@ class Architecture:
             raise UnsupportedModelError(f"{key} differs from the head size; not supported yet")
 
     def torch_config(self, config: Config) -> dict[str, Any]:
-        """What transformers' configuration class is made of."""
+        """The arguments of transformers' configuration class."""
         return dict(config)
 
     def layer_kinds(self, config: Config) -> tuple[str, ...]:
@@ -164,7 +179,7 @@ class Architecture:
         return config | {"num_hidden_layers": 1}
 
     def check_llama_cpp(self, config: Config) -> None:
-        """Raises UnsupportedModelError for what would make llama.cpp end our process."""
+        """Raises UnsupportedModelError for a model at which llama.cpp would end this process."""
 
     def check_mlx(self) -> None:
         """Raises UnsupportedModelError for an architecture whose MLX directories are not known."""
@@ -201,7 +216,7 @@ class Architecture:
         return sum(map(prod, self.matrix_shapes(config).values()))
 
     def shapes(self, config: Config) -> Shapes:
-        """By path inside a layer, or by the name of a tensor of none; also of tensors that are optional."""
+        """Shapes by path inside a layer, and by name outside layers; of optional tensors too."""
         hidden, inner, head = config["hidden_size"], config["intermediate_size"], config["head_dim"]
         queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
         return {
@@ -232,18 +247,18 @@ class Architecture:
         raise UnknownTensorError(f"{self.name} has no tensor {name!r}; `bankai model MODEL` lists the names")
 
     def order(self, path: str, config: Config, group: int) -> Order:
-        """The order in which GGUF keeps the tensor of that path, whose groups have so many columns.
+        """The order in which GGUF keeps the tensor of that path, whose groups have `group` columns.
 
-        Raises UnsupportedModelError for columns that no order of whole groups moves.
+        Raises UnsupportedModelError where GGUF moves columns by less than whole groups.
         """
         return Order()
 
     def stored_shape(self, path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Of a canonical shape, the one in GGUF."""
+        """The shape that a tensor of that path, canonically of `shape`, has in GGUF."""
         return shape
 
     def canonical_vector(self, path: str, stored: Vector, config: Config) -> Vector:
-        """A vector from what GGUF keeps of it. Raises ModelFormatError for a value that none could come from."""
+        """A vector from what GGUF keeps of it. Raises ModelFormatError for a value that no vector leads to."""
         return stored
 
     def stored_vector(self, path: str, vector: NDArray[Any], config: Config) -> NDArray[Any]:
@@ -257,14 +272,16 @@ class Architecture:
         return self.layers[FULL_ATTENTION]
 
     def mix(
-        self, block: "nn.Module", hidden: "Tensor", rotary: Any, changes: Changes | None = None
+        self, block: "nn.Module", hidden: "Tensor", positions: Positions, changes: Changes | None = None
     ) -> "Tensor":
         """The residual after the mixer of a layer: [sequences, length, hidden] to the same.
 
-        A position sees itself and earlier ones only. `changes` is where exact changes are noted, where they are known.
+        Exact changes, where they are known, are noted in `changes` by path of the projection.
         """
         x = block.input_layernorm(hidden)
-        output, _ = block.self_attn(hidden_states=x, position_embeddings=rotary, attention_mask=None)
+        output, _ = block.self_attn(
+            hidden_states=x, position_embeddings=positions.rotary, attention_mask=positions.sight
+        )
         return hidden + output
 
     def normed(self, block: "nn.Module", hidden: "Tensor") -> "Tensor":
@@ -283,10 +300,10 @@ class Architecture:
     def prepare(self, model: "nn.Module", optional: Mapping[str, Vector]) -> None:
         """Finish a model whose weights are set, from the optional tensors of its file."""
 
-    # Memory, counted in elements that are alive together
+    # Memory, from the elements that are alive together
 
     def layer_bytes(self, config: Config, sequences: int, length: int, item: int) -> int:
-        """Activations of the heaviest kind of layer, without a gradient, of numbers of `item` bytes."""
+        """Bytes of activations in the heaviest kind of layer, without a gradient; numbers have `item` bytes."""
         hidden, inner, head = config["hidden_size"], config["intermediate_size"], config["head_dim"]
         queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
         # Gate, up and their product; or queries and keys before and after the rotation, and values, each with its copy.
@@ -294,7 +311,10 @@ class Architecture:
         return sequences * length * item * token
 
     def step_bytes(self, config: Config, sequences: int, length: int, item: int) -> int:
-        """A step of attribution through the heaviest kind: activations kept for the way back, and gradients."""
+        """Bytes of a step of attribution through the heaviest kind of layer: gradients, and activations kept for them.
+
+        Numbers have `item` bytes.
+        """
         queries: int = config["num_attention_heads"] * config["head_dim"]
         return sequences * length * item * (self._mlp_step(config) + 6 * queries)
 

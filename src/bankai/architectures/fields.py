@@ -1,4 +1,4 @@
-"""Fields of a configuration that may be damaged: read with a check, or refused with what to do."""
+"""Fields of a configuration that may be damaged: each is checked when read."""
 
 from collections.abc import Mapping
 from reprlib import repr as short

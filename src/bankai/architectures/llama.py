@@ -19,8 +19,8 @@ _FACTORS = "model.rotary_emb.factors"
 
 class Llama(Architecture):
     """llama.cpp rotates neighboring rows of a head as a pair, Hugging Face's modules rows half a head apart. So its
-    converter (conversion/llama.py, `permute`) moves the rows of queries and keys. What Llama 3 stretches its
-    positions by is a tensor: every angle is divided by its factor.
+    converter (conversion/llama.py, `permute`) moves the rows of queries and keys. Llama 3
+    stretches positions by a tensor, which divides every angle by a factor.
     """
 
     name = model_type = "llama"

@@ -1,7 +1,6 @@
-"""In which order a file keeps the rows and groups of a tensor.
+"""The order in which a file keeps the rows and groups of a tensor.
 
-Patches name canonical rows and groups, which are those of Hugging Face's modules; so a patch fits whatever order a file
-has.
+Patches name canonical rows and groups, those of Hugging Face's modules; so a patch fits a file of any order.
 """
 
 from collections.abc import Sequence
@@ -14,11 +13,12 @@ from numpy.typing import NDArray
 __all__ = ["Order", "Permutation"]
 
 Permutation = NDArray[np.intp]
+"""Each number below n once, ``[n]``: at the canonical place, the place in the file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Order:
-    """A file keeps row ``r`` at ``rows[r]`` and group ``g`` of a row at ``groups[g]``; None where it is as here."""
+    """A file keeps row ``r`` at ``rows[r]`` and group ``g`` of a row at ``groups[g]``; None: in canonical order."""
 
     rows: Permutation | None = None
     groups: Permutation | None = None
@@ -27,7 +27,7 @@ class Order:
         return self.rows is not None or self.groups is not None
 
     def row(self, row: int) -> int:
-        """Of a canonical row, the one in the file."""
+        """Where the file keeps a canonical row."""
         return row if self.rows is None else int(self.rows[row])
 
     def stored(self, array: NDArray[Any]) -> NDArray[Any]:
@@ -43,7 +43,7 @@ class Order:
         return array if self.groups is None else array[:, np.argsort(self.groups)]
 
     def canonical(self, array: NDArray[Any], rows: Permutation | Sequence[int] | None = None) -> NDArray[Any]:
-        """An array of the file in canonical order; of the canonical ``rows`` only, where they are given."""
+        """An array ``[rows, groups, ...]`` of the file in canonical order; with ``rows``, only those, as named here."""
         if rows is not None:
             rows = np.asarray(rows, np.intp)
             array = array[rows if self.rows is None else self.rows[rows]]

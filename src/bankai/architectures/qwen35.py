@@ -1,6 +1,6 @@
 """Qwen3.5, a hybrid, and with it Bonsai 27B: every n-th layer has full attention, the others linear attention.
 
-Linear attention is the gated delta rule of ``linear_num_value_heads`` heads. In full attention RoPE turns the first
+Linear attention is the gated delta rule of ``linear_num_value_heads`` heads. In full attention RoPE rotates the first
 ``partial_rotary_factor`` of each head, and a gate stands beside every query; RoPE knows three coordinates of an image
 (``mrope_section``), which are one and the same number for text.
 
@@ -35,6 +35,7 @@ from bankai.architectures.base import (
     Change,
     Changes,
     LayerKind,
+    Positions,
     Shapes,
     Vector,
 )
@@ -125,11 +126,11 @@ class Qwen35(Architecture):
             raw["layer_types"] = [_kind(linear) for linear in kinds]
         else:
             raw["full_attention_interval"] = metadata.get("qwen35.full_attention_interval", _INTERVAL)
-        raw["rope_parameters"] |= _turned(metadata, raw.get("head_dim"))
+        raw["rope_parameters"] |= _rotated_part(metadata, raw.get("head_dim"))
         return raw
 
     def check_rotation(self, metadata: Mapping[str, Any], head_dim: object) -> None:
-        """A part of each head may be turned."""
+        """Nothing to refuse: a part of each head may be rotated."""
 
     def config_from_hf(self, raw: Mapping[str, Any]) -> Config:
         config = super().config_from_hf(raw)
@@ -176,7 +177,7 @@ class Qwen35(Architecture):
         return super().one_layer(config, layer) | {"full_attention_interval": 1 if full else 2}
 
     def check_llama_cpp(self, config: Config) -> None:
-        """It gives a hybrid two memories, and one that no layer uses has no buffer."""
+        """llama.cpp gives a hybrid two memories, and ends the process where no layer uses one of them."""
         if len(set(self.layer_kinds(config))) == 1:
             raise UnsupportedModelError(
                 "llama.cpp does not compute a hybrid with layers of one kind; torch does, in `bankai generate` and in "
@@ -252,10 +253,10 @@ class Qwen35(Architecture):
         return self.layers[FULL_ATTENTION if hasattr(block, "self_attn") else LINEAR_ATTENTION]
 
     def mix(
-        self, block: "nn.Module", hidden: "Tensor", rotary: Any, changes: Changes | None = None
+        self, block: "nn.Module", hidden: "Tensor", positions: Positions, changes: Changes | None = None
     ) -> "Tensor":
         if hasattr(block, "self_attn"):
-            return super().mix(block, hidden, rotary, changes)
+            return super().mix(block, hidden, positions, changes)
         return hidden + _linear_attention(block.linear_attn, block.input_layernorm(hidden), changes)
 
     # Memory
@@ -280,30 +281,36 @@ class Qwen35(Architecture):
 
 
 def _kind(linear: object) -> object:
-    """Of a layer; what is neither true nor false itself, so that the check names it."""
+    """The kind of a layer by its flag. What is no flag is returned as it is, for the check of the kinds to name."""
     return LINEAR_ATTENTION if linear == 1 else FULL_ATTENTION if linear == 0 else linear
 
 
 def _value_width(inner: object, raw: Mapping[str, Any]) -> Any:
-    """Of one value head; the total itself where it is not that of the heads, so that the check names it."""
+    """The width of a value head, from that of all together.
+
+    A total that does not fit the heads is returned as it is, for the check of the widths to name.
+    """
     heads, width = raw["linear_num_value_heads"], raw["linear_key_head_dim"]
     fits = type(inner) is int and type(heads) is int and heads > 0 and inner % heads == 0
     return inner // heads if fits and inner // heads == width else inner
 
 
-def _turned(metadata: Mapping[str, Any], head_dim: object) -> dict[str, Any]:
-    """Settings of RoPE, not checked yet: how much of a head is turned, and by which coordinates."""
-    turned = metadata.get("qwen35.rope.dimension_count")
+def _rotated_part(metadata: Mapping[str, Any], head_dim: object) -> dict[str, Any]:
+    """Settings of RoPE, not checked yet: how much of a head is rotated, and by which coordinates."""
+    rotated = metadata.get("qwen35.rope.dimension_count")
     section = metadata.get("qwen35.rope.dimension_sections")
     if isinstance(section, list) and len(section) == 4 and section[3] == 0:
         section = section[:3]
-    fits = type(turned) is int and type(head_dim) is int and head_dim > 0
-    factor = 1.0 if turned is None else turned / head_dim if fits else turned
+    fits = type(rotated) is int and type(head_dim) is int and head_dim > 0
+    factor = 1.0 if rotated is None else rotated / head_dim if fits else rotated
     return {"mrope_section": section, "partial_rotary_factor": factor}
 
 
 def _interval(raw: Mapping[str, Any], layers: int) -> int:
-    """From layer to layer with full attention, out of a number or the list of all kinds."""
+    """Every how many layers there is full attention, from that number or from the list of all kinds.
+
+    Raises ModelFormatError and UnsupportedModelError.
+    """
     kinds = raw.get("layer_types")
     if kinds is None:
         return size({"full_attention_interval": _INTERVAL, **raw}, "full_attention_interval")
@@ -321,13 +328,16 @@ def _interval(raw: Mapping[str, Any], layers: int) -> int:
 
 
 def _rotary(rope: Mapping[str, Any], head_dim: int) -> dict[str, Any]:
-    """Of each head a whole number of pairs is turned, and every pair has one of the three coordinates."""
+    """The settings of RoPE in normal form: of each head a whole number of pairs is rotated, each by one coordinate.
+
+    Raises ModelFormatError and UnsupportedModelError.
+    """
     if rope.get("mrope_interleaved", True) is not True:
         raise UnsupportedModelError("mrope_interleaved = false is not supported yet; only true is")
     factor = positive({"partial_rotary_factor": _ROTARY_FACTOR, **rope}, "partial_rotary_factor")
     pairs, section = factor * head_dim / 2, rope.get("mrope_section", _SECTION)
     if factor > 1 or pairs != int(pairs) or not pairs:
-        raise ModelFormatError(f"RoPE cannot turn {factor} of heads of {head_dim}; get the model again")
+        raise ModelFormatError(f"RoPE cannot rotate {factor} of heads of {head_dim}; get the model again")
     sizes: list[Any] = section if isinstance(section, list) and len(section) == 3 else [None]
     if not all(type(count) is int and 0 <= count <= head_dim for count in sizes):
         raise ModelFormatError(f"mrope_section is {short(section)}, not three counts; get the model again")
@@ -340,28 +350,29 @@ def _rotary(rope: Mapping[str, Any], head_dim: int) -> dict[str, Any]:
 
 
 def _widths(config: Config) -> tuple[int, int]:
-    """Of linear attention: rows of all keys, and of all values."""
+    """How many rows the keys and the values of linear attention have, all heads together."""
     keys = config["linear_num_key_heads"] * config["linear_key_head_dim"]
     return keys, config["linear_num_value_heads"] * config["linear_value_head_dim"]
 
 
 def _value_heads(config: Config) -> Permutation | None:
-    """Where the file keeps each value head; None where it moves none."""
+    """Where GGUF keeps each value head; None where it moves none."""
     keys, values = config["linear_num_key_heads"], config["linear_num_value_heads"]
     heads = np.arange(values, dtype=np.intp).reshape(values // keys, keys).T.reshape(-1)
     return None if (np.diff(heads) == 1).all() else heads
 
 
 def _spread(heads: Permutation, width: int) -> Permutation:
-    """Of heads of that width, their rows."""
+    """The permutation of rows that moves heads of that width."""
     return (heads[:, None] * width + np.arange(width)).reshape(-1)
 
 
 def _linear_attention(module: "nn.Module", x: "Tensor", changes: Changes | None) -> "Tensor":
     """The gated delta rule. A state takes the place of positions, so nothing is rotated.
 
-    A convolution over four tokens and SiLU make query, key and value, of which the state of a head keeps what `beta`
-    and `decay` let it. The same operations as in transformers' own forward, for what lies between its modules.
+    [sequences, length, hidden] to the same. A short convolution and SiLU make query, key and value, of which the state
+    of a head keeps what `beta` and `decay` let it. Between the modules the operations are those of transformers' own
+    forward.
     """
     from torch.nn import functional
     from transformers.models.qwen3_5.modeling_qwen3_5 import torch_chunk_gated_delta_rule
@@ -400,16 +411,18 @@ def _linear_attention(module: "nn.Module", x: "Tensor", changes: Changes | None)
 
 
 def _repeated(module: "nn.Module", heads: "Tensor") -> "Tensor":
-    """Every key head [sequences, length, heads, width] for each of its value heads: not all transformers do it inside.
+    """Key heads [sequences, length, heads, width], each repeated for its value heads: not every version of transformers
+    does so inside the rule.
 
-    As it is where there is one for each: a copy is laid out otherwise, and sums differ in their last digits.
+    With one value head for each key head nothing is copied: a copy has another layout, and sums would differ in their
+    last digits.
     """
     times = module.num_v_heads // module.num_k_heads
     return heads if times == 1 else heads.repeat_interleave(times, dim=2)
 
 
 def _decay(module: "nn.Module", a: "Tensor") -> "Tensor":
-    """Logarithm of what a head's state keeps of itself."""
+    """The logarithm of the part of itself that a head's state keeps."""
     from torch.nn import functional
 
     return -module.A_log.float().exp() * functional.softplus(a.float() + module.dt_bias)
@@ -425,12 +438,12 @@ _RULE_STATES, _RULE_READS = 4, 2  # of every sequence: states, and values of one
 
 
 def _padded(sequences: int, length: int) -> int:
-    """Tokens of whole chunks."""
+    """Tokens of all sequences, each filled up to whole chunks."""
     return sequences * ceil(length / _RULE) * _RULE
 
 
 def _rule_bytes(config: Config, sequences: int, length: int, item: int, copies: int) -> int:
-    """Of linear attention inside the delta rule, with so many copies of the values."""
+    """Bytes of linear attention inside the delta rule, with so many copies of the values; numbers have `item` bytes."""
     keys, values = _widths(config)
     squares = _RULE_SQUARES * _RULE * config["linear_num_value_heads"]
     states = values * (_RULE_STATES * config["linear_value_head_dim"] + _RULE_READS * _RULE)

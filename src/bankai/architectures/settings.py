@@ -52,8 +52,11 @@ _SPECIAL = {
 
 @dataclass(frozen=True, slots=True)
 class RopeRules:
-    """What an architecture knows of rotary positions: ``types`` in Hugging Face's words, and ``settings`` and GGUF
-    ``keys`` beyond those that all know.
+    """What an architecture knows of rotary positions.
+
+    ``types``     in Hugging Face's words
+    ``settings``  Hugging Face keys beyond those that all architectures know
+    ``keys``      GGUF keys behind ``<architecture>.rope.``, likewise
     """
 
     types: tuple[str, ...] = ("default", "linear", "yarn")
@@ -62,7 +65,7 @@ class RopeRules:
 
 
 def settings_from_gguf(metadata: Mapping[str, Any], arch: str) -> Config:
-    """Sizes, epsilon and special tokens of GGUF metadata, not checked yet."""
+    """Sizes, epsilon and special tokens of GGUF metadata, not checked yet. Raises UnsupportedModelError."""
     raw: Config = {
         key: metadata[f"{arch}.{name}"] for key, name in _SIZES.items() if f"{arch}.{name}" in metadata
     }
@@ -70,7 +73,7 @@ def settings_from_gguf(metadata: Mapping[str, Any], arch: str) -> Config:
     value_length = metadata.get(f"{arch}.attention.value_length", raw.get("head_dim"))
     if value_length != raw.get("head_dim", value_length):
         raise UnsupportedModelError(
-            f"keys of {raw.get('head_dim')} and values of {value_length} differ; not {arch}"
+            f"attention keys of {raw.get('head_dim')} and values of {value_length} differ; use a plain {arch} model"
         )
     return raw | {key: metadata[name] for key, name in _SPECIAL.items() if name in metadata}
 
@@ -82,11 +85,11 @@ def settings_from_hf(raw: Mapping[str, Any]) -> Config:
     config: Config = {key: size({**fallbacks, **raw}, key) for key in ("vocab_size", *_SIZES)}
     if heads % config["num_key_value_heads"]:
         raise ModelFormatError(
-            f"{heads} heads do not divide into {config['num_key_value_heads']} key-value heads"
+            f"{heads} heads do not divide into {config['num_key_value_heads']} key-value heads; get the model again"
         )
     if config["head_dim"] % 2:
         raise ModelFormatError(
-            f"head_dim {config['head_dim']} is odd, but RoPE turns pairs; get the model again"
+            f"head_dim {config['head_dim']} is odd, but RoPE rotates pairs; get the model again"
         )
     config["rms_norm_eps"] = positive(raw, "rms_norm_eps")
     config["tie_word_embeddings"] = truth(raw, "tie_word_embeddings")
@@ -118,7 +121,7 @@ def settings_to_gguf(config: Config, arch: str) -> dict[str, Any]:
 
 
 def check_fixed(raw: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
-    """Refuse settings of which only one value is computed. Raises UnsupportedModelError."""
+    """Refuse other values of settings of which one value is supported. Raises UnsupportedModelError."""
     for key, value in fixed.items():
         if raw.get(key, value) != value:
             raise UnsupportedModelError(f"{key} = {short(raw[key])} is not supported yet; only {value!r} is")
@@ -134,7 +137,7 @@ def check_layer_types(raw: Mapping[str, Any], known: Sequence[str]) -> None:
 
 
 def rope_from_gguf(metadata: Mapping[str, Any], arch: str) -> dict[str, Any]:
-    """``rope_parameters`` of GGUF metadata, not checked yet."""
+    """``rope_parameters`` of GGUF metadata, not checked yet. Raises UnsupportedModelError."""
     rope: dict[str, Any] = {"rope_theta": widen(metadata.get(f"{arch}.rope.freq_base", 10000.0))}
     scaling = f"{arch}.rope.scaling."
     kind = metadata.get(f"{scaling}type", "none")
@@ -184,6 +187,7 @@ def rope_from_hf(raw: Mapping[str, Any], positions: int, arch: str, rules: RopeR
 
 
 def _given_rope(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of RoPE under the newer key, or else under the older ones. Raises ModelFormatError."""
     given = raw.get("rope_parameters")
     if given is None:
         given = raw.get("rope_scaling") or {}
@@ -194,6 +198,7 @@ def _given_rope(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _yarn(given: Mapping[str, Any], positions: int, factor: float) -> dict[str, Any]:
+    """The settings that YaRN alone has. Raises ModelFormatError."""
     original = given.get("original_max_position_embeddings")
     fallback = {"original_max_position_embeddings": int(positions // factor)}
     found: dict[str, Any] = {key: size(given if original is not None else fallback, key) for key in fallback}
@@ -201,7 +206,7 @@ def _yarn(given: Mapping[str, Any], positions: int, factor: float) -> dict[str, 
 
 
 def check_rope_keys(metadata: Mapping[str, Any], arch: str, rules: RopeRules) -> None:
-    """Refuse RoPE settings that are not known. Raises UnsupportedModelError."""
+    """Refuse GGUF keys of RoPE that are not known. Raises UnsupportedModelError."""
     prefix = f"{arch}.rope."
     known = {"freq_base", "dimension_count", "scaling.finetuned", "scaling.attn_factor", *rules.keys}
     known |= {"scaling.type", "scaling.factor", "scaling.original_context_length"}

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bankai.evaluation.scoring import Prepared, answer_hidden, prepare, prepare_encoded, score_tensors
+from bankai.evaluation.batches import Prepared, prepare, prepare_encoded
+from bankai.evaluation.scoring import answer_hidden, score_tensors
 from bankai.model.divergence import divergence
 from bankai.probes.encode import encode
 from bankai.probes.probe import Probe

@@ -1,1 +1,4 @@
-"""Model files in and out: GGUF files and MLX directories with their tokenizers, opened, converted and made."""
+"""Model files in and out: GGUF files and MLX directories with their tokenizers, opened, converted and made.
+
+Readers never write.
+"""

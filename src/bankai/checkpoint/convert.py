@@ -50,7 +50,10 @@ def convert(source: str | Path, target: str | Path) -> Path:
 
 
 def stored_tensors(tensors: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
-    """Canonical tensors as a GGUF file keeps them, by its names."""
+    """Canonical tensors by their GGUF names, with rows, groups and values as a GGUF file keeps them.
+
+    Raises UnsupportedModelError where GGUF would tear groups apart.
+    """
     arch = architecture(config["model_type"])
 
     def stored(name: str, tensor: Tensor) -> Tensor:

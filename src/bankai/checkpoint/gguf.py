@@ -79,18 +79,26 @@ class GGUFFile:
             raise
 
     def blocks(self, name: str) -> Blocks:
-        """The matrix of that GGUF name as a view of the map: uint8 ``[out, groups, bytes of a group]``."""
+        """The matrix of that GGUF name as a view of the map: uint8 ``[out, groups, bytes of a group]``.
+
+        Raises UnsupportedModelError for a tensor that is no matrix of whole groups, KeyError for an unknown name.
+        """
         info = self.tensors[name]
         if len(info.shape) != 2 or info.shape[1] % info.quantization.weights:
             shape = f"{info.quantization} {list(info.shape)}"
-            raise UnsupportedModelError(f"{name} is {shape}, not a matrix with rows of whole groups")
+            raise UnsupportedModelError(
+                f"{name} is {shape}, not a matrix of whole groups, and cannot be read; use another model"
+            )
         return self._bytes(info).reshape(info.shape[0], -1, info.quantization.nbytes)
 
     def vector(self, name: str) -> NDArray[np.float32]:
-        """The float tensor of that GGUF name, of any shape, as float32; a view of the map where it is F32."""
+        """The float tensor of that GGUF name, of any shape, as float32; a view of the map where it is F32.
+
+        Raises UnsupportedModelError for one that is not of floats, KeyError for an unknown name.
+        """
         info = self.tensors[name]
         if not info.quantization.plain:
-            raise UnsupportedModelError(f"{name} is {info.quantization}; it must be F32, F16 or BF16")
+            raise UnsupportedModelError(f"{name} is {info.quantization}; use a model that keeps it in floats")
         return info.quantization.decode(self._bytes(info).reshape(1, 1, -1)).reshape(info.shape)
 
     def release(self) -> None:
@@ -115,6 +123,7 @@ class GGUFFile:
 
 
 def _alignment(metadata: Metadata, cursor: Cursor) -> int:
+    """What the offsets of tensors are multiples of. Raises ModelFormatError."""
     if "general.alignment" not in metadata:
         return DEFAULT_ALIGNMENT
     if metadata.kind("general.alignment") != UINT32:
@@ -183,7 +192,8 @@ def write_gguf(
     ``metadata`` must hold ``general.architecture``. Values: bool, str, float (written as 32 bits), int (unsigned 32
     bits where it fits, else signed 32, else 64), or a list of strings, floats or ints (32 bits). ``tensors`` by GGUF
     name: a packed one is written as it is, an array in the type of its numbers. They are encoded one at a time.
-    Raises ValueError or TypeError for values that GGUF cannot hold, StoreError when there is no place for the file.
+    Raises ValueError, TypeError or UnsupportedModelError for what GGUF cannot hold or is not known, StoreError when the
+    file cannot be written.
     """
     layout = {name: (_type_of(tensor), tensor.shape) for name, tensor in tensors.items()}
     stream_gguf(path, metadata, layout, tensors.values())
@@ -228,18 +238,20 @@ def gguf_size(metadata: Mapping[str, Any], layout: Layout) -> int:
 
 
 def _type_of(tensor: Tensor) -> Quantization:
+    """The type that a tensor is written in. Raises UnsupportedModelError for numbers of no known type."""
     if isinstance(tensor, PackedTensor):
         return tensor.quantization
     return quantization(f"{tensor.dtype.kind.upper()}{8 * tensor.dtype.itemsize}")  # such as F32
 
 
 def _nbytes(kind: Quantization, shape: tuple[int, ...]) -> int:
-    """Of a tensor. ValueError where its rows do not end with a block."""
+    """Bytes of a tensor. Raises ValueError where its rows do not end with a block."""
     *outer, row = shape or (1,)
     return prod(outer) * kind.row_bytes(row)
 
 
 def _aligned(size: int) -> int:
+    """The next position that a tensor may start at."""
     return -(-size // DEFAULT_ALIGNMENT) * DEFAULT_ALIGNMENT
 
 
@@ -253,6 +265,7 @@ def _add_value(writer: "GGUFWriter", key: str, value: Any) -> None:
 
 
 def _value_size(key: str, value: Any) -> int:
+    """Bytes of a metadata value."""
     if isinstance(value, list):
         kind = _item_kind(key, value)
         return 12 + sum(_scalar_size(kind, item) for item in value)

@@ -36,7 +36,7 @@ __all__ = [
 MAX_KEYS = 1 << 16
 MAX_TENSORS = 1 << 16
 MAX_ITEMS = 1 << 22  # in all arrays of a file together; vocabularies and merges have a million
-_ARRAY_COSTS = 16  # items: an array in an array takes so much longer to step over than a string
+_ARRAY_COSTS = 16  # items: what an array in an array counts for, since it takes longer to step over
 MAX_KEY_BYTES = (1 << 16) - 1
 MAX_ARRAY_DEPTH = 4
 
@@ -55,7 +55,7 @@ HEADER = struct.Struct("<4sIQQ")
 
 
 class Cursor:
-    """A position in a mapped GGUF file that never passes its end; every misstep is a ModelFormatError."""
+    """A position in a mapped GGUF file, which never passes its end; raises ModelFormatError instead."""
 
     def __init__(self, buffer: mmap.mmap, label: str, position: int = 0) -> None:
         self.buffer = buffer
@@ -69,7 +69,10 @@ class Cursor:
         return ModelFormatError(f"{self.label}: {problem}; the file is damaged, get it again")
 
     def header(self) -> tuple[int, int]:
-        """Check magic and version; return the counts of tensors and of metadata keys."""
+        """Check magic and version; return the counts of tensors and of metadata keys.
+
+        Raises ModelFormatError and UnsupportedModelError.
+        """
         magic, version, tensors, keys = HEADER.unpack_from(self.buffer)
         if magic != b"GGUF":
             raise ModelFormatError(f"{self.label} is not a GGUF file; give a .gguf file or an MLX directory")
@@ -181,7 +184,7 @@ class Metadata(Mapping[str, Any]):
     """
 
     def __init__(self, cursor: Cursor, count: int) -> None:
-        """Locate ``count`` values from ``cursor`` on, which then stands behind the last."""
+        """Locate ``count`` values from ``cursor`` on, and leave it behind the last. Raises ModelFormatError."""
         self._buffer = cursor.buffer
         self._label = cursor.label
         self._places: dict[str, tuple[int, int]] = {}  # key -> value type, position

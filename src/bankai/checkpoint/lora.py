@@ -6,11 +6,11 @@ twice the part of ``w_r`` that flips. So the rank of a tensor's change is at mos
 
 The two forms differ. PEFT computes in floats on the unpacked model, and gets A and B in float16 where that holds
 every weight, else in float32. llama.cpp computes with the packed base, whose products round the activations to 8
-bits; an A in floats would be spared that rounding and leave it standing. A is therefore packed like the base: the
-product with it *is* the base's product, and what ``B`` takes away is what is there. Blocks of zeros stand for the
-groups that stay.
+bits. A product with an A in floats would not be rounded so, and the base's rounding error would remain. A is therefore
+packed like the base: the product with it *is* the base's product, and ``B`` takes away just that. Blocks of zeros stand
+for the groups that stay.
 
-The adapter is of the weights that the open model has: whether they are the patch's base is for the caller to check.
+The adapter is made for the weights that the open model has. That they are the patch's base is for the caller to check.
 """
 
 import json
@@ -56,7 +56,7 @@ class ChangedRows:
 
     @property
     def name(self) -> str:
-        """Of the tensor."""
+        """The tensor's name."""
         return self.before.name
 
     @property
@@ -187,7 +187,7 @@ def _gguf_layout(
     arch = architecture(model.architecture)
     for change in changes:
         (out, columns), rank, name = change.shape, _gguf_rank(change), arch.gguf_name(change.name)
-        if change.name == EMBEDDING:  # whose rows llama.cpp looks up in A
+        if change.name == EMBEDDING:  # llama.cpp looks its rows up in A
             yield f"{name}.lora_a", (F32, (out, rank))
             yield f"{name}.lora_b", (F32, (columns, rank))
         else:
@@ -196,7 +196,7 @@ def _gguf_layout(
 
 
 def _gguf_rank(change: ChangedRows) -> int:
-    """The next power of two, so that alpha / rank is exact and B can make up for it."""
+    """The rank of the adapter: the next power of two, so that alpha / rank is exact and B can make up for it."""
     count = len(change.rows) + (0 if change.name == EMBEDDING else int(change.partial.sum()))
     return 1 << (count - 1).bit_length()
 
@@ -243,7 +243,7 @@ def _one_hot(change: ChangedRows, rank: int) -> NDArray[np.float32]:
 
 
 def _checked(path: Path, model: Checkpoint, flips: Iterable[Flip], engine: str) -> list[ChangedRows]:
-    """The changes, when an adapter for that engine can express them."""
+    """The changed rows. Raises StoreError or UnsupportedModelError where no adapter for `engine` expresses them."""
     check_absent(path)
     changes = changed_rows(model, flips)
     if not changes:

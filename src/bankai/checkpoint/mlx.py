@@ -1,4 +1,4 @@
-"""MLX 1-bit model directories: ``config.json``, safetensors, tokenizer files; read in place and write.
+"""MLX directories of 1-bit models: ``config.json``, safetensors, tokenizer files; mapped to be read, and written.
 
 MLX's affine 1-bit weight is ``scale * bit + bias``. With ``scale = 2d`` and ``bias = -d`` that is ``+d``
 for a 1 and ``-d`` for a 0, and the bytes of its little-endian uint32 words ``[out, in / 32]`` are those of
@@ -28,10 +28,10 @@ from bankai.quantization.one_bit import Q1_0, one_bit_blocks, scales_of, signs_o
 
 __all__ = ["MLXDirectory", "write_mlx"]
 
-QUANTIZATION = {"group_size": Q1_0.weights, "bits": 1}
-ONE_BIT_ONLY = "of MLX directories only 1-bit ones in groups of 128 are supported yet"
+_ONE_BIT = {"group_size": Q1_0.weights, "bits": 1}
+ONE_BIT_ONLY = "of MLX directories only 1-bit ones in groups of 128 are supported yet, use a GGUF file"
 
-_LIMITS = {  # bytes; several times the largest in use
+_LIMITS = {  # bytes of a file; several times the largest in use
     "config.json": 1 << 20,
     "model.safetensors.index.json": 16 << 20,
     "tokenizer.json": 64 << 20,
@@ -75,7 +75,10 @@ class MLXDirectory:
         return self.path / self._shard_of[name], self._owner[name].tensors[name]
 
     def blocks(self, module: str, rows: NDArray[np.intp] | None = None) -> Blocks:
-        """The quantized ``module`` in blocks of Q1_0, all of it or some rows: a copy, ``[rows, groups, 18]``."""
+        """The quantized ``module`` in blocks of Q1_0, all of it or some rows: a copy, ``[rows, groups, 18]``.
+
+        Raises UnsupportedModelError where scales and biases are not those of true 1-bit weights.
+        """
         words, scales = self._array(f"{module}.weight"), self._scales(module)
         if rows is not None:
             words, scales = words[rows], scales[rows]
@@ -100,11 +103,25 @@ class MLXDirectory:
         return d
 
     def vector(self, name: str) -> NDArray[np.float32]:
-        """The float tensor ``name`` as float32, exact; a view where it is stored so."""
-        return self._float32(name)
+        """The float tensor ``name`` as float32, exact; a view where it is stored so.
+
+        Raises UnsupportedModelError for a tensor that is not of floats.
+        """
+        array, dtype = self._array(name), self._owner[name].tensors[name].dtype
+        match dtype:
+            case "F32":
+                return array
+            case "F16":
+                return array.astype(np.float32)
+            case "BF16":
+                return (array.astype(np.uint32) << 16).view(np.float32)
+        raise UnsupportedModelError(f"{self.path}: {name} is {dtype}; use a model that keeps it in floats")
 
     def tokenizer(self, vocab_size: int) -> TokenizerSpec:
-        """The tokenizer files; ids up to ``vocab_size`` that they do not name are unused."""
+        """The tokenizer in the directory's files; ids below ``vocab_size`` that they do not name are unused.
+
+        Raises ModelFormatError and UnsupportedModelError.
+        """
         config, generation = (
             self._object(name) if self._has(name) else {}
             for name in ("tokenizer_config.json", "generation_config.json")
@@ -115,7 +132,7 @@ class MLXDirectory:
         return TokenizerSpec.from_json(self._object("tokenizer.json"), config, vocab_size, ends)
 
     def _templates(self) -> list[dict[str, str]]:
-        """Chat templates that are files of their own; they stand for all in tokenizer_config.json."""
+        """Chat templates that are files of their own; if there are any, those of tokenizer_config.json do not count."""
         files = {"default": _TEMPLATE} if self._has(_TEMPLATE) else {}
         if (self.path / _TEMPLATES).is_dir():
             names = [path.name for path in self._inside(_TEMPLATES).glob("*.jinja")]
@@ -170,22 +187,11 @@ class MLXDirectory:
     def _array(self, name: str) -> NDArray[Any]:
         return self._owner[name].array(name)
 
-    def _float32(self, name: str) -> NDArray[np.float32]:
-        array, dtype = self._array(name), self._owner[name].tensors[name].dtype
-        match dtype:
-            case "F32":
-                return array
-            case "F16":
-                return array.astype(np.float32)
-            case "BF16":
-                return (array.astype(np.uint32) << 16).view(np.float32)
-        raise UnsupportedModelError(f"{self.path}: {name} is {dtype}; only F32, F16 and BF16 are supported")
-
     def _half(self, name: str) -> NDArray[np.float16]:
         """A tensor as float16, if that is exact."""
         if self._owner[name].tensors[name].dtype == "F16":
             return self._array(name)
-        wide = self._float32(name)
+        wide = self.vector(name)
         with np.errstate(over="ignore"):
             half = wide.astype(np.float16)
         if not np.array_equal(half.astype(np.float32), wide):
@@ -244,7 +250,7 @@ def write_mlx(
     if others := sorted(kinds - {Q1_0.name}):
         raise UnsupportedModelError(f"weights in {', '.join(others)} cannot be written to MLX yet; keep GGUF")
     files = {
-        "config.json": {**config, "quantization": QUANTIZATION},
+        "config.json": {**config, "quantization": _ONE_BIT},
         "tokenizer.json": tokenizer.to_json(),
         "tokenizer_config.json": tokenizer.to_json_config(),
         "generation_config.json": tokenizer.to_generation_config(),
@@ -296,11 +302,11 @@ def _check_quantization(config: Mapping[str, Any], path: Path) -> None:
     settings = {key: value for key, value in quantization.items() if key != "mode"}
     if quantization.get("mode", "affine") != "affine":
         raise UnsupportedModelError(
-            f"{path}: quantization mode {short(quantization['mode'])} is not affine 1-bit"
+            f"{path}: quantization mode {short(quantization['mode'])} is not affine; {ONE_BIT_ONLY}"
         )
-    overrides = [settings.pop(key) for key in list(settings) if key not in QUANTIZATION]
+    overrides = [settings.pop(key) for key in list(settings) if key not in _ONE_BIT]
     for setting in (settings, *overrides):
-        if not isinstance(setting, dict) or {key: setting.get(key) for key in QUANTIZATION} != QUANTIZATION:
+        if not isinstance(setting, dict) or {key: setting.get(key) for key in _ONE_BIT} != _ONE_BIT:
             raise UnsupportedModelError(
-                f"{path} is quantized as {short(setting)}, not {QUANTIZATION}; {ONE_BIT_ONLY}"
+                f"{path} is quantized as {short(setting)}, not {_ONE_BIT}; {ONE_BIT_ONLY}"
             )

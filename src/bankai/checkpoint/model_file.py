@@ -1,7 +1,8 @@
 """A model file of either format: configuration, weight matrices, norms, tokenizer by canonical name.
 
-Opening checks that the file is a model of a known architecture with every tensor of the right shape; what is handed out
-later are read-only views of the mapped file. Nothing here writes to a model.
+Opening checks that the file is a model of a known architecture with every tensor of the right shape. Arrays that are
+handed out later are read-only, most of them views of the mapped file. Nothing here writes to a model, except
+that `open_checkpoint` has a change undone that was cut short.
 """
 
 import os
@@ -42,9 +43,9 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where a part of every group of a matrix lies: the bytes from ``start`` to ``stop`` of a group.
+    """Where a matrix keeps the bytes from ``start`` to ``stop`` of every group.
 
-    Those of the file's row r and group g are at byte ``offset + r * row + g * group`` of ``file``.
+    Those of group g of row r, both in the file's order, are at byte ``offset + r * row + g * group`` of ``file``.
     """
 
     file: Path
@@ -57,7 +58,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a matrix lies: the spans that together hold all that flips change, and the order of rows and groups."""
+    """Where a matrix lies: spans that together hold all bits that flips change, and the order of rows and groups."""
 
     spans: tuple[Span, ...]
     order: Order = field(default_factory=Order)
@@ -89,7 +90,7 @@ class Checkpoint(ABC):
         return self._vectors
 
     def packed(self, name: str, rows: Sequence[int] | NDArray[np.intp] | None = None) -> PackedTensor:
-        """The matrix of that name, or these rows of it; a view of the file where that keeps it as it is here.
+        """The matrix of that name, or these rows of it; a view of the file where it can be one.
 
         Raises UnknownTensorError.
         """
@@ -147,13 +148,13 @@ class Checkpoint(ABC):
             )
 
     def _check_layers(self, tensors: int) -> None:
-        """Bound the number of layers before names are made for each."""
+        """Bound the number of layers by that of the tensors, before names are made for each."""
         if self.config["num_hidden_layers"] > tensors:
             layers = self.config["num_hidden_layers"]
             raise ModelFormatError(f"{self.path}: {layers} layers in {tensors} tensors; get the model again")
 
     def _check_rest(self, rest: Mapping[str, object]) -> None:
-        """No tensor may be left over: what we do not know, we would not compute."""
+        """Refuse tensors that are left over: what is not known would not be computed."""
         if rest:
             raise UnsupportedModelError(
                 f"{self.path}: {self.architecture} with a tensor {quote(min(rest))} is not supported yet"
@@ -223,7 +224,7 @@ class GGUFCheckpoint(Checkpoint):
         return config_from_gguf(self.metadata, embedding.shape[0], tied)
 
     def _take_tensors(self) -> None:
-        """Every expected tensor is there in its shape, vectors as floats; and no tensor is that is not expected."""
+        """Check that the file has every expected tensor in its shape, vectors as floats, and no other."""
         rest, shapes = dict(self._file.tensors), self._arch.shapes(self.config)
         self._vectors = self._arch.vector_shapes(self.config)
         self._vectors |= {
@@ -234,14 +235,15 @@ class GGUFCheckpoint(Checkpoint):
             info = self._take(rest, name, self._arch.stored_shape(path, shape))
             if not info.quantization.plain:
                 raise UnsupportedModelError(
-                    f"{self.path}: {info.name} is {info.quantization}; it must be F32"
+                    f"{self.path}: {info.name} is {info.quantization}; use a model that keeps it in floats"
                 )
         self._matrices, self._orders = {}, {}
         for name, shape in self._arch.matrix_shapes(self.config).items():
             kind = self._take(rest, name, shape).quantization
             if shape[1] % kind.weights:
                 raise UnsupportedModelError(
-                    f"{self.path}: {name} has {shape[1]} columns, not a multiple of {kind.weights}, which are a group"
+                    f"{self.path}: {name} has {shape[1]} columns, not a multiple of the {kind.weights} of a group; "
+                    "such a model is not supported yet"
                 )
             self._matrices[name] = MatrixInfo(kind, shape)
             self._orders[name] = self._arch.order(parse_tensor_name(name).path, self.config, kind.weights)
@@ -292,15 +294,14 @@ class MLXCheckpoint(Checkpoint):
         file, entry = self._directory.entry(f"{name}.weight")
         kind = self._matrices[name].quantization
         start = kind.sign_bits[0] // 8
-        return Location(
-            (Span(file, entry.offset, entry.shape[1] * 4, kind.nbytes - start, start, kind.nbytes),)
-        )
+        span = Span(file, entry.offset, entry.shape[1] * 4, kind.nbytes - start, start, kind.nbytes)
+        return Location((span,))
 
     def _vector(self, name: str) -> NDArray[np.float32]:
         return self._directory.vector(f"{name}.weight")
 
     def _take_tensors(self) -> None:
-        """Words, scales and biases of every matrix and every norm are there, and nothing else is."""
+        """Check that words, scales and biases of every matrix and every norm are there, and nothing else."""
         rest = dict(self._directory.tensors)
         floats, group = ("F32", "F16", "BF16"), Q1_0.weights
         shapes = self._arch.matrix_shapes(self.config)
@@ -330,7 +331,7 @@ class MLXCheckpoint(Checkpoint):
 
 
 def builtin_models() -> dict[str, Path]:
-    """Models shipped with the package, by name."""
+    """The files of models that come with the package, by name."""
     data = files("bankai") / "data"
     found = [Path(str(entry)) for entry in data.iterdir()] if data.is_dir() else []
     return {path.stem: path for path in sorted(found) if path.suffix == ".gguf"}
@@ -339,8 +340,9 @@ def builtin_models() -> dict[str, Path]:
 def open_checkpoint(source: str | Path) -> Checkpoint:
     """Open a ``.gguf`` file, an MLX directory, or the name of a built-in model such as ``nano``.
 
-    A bare name that is built in wins over a file of that name (write ``./nano`` for the file). Raises ModelFormatError,
-    UnsupportedModelError, and StoreError where a change of the model was cut short and cannot be undone.
+    A bare name that is built in wins over a file of that name (write ``./nano`` for the file). A change of the model
+    that was cut short is undone first. Raises ModelFormatError, UnsupportedModelError, and StoreError where that cannot
+    be done.
     """
     builtin = builtin_models()
     if isinstance(source, str) and source in builtin:

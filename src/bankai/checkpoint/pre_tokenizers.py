@@ -40,7 +40,7 @@ class PreTokenizer:
 
     @property
     def spellings(self) -> tuple[tuple[Step, ...], ...]:
-        """All that tokenizer.json may have for it, the one to write first."""
+        """All that tokenizer.json may have for it; the first is the one to write."""
         plain = (*(("Split", expression) for expression in self.expressions), _BYTES)
         return (self.published, plain) if self.published else (plain,)
 

@@ -84,7 +84,10 @@ def write_safetensors(
     arrays: Iterable[NDArray[Any]],
     metadata: Mapping[str, str],
 ) -> None:
-    """Write tensors of ``layout`` (name -> dtype, shape) whose bytes ``arrays`` yields in that order."""
+    """Write tensors of ``layout`` (name -> dtype, shape), whose contents ``arrays`` yields in that order.
+
+    ``path`` must not exist; raises FileExistsError. A failure leaves a part of the file.
+    """
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     position = 0
     for name, (dtype, shape) in layout.items():
@@ -100,7 +103,7 @@ def write_safetensors(
 
 
 def _read_header(buffer: mmap.mmap, path: Path) -> dict[str, TensorEntry]:
-    """Entries by name; they must cover the bytes after the header exactly."""
+    """Entries by name. Raises ModelFormatError unless they cover the bytes after the header exactly."""
     length = int.from_bytes(buffer[:8], "little")
     if length > min(MAX_HEADER, len(buffer) - 8):
         raise ModelFormatError(f"{path} has a header of {length} bytes; the file is damaged, get it again")

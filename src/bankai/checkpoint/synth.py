@@ -84,7 +84,7 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What tells the models apart; ``context`` is 4 times what RoPE was trained on, but for hybrids."""
+    """What tells the models apart. ``context`` is 4 times the length that RoPE was trained on, except in hybrids."""
 
     layers: int
     hidden: int
@@ -131,12 +131,12 @@ def synthesize(
 
 
 def synth_size(shape: str) -> int:
-    """Bytes of the file of that shape."""
+    """Bytes of the file that `synthesize` writes of a shape in ``SHAPES``."""
     return gguf_size(*_plan(shape, seed=0))
 
 
 def synth_config(shape: Shape) -> dict[str, Any]:
-    """Configuration in normal form."""
+    """The configuration of a shape in normal form."""
     sizes = {
         "vocab_size": shape.vocabulary,
         "hidden_size": shape.hidden,
@@ -206,7 +206,7 @@ def byte_alphabet() -> list[str]:
 
 
 def random_one_bit(name: str, shape: tuple[int, int], rng: np.random.Generator) -> PackedTensor:
-    """Random signs, scales around 1 / sqrt(in) as trained models have them."""
+    """A matrix of ``shape`` (out, in) with random signs and with scales around 1 / sqrt(in), as trained models have."""
     out, inner = shape
     groups = inner // Q1_0.weights
     signs = rng.integers(0, 256, (out, groups, Q1_0.weights // 8), dtype=np.uint8)
@@ -237,7 +237,7 @@ def _plan(shape: str, seed: int) -> tuple[dict[str, Any], Layout]:
 def _random_tensors(
     layout: Layout, seed: int, progress: Callable[[int, int], None] | None
 ) -> Iterator[Tensor]:
-    """Random matrices, and what makes linear attention forget; norms of 1, which change nothing."""
+    """Random matrices and decays; norms of 1, which change nothing."""
     rng = np.random.default_rng(seed)
     for done, (name, (kind, shape)) in enumerate(layout.items()):
         if progress is not None:
@@ -250,7 +250,9 @@ def _random_tensors(
 
 
 def _dense_values(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
-    """By GGUF name. From token to token a state keeps exp(ssm_a * dt) of itself, dt a softplus about its bias."""
+    """Values of a vector by its GGUF name. From token to token a state keeps exp(ssm_a * dt) of itself, where dt is a
+    softplus about its bias.
+    """
     match name.split(".", 2)[-1]:
         case "ssm_a":
             values = -rng.uniform(1, 16, shape)

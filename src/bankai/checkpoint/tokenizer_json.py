@@ -1,6 +1,6 @@
-"""What a parsed ``tokenizer.json`` and the files beside it say, checked, or refused with what to do.
+"""What a parsed ``tokenizer.json`` and the files beside it say, checked.
 
-This module knows those files, not what a specification makes of them.
+This module knows those files; what is made of them is for `bankai.checkpoint.tokenizer_spec`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ _MAX_ENDS = 256
 
 
 def vocabulary(tokenizer: Mapping[str, Any], vocab_size: int) -> tuple[dict[int, str], dict[int, bool]]:
-    """Text of each named id, and of the added ones whether they are special.
+    """The text of each named id, and whether each added one is special.
 
     Raises ModelFormatError and UnsupportedModelError.
     """
@@ -48,7 +48,8 @@ def vocabulary(tokenizer: Mapping[str, Any], vocab_size: int) -> tuple[dict[int,
     for text, i in pairs:
         if type(i) is not int or not 0 <= i < vocab_size or texts.setdefault(i, text) != text:
             raise ModelFormatError(
-                f"tokenizer.json: id {quote(i)} of {quote(text)} is taken or outside the {vocab_size} rows"
+                f"tokenizer.json: id {quote(i)} of {quote(text)} is taken or outside the {vocab_size} rows; "
+                "get the model again"
             )
     return texts, added
 
@@ -75,7 +76,7 @@ def special_id(token: Any, ids: Mapping[str, int]) -> int | None:
 
 
 def first_special(post_processor: Any) -> Any:
-    """The special token that a ``post_processor`` puts before every text, as it names it; None if it puts none."""
+    """The name of the special token that a ``post_processor`` puts before every text; None if it puts none."""
     match post_processor:
         case {"type": "Sequence", "processors": [*steps]}:
             pass

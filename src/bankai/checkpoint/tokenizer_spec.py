@@ -54,7 +54,7 @@ _LONGEST_NAME = 100
 
 
 class TokenizerSpec(msgspec.Struct, frozen=True):
-    """A byte-level BPE tokenizer.
+    """A byte-level BPE tokenizer as data.
 
     ``tokens``           text of each id
     ``merges``           ``"left right"``, best first
@@ -195,7 +195,9 @@ class TokenizerSpec(msgspec.Struct, frozen=True):
             types[i] = CONTROL if special else USER_DEFINED
         pre = name_in_json(tokenizer.get("pre_tokenizer"))
         if PRE_TOKENIZERS[pre].ignore_merges and not tokenizer["model"].get("ignore_merges", True):
-            raise UnsupportedModelError(f"tokenizer.json: {pre} without ignore_merges is not supported yet")
+            raise UnsupportedModelError(
+                f"tokenizer.json: {pre} without ignore_merges is not supported yet; use a GGUF file"
+            )
         ids = {text: i for i, text in texts.items()}
         named: dict[str, Any] = {field: special_id(config.get(key), ids) for field, key in _JSON_IDS.items()}
         first = special_id(first_special(tokenizer.get("post_processor")), ids)
@@ -289,7 +291,7 @@ class TokenizerSpec(msgspec.Struct, frozen=True):
 
 
 def _vocabulary_problem(spec: TokenizerSpec) -> str | None:
-    """What is wrong with tokens, types or merges, which may be of any type yet."""
+    """What is wrong with tokens, types or merges, whose types are not checked yet; None if nothing is."""
     tokens, merges, types = spec.tokens, spec.merges, spec.token_types
     if not _strings(tokens) or not tokens:
         return "the tokens are not a list of texts"
@@ -310,7 +312,7 @@ def _vocabulary_problem(spec: TokenizerSpec) -> str | None:
 
 
 def _settings_problem(spec: TokenizerSpec) -> str | None:
-    """What is wrong with ids, flag or template, which may be of any type yet."""
+    """What is wrong with ids, flag or templates, whose types are not checked yet; None if nothing is."""
     for field in _IDS:
         i = getattr(spec, field)
         if i is not None and (type(i) is not int or not 0 <= i < len(spec.tokens)):

@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bankai.cli.options import ChatTemplate, Device, Dtype, Json, Model, Seed, Unbound
+from bankai.cli.options import (
+    ChatTemplate,
+    ChatTemplateKwargs,
+    Device,
+    Dtype,
+    Json,
+    Model,
+    Seed,
+    Unbound,
+    read_chat_template_kwargs,
+)
 from bankai.cli.output import print_json, print_line, print_pairs
 from bankai.cli.steps import step_progress
 
@@ -47,6 +57,7 @@ def evaluate(
         typer.Option("--chat/--no-chat", help="Tasks in the model's chat template; else as they ask."),
     ] = None,
     chat_template: ChatTemplate = None,
+    chat_template_kwargs: ChatTemplateKwargs = None,
     cache: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep answers to tasks here, by model and patch.")
     ] = None,
@@ -69,6 +80,7 @@ def evaluate(
     options: dict[str, Any] = {"patch": patch, "unbound": unbound, "device": device, "dtype": dtype}
     tasks: dict[str, Any] = {"limit": limit, "include_path": include_path, "chat": chat, "cache": cache}
     tasks["chat_template"] = chat_template
+    tasks["chat_template_kwargs"] = read_chat_template_kwargs(chat_template_kwargs)
     kind, name = _kind({"probes": probes, "text": text, "harness": harness})
     if kind != "harness":
         _refuse_foreign("harness", tasks)

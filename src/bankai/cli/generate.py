@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from bankai.cli.options import ChatTemplate, Device, Dtype, Json, Model, Seed, Unbound
+from bankai.cli.options import (
+    ChatTemplate,
+    ChatTemplateKwargs,
+    Device,
+    Dtype,
+    Json,
+    Model,
+    Seed,
+    Unbound,
+    read_chat_template_kwargs,
+)
 from bankai.cli.output import print_json
 
 __all__ = ["generate"]
@@ -20,6 +30,7 @@ def generate(
     patch: Annotated[Path | None, typer.Option(metavar="PATCH", help="Put this patch on first.")] = None,
     chat: Annotated[bool, typer.Option("--chat", help="Use the model's chat template.")] = False,
     chat_template: ChatTemplate = None,
+    chat_template_kwargs: ChatTemplateKwargs = None,
     max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="The most tokens to write.")] = 64,
     temperature: Annotated[
         float, typer.Option(min=0.0, metavar="X", help="0 takes the most probable token.")
@@ -39,13 +50,13 @@ def generate(
     from bankai.model.tokenizer import choose_chat_template
     from bankai.patch import read_patch
 
-    if chat_template is not None and not chat:
-        raise typer.BadParameter(
-            "only a chat has a template; give --chat too", param_hint="'--chat-template'"
-        )
+    variables = read_chat_template_kwargs(chat_template_kwargs)
+    for option, value in (("'--chat-template'", chat_template), ("'--chat-template-kwargs'", variables)):
+        if value is not None and not chat:
+            raise typer.BadParameter("only a chat has a template; give --chat too", param_hint=option)
     change = read_patch(patch) if patch else None
     loaded, tokenizer = load(model, device=device, dtype=dtype)
-    choose_chat_template(tokenizer, chat_template)
+    choose_chat_template(tokenizer, chat_template, variables)
     try:
         ids = prompt_ids(loaded, tokenizer, prompt, chat=chat)
     except ValueError as error:

@@ -2,13 +2,14 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 __all__ = [
     "Budget",
     "ChatTemplate",
+    "ChatTemplateKwargs",
     "ClusterAt",
     "Device",
     "Dtype",
@@ -22,6 +23,7 @@ __all__ = [
     "Threads",
     "Unbound",
     "read_budget",
+    "read_chat_template_kwargs",
     "read_layers",
     "read_projections",
 ]
@@ -32,6 +34,12 @@ Budget = Annotated[
 ChatTemplate = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="The chat template of that name; by default the one called default."),
+]
+ChatTemplateKwargs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="JSON", help="Variables of the chat template, such as '{\"enable_thinking\": false}'."
+    ),
 ]
 ClusterAt = Annotated[
     str | None,
@@ -79,6 +87,29 @@ def read_budget(text: str) -> dict[str, float | None]:
         )
     name, other = ("minutes", "budget") if found[2] else ("budget", "minutes")
     return {name: float(found[1]), other: None}
+
+
+def read_chat_template_kwargs(text: str | None) -> dict[str, Any] | None:
+    """Variables of a chat template from a JSON object."""
+    import msgspec
+
+    from bankai.io import quote
+    from bankai.model.chat import RESERVED
+
+    hint = "'--chat-template-kwargs'"
+    if text is None:
+        return None
+    try:
+        found = msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError):
+        raise typer.BadParameter(
+            f'{quote(text)} is no JSON object such as {{"enable_thinking": false}}', param_hint=hint
+        ) from None
+    if reserved := RESERVED & found.keys():
+        raise typer.BadParameter(
+            f"{min(reserved)} is no variable that can be set; leave it out", param_hint=hint
+        )
+    return found
 
 
 def read_layers(text: str) -> tuple[int, ...]:

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bankai.cli.evaluate import Engine
-from bankai.cli.options import ChatTemplate, Device, Dtype, Json, Output, Seed
+from bankai.cli.options import (
+    ChatTemplate,
+    ChatTemplateKwargs,
+    Device,
+    Dtype,
+    Json,
+    Output,
+    Seed,
+    read_chat_template_kwargs,
+)
 from bankai.cli.output import clean, counted, note, print_json, print_line, tells_interrupt
 from bankai.cli.steps import step_progress
 
@@ -108,6 +117,7 @@ def from_failures(
         bool, typer.Option("--chat", help="Ask every prompt as a user message in the model's chat template.")
     ] = False,
     chat_template: ChatTemplate = None,
+    chat_template_kwargs: ChatTemplateKwargs = None,
     failed: Annotated[
         str, typer.Option(metavar="T/V/H", help="Percent of failing items: target, validation, held-out.")
     ] = "50/20/30",
@@ -126,11 +136,11 @@ def from_failures(
     """Make a probe set of what a model gets wrong, for a search.
 
     FILE has the fields prompt and answer, and may have answers (a list; in CSV separated by ||), reply (a whole
-    right reply), item, category, id, stop and prefix; JSONL also messages. A row passes when the model's greedy
-    text is an accepted answer and its stop. An answer is tried as it is and with a space before it: the one that
-    the model says, else the more probable one, stands. Failures become target, validation and held-out probes,
-    passes controls and unseen controls, by item. A target begins where the model first goes wrong. Rows that
-    the audit refuses are dropped and named.
+    right reply), item, category, id, stop and prefix; JSONL also messages and chat_template_kwargs. A row
+    passes when the model's greedy text is an accepted answer and its stop. An answer is tried as it is and with
+    a space before it: the one that the model says, else the more probable one, stands. Failures become target,
+    validation and held-out probes, passes controls and unseen controls, by item. A target begins where the
+    model first goes wrong. Rows that the audit refuses are dropped and named.
 
     A failure is known when the model names the answer in a longer reply of its own, as a whole word, or gives it
     right after three solved examples of the same category; then so is its item. A patch can be expected to help with
@@ -148,6 +158,7 @@ def from_failures(
             engine=engine,
             chat=chat,
             chat_template=chat_template,
+            chat_template_kwargs=read_chat_template_kwargs(chat_template_kwargs),
             unknown=unknown,
             max_tokens=max_tokens,
             seed=seed,

@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from bankai.cli.options import ChatTemplate, Device, Dtype, Json, Model
+from bankai.cli.options import (
+    ChatTemplate,
+    ChatTemplateKwargs,
+    Device,
+    Dtype,
+    Json,
+    Model,
+    read_chat_template_kwargs,
+)
 from bankai.cli.output import print_json, print_line
 
 __all__ = ["serve"]
@@ -41,6 +49,7 @@ def serve(
         int | None, typer.Option(min=2, metavar="N", help="Tokens of a text; by default the model's.")
     ] = None,
     chat_template: ChatTemplate = None,
+    chat_template_kwargs: ChatTemplateKwargs = None,
     grace: Annotated[
         float, typer.Option(min=0.0, metavar="S", help="Seconds to finish requests after Ctrl-C.")
     ] = 30.0,
@@ -67,7 +76,7 @@ def serve(
 
     logging.basicConfig(level=logging.WARNING, format="bankai: %(message)s")
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of clients that go away
-    key = read_key(api_key_file)
+    key, variables = read_key(api_key_file), read_chat_template_kwargs(chat_template_kwargs)
     if not is_loopback(host) and key is None:
         raise typer.BadParameter(
             "everybody who reaches this host could ask; give --api-key-file, or listen at 127.0.0.1",
@@ -82,6 +91,7 @@ def serve(
         context=context,
         queue=queue,
         chat_template=chat_template,
+        chat_template_kwargs=variables,
         device=device,
         dtype=dtype,
         dense=dense,

@@ -64,7 +64,15 @@ def staffed(cluster: Cluster | None, model: ModelSource, tell: Callable[[Staffed
                 tuple(slices),
             )
             stack.close()  # one crew at a time: those before have what this one needs
-            staff = Staff(duty, path, decoder.layers, workers=cluster.workers, gpus=gpus, tell=tell)
+            staff = Staff(
+                duty,
+                path,
+                decoder.layers,
+                recurrent=decoder.architecture.recurrent,
+                workers=cluster.workers,
+                gpus=gpus,
+                tell=tell,
+            )
             stack.callback(staff.dismiss)
             return staff
 

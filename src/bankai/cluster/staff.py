@@ -43,8 +43,8 @@ class Staff:
     """Workers with one duty. `path` is the model here, for machines that have no such file.
 
     There are so many `workers`, or as many as the cluster has room for, each with `gpus` of a GPU; the model has so
-    many `layers`. `tell` hears of every change. The first worker is there when this is made. Raises ClusterError when
-    there is no room for one, and when none can be made.
+    many `layers` and may be `recurrent`, see `Contents`. `tell` hears of every change. The first worker is there when
+    this is made. Raises ClusterError when there is no room for one, and when none can be made.
     """
 
     def __init__(
@@ -53,11 +53,12 @@ class Staff:
         path: Path,
         layers: int,
         *,
+        recurrent: bool,
         workers: int | None,
         gpus: float,
         tell: Callable[[Staffed], None],
     ) -> None:
-        self.parts = [Contents(layers, *some) for some in duty.slices]
+        self.parts = [Contents(layers, *some, recurrent=recurrent) for some in duty.slices]
         self._ray = import_ray()
         self._path, self._device, self._tell = path, duty.device, tell
         self._needs = {"CPU": float(duty.threads), "GPU": gpus}

@@ -16,7 +16,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.errors import AuditError
-from bankai.evaluation.scoring import answer_hidden, prepare_encoded
+from bankai.evaluation.batches import prepare_encoded
+from bankai.evaluation.scoring import answer_hidden
 from bankai.model.tokenizer import end_tokens
 from bankai.probes.encode import EncodedAnswer, context_ids, context_text, encode, encode_answer
 from bankai.probes.probe import Probe

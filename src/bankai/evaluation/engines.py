@@ -12,8 +12,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bankai.architectures import architecture
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import DeviceError, MissingExtraError, UnsupportedModelError
+from bankai.evaluation.batches import prepare_encoded
 from bankai.evaluation.engine import Engine, Trace
-from bankai.evaluation.scoring import prepare_encoded, score_batch
+from bankai.evaluation.scoring import score_batch
 from bankai.model.generation import CachedStep, Step
 from bankai.model.loader import load
 from bankai.model.sampling import Logits

@@ -6,8 +6,9 @@ needs the `[harness]` extra.
 """
 
 import hashlib
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import resources
@@ -29,7 +30,7 @@ from bankai.library.entries import digest_of
 from bankai.model.chat import render_chat
 from bankai.model.loader import load
 from bankai.model.patching import ModelMatrices, patched
-from bankai.model.tokenizer import choose_chat_template
+from bankai.model.tokenizer import choose_chat_template, end_tokens
 from bankai.patch import read_patch
 from bankai.patch.binding import content_digest
 from bankai.patch.files import read_patch_bytes
@@ -65,7 +66,13 @@ class BankaiLM(TemplateLM):
 
     @property
     def eot_token_id(self) -> int:
-        return self.tokenizer.eos_token_id
+        """The end that the model names, else the first that it has. Raises HarnessError for none."""
+        ends, eos = end_tokens(self.tokenizer), self.tokenizer.eos_token_id
+        if eos is None and not ends:
+            raise HarnessError(
+                "the model names no token that ends a text; take tasks whose prompts are not empty"
+            )
+        return min(ends) if eos is None else eos
 
     @property
     def prefix_token_id(self) -> int:
@@ -75,8 +82,11 @@ class BankaiLM(TemplateLM):
 
     @property
     def tokenizer_name(self) -> str:
-        """Names tokenizer and chat template in caches of requests."""
-        template = hashlib.blake2b((self.tokenizer.chat_template or "").encode(), digest_size=8)
+        """Names tokenizer and chat template with its variables in caches of requests."""
+        chosen = self.tokenizer.chat_template or ""
+        if variables := getattr(self.tokenizer, "chat_template_kwargs", {}):
+            chosen += json.dumps(variables, sort_keys=True)
+        template = hashlib.blake2b(chosen.encode(), digest_size=8)
         return f"{self.name}-{template.hexdigest()}".replace("/", "__")
 
     def get_model_info(self) -> dict[str, str]:
@@ -224,6 +234,7 @@ def run_harness(
     include_path: str | Path | None = None,
     chat: bool | None = None,
     chat_template: str | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
     cache: str | Path | None = None,
     unbound: bool = False,
     device: str = "cpu",
@@ -233,14 +244,15 @@ def run_harness(
     """Run tasks of lm-eval on a model file, with a patch on where one is given; the file is not changed.
 
     `include_path`: a folder of more tasks. `chat`: use the model's chat template; None as the tasks ask for by
-    ``metadata: {chat_template: true}``. `chat_template`: its name, None for the default. `cache`: a folder for answers,
-    kept per bits, patch and dtype. Raises HarnessError, and what loading a model and putting a patch on raises.
+    ``metadata: {chat_template: true}``. `chat_template`: its name, None for the default, and `chat_template_kwargs`:
+    its variables. `cache`: a folder for answers, kept per bits, patch and dtype. Raises HarnessError, and what
+    loading a model and putting a patch on raises.
     """
     loaded_tasks = _load_tasks(list(tasks), include_path)
     change = None if patch is None else read_patch(Path(patch))
     patch_digest = None if patch is None else digest_of(read_patch_bytes(patch)).hex()
     model, tokenizer = load(source, device=device, dtype=dtype)
-    choose_chat_template(tokenizer, chat_template)
+    choose_chat_template(tokenizer, chat_template, chat_template_kwargs)
     chat = _asks_for_chat(loaded_tasks) if chat is None else chat
     if chat and not tokenizer.chat_template:
         raise HarnessError(

@@ -1,30 +1,27 @@
 """Score, margin and *solved* of probes under a torch model.
 
-Answers are encoded and batched once (:func:`prepare`) and scored as often as wanted. The head runs only at answer
-positions. :func:`score_tensors` is differentiable, so a search can send a gradient back through it.
+Answers are encoded and batched once (`bankai.evaluation.batches`) and scored as often as wanted. The head runs only at
+answer positions. :func:`score_tensors` is differentiable, so a search can send a gradient back through it.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bankai.architectures import architecture
 from bankai.errors import NotFiniteError
-from bankai.probes.encode import EncodedAnswer, encode
+from bankai.evaluation.batches import BATCH_TOKENS, Batch, Prepared, prepare
 from bankai.probes.probe import Probe
 
 __all__ = [
-    "Batch",
-    "Prepared",
     "ProbeScore",
     "answer_hidden",
     "answer_scores",
     "perplexity",
-    "prepare",
-    "prepare_encoded",
     "probe_scores",
     "score",
     "score_batch",
@@ -33,8 +30,6 @@ __all__ = [
     "score_tensors",
     "token_scores",
 ]
-
-BATCH_TOKENS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,80 +53,17 @@ class ProbeScore:
         return self.margin > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Right-padded answers and where to read them. Causal attention keeps padding from reaching any answer.
-
-    One entry of ``rows``, ``columns``, ``targets``, ``owners`` per answer token.
-    """
-
-    ids: Tensor  # [sequences, length]
-    rows: Tensor  # [positions] sequence
-    columns: Tensor  # [positions] place whose logits predict the token
-    targets: Tensor  # [positions, alternatives] tokens of which each is right; repeated where there are fewer
-    owners: Tensor  # [positions] index of the answer among all answers
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Encoded probes in batches of similar length."""
-
-    probes: int
-    probe_of: Tensor  # [answers] index of the probe
-    batches: tuple[Batch, ...]
-
-
-def prepare(
-    tokenizer: PreTrainedTokenizerBase, probes: Iterable[Probe], *, batch_tokens: int = BATCH_TOKENS
-) -> Prepared:
-    """Encode every answer of every probe and pack them into batches of at most ``batch_tokens`` padded
-    tokens.
-    """
-    return prepare_encoded([encode(probe, tokenizer) for probe in probes], batch_tokens=batch_tokens)
-
-
-def prepare_encoded(
-    encoded: Sequence[Sequence[EncodedAnswer]], *, batch_tokens: int = BATCH_TOKENS
-) -> Prepared:
-    """As :func:`prepare`, from answers already encoded, one sequence of alternates per probe."""
-    answers = [answer for alternates in encoded for answer in alternates]
-    probe_of = [probe for probe, alternates in enumerate(encoded) for _ in alternates]
-    batches = tuple(_batch(answers, chosen) for chosen in _chunks(answers, batch_tokens))
-    return Prepared(len(encoded), torch.tensor(probe_of, dtype=torch.long), batches)
-
-
-def _chunks(answers: Sequence[EncodedAnswer], batch_tokens: int) -> Iterator[list[int]]:
-    """Indices of answers, longest first, so that a batch's first answer sets its width."""
-    chunk: list[int] = []
-    for index in sorted(range(len(answers)), key=lambda i: -len(answers[i].ids)):
-        if chunk and (len(chunk) + 1) * len(answers[chunk[0]].ids) > batch_tokens:
-            yield chunk
-            chunk = []
-        chunk.append(index)
-    if chunk:
-        yield chunk
-
-
-def _batch(answers: Sequence[EncodedAnswer], chosen: list[int]) -> Batch:
-    # The last token is only a target, so the model need not read it.
-    ids = torch.zeros(len(chosen), len(answers[chosen[0]].ids) - 1, dtype=torch.long)
-    places: list[tuple[int, int, int]] = []
-    targets: list[tuple[int, ...]] = []
-    for row, index in enumerate(chosen):
-        answer = answers[index]
-        ids[row, : len(answer.ids) - 1] = torch.tensor(answer.ids[:-1])
-        places += [(row, position - 1, index) for position in range(answer.answer_start, len(answer.ids))]
-        targets += answer.targets
-    width = max(map(len, targets))
-    filled = torch.tensor([target + target[:1] * (width - len(target)) for target in targets])
-    rows, columns, owners = torch.tensor(places).unbind(1)
-    return Batch(ids, rows, columns, filled, owners)
-
-
 def answer_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Final hidden states (after the last norm) at the answer positions: [positions, hidden]."""
     device = model.device
-    hidden = model.model(input_ids=batch.ids.to(device), use_cache=False).last_hidden_state
+    if batch.sight is None:
+        read = {}
+    elif architecture(model.config.model_type).recurrent:
+        return answer_hidden(model, batch.sequences(batch.answers())[0])
+    else:
+        sight = batch.sight.to(device)
+        read = {"attention_mask": sight[None, None], "position_ids": sight.sum(1)[None] - 1}
+    hidden = model.model(input_ids=batch.ids.to(device), use_cache=False, **read).last_hidden_state
     return hidden[batch.rows.to(device), batch.columns.to(device)]
 
 

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from bankai.evaluation.scoring import ProbeScore, prepare, score
+from bankai.evaluation.batches import prepare
+from bankai.evaluation.scoring import ProbeScore, score
 from bankai.jobs.search import searched
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from bankai.evaluation.batches import Prepared, prepare_encoded
 from bankai.evaluation.report import Counts
-from bankai.evaluation.scoring import Prepared, prepare_encoded, score_tensors
+from bankai.evaluation.scoring import score_tensors
 from bankai.experiments.context import Context
 from bankai.experiments.outcomes import gain_claim, mean_claim, net, over, told
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from re import escape, search
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -84,6 +84,7 @@ def probes_from_failures(
     engine: EngineName = "torch",
     chat: bool = False,
     chat_template: str | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
     failed: Mapping[Split, int] = FAILED_SHARES,
     passed: Mapping[Split, int] = PASSED_SHARES,
     unknown: Unknown = "apart",
@@ -95,13 +96,14 @@ def probes_from_failures(
 ) -> FailuresResult:
     """Run the model on every row of `file` and write a probe set, ready for a search, to `out`.
 
-    Chats are rendered by the chat template of the name `chat_template`, None for the default. Replies to failing rows
-    are read for `max_tokens` tokens; with 0 there are none, and only examples tell what is known. Raises
-    ProbeFormatError for the file, AuditError when nothing is left to target, StateError when the model has patches on,
-    StoreError when `out` cannot be written, and what opening the model raises; nothing is written then.
+    Chats are rendered by the chat template of the name `chat_template`, None for the default, with its variables
+    `chat_template_kwargs`, which go into the probes, where a row does not set them. Replies to failing rows are read
+    for `max_tokens` tokens; with 0 there are none, and only examples tell what is known. Raises ProbeFormatError for
+    the file, AuditError when nothing is left to target, StateError when the model has patches on, StoreError when
+    `out` cannot be written, and what opening the model raises; nothing is written then.
     """
     _check_output(out, Path(file))
-    cases = read_cases(file, chat=chat)
+    cases = read_cases(file, chat=chat, chat_template_kwargs=chat_template_kwargs)
     require_base(source, "give")
     model = open_engine(engine, source, device=device, dtype=dtype)
     choose_chat_template(model.tokenizer, chat_template)

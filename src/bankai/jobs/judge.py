@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bankai.evaluation.batches import prepare
 from bankai.evaluation.report import Comparison, Counts, compare
-from bankai.evaluation.scoring import prepare, score
+from bankai.evaluation.scoring import score
 from bankai.jobs.workbench import Workbench
 from bankai.model import patched
 from bankai.patch import Flip, Patch

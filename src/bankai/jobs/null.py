@@ -9,9 +9,10 @@ from random import Random
 from statistics import median
 from typing import Literal
 
+from bankai.evaluation.batches import prepare
 from bankai.evaluation.evaluate import probes_of
 from bankai.evaluation.report import Comparison, Counts, compare
-from bankai.evaluation.scoring import prepare, score
+from bankai.evaluation.scoring import score
 from bankai.jobs.workbench import Workbench
 from bankai.model import ModelMatrices, patched
 from bankai.patch import Patch, read_patch

@@ -13,12 +13,22 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from threading import Lock, Timer
+from types import MappingProxyType
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from bankai.errors import UnsupportedModelError
 
-__all__ = ["render_chat"]
+__all__ = ["RESERVED", "render_chat"]
+
+RESERVED = frozenset(
+    (
+        *("conversations", "messages", "chat_template", "add_generation_prompt", "continue_final_message"),
+        *("tools", "documents", "return_assistant_tokens_mask"),
+    )
+)
+"""Variables of every chat template that nobody may set: the chat is in them, or what is done with it."""
 
 _PROCESS = Path(__file__).with_name("chat_process.py")
 _PATIENCE = (
@@ -27,17 +37,27 @@ _PATIENCE = (
 _KILLED = "it takes too long"
 
 
-def render_chat(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]]) -> str:
+def render_chat(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Mapping[str, str]],
+    variables: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
     """The messages in the model's chat template, up to where the model's turn begins.
 
-    Raises UnsupportedModelError when the template fails, takes too long or writes what is no text for a model.
+    `variables` of the template, such as ``{"enable_thinking": False}``, stand before those that were chosen with it
+    (`bankai.model.tokenizer.choose_chat_template`). Raises UnsupportedModelError when the template fails, takes too
+    long or writes what is no text for a model, ValueError for a variable that is RESERVED.
     """
+    chosen = {**getattr(tokenizer, "chat_template_kwargs", {}), **variables}
+    if reserved := RESERVED & chosen.keys():
+        raise ValueError(f"{min(reserved)} is no variable that can be set; leave it out")
     answer = _renderer(os.getpid()).ask(
         {
+            **tokenizer.special_tokens_map,
+            **chosen,
             "conversations": [[dict(message) for message in messages]],
             "chat_template": tokenizer.chat_template,
             "add_generation_prompt": True,
-            **tokenizer.special_tokens_map,
         }
     )
     if "text" in answer:

@@ -11,13 +11,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from bankai.architectures import Architecture, architecture
-from bankai.architectures.base import Changes
+from bankai.architectures.base import Changes, Positions
 from bankai.model.matrices import WeightMatrix
 from bankai.tensor_names import layer_tensor
 
-__all__ = ["Decoder", "Rotary"]
-
-Rotary = tuple[Tensor, Tensor]
+__all__ = ["Decoder"]
 
 
 @dataclass(frozen=True)
@@ -58,17 +56,21 @@ class Decoder:
         """[sequences, length] to [sequences, length, hidden]."""
         return self.model.model.embed_tokens(ids)
 
-    def rotary(self, hidden: Tensor) -> Rotary:
-        """Cosines and sines of the positions, shared by all sequences."""
-        positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
-        return self.model.model.rotary_emb(hidden, positions)
+    def positions(self, hidden: Tensor, sight: Tensor | None = None) -> Positions:
+        """Those of the tokens of sequences, or of a tree in which each sees those of `sight`, bool [length, length]."""
+        if sight is None:
+            places = torch.arange(hidden.shape[1], device=hidden.device)[None]
+            return Positions(self.model.model.rotary_emb(hidden, places))
+        return Positions(self.model.model.rotary_emb(hidden, sight.sum(1)[None] - 1), sight[None, None])
 
-    def attend(self, layer: int, hidden: Tensor, rotary: Rotary, changes: Changes | None = None) -> Tensor:
+    def attend(
+        self, layer: int, hidden: Tensor, positions: Positions, changes: Changes | None = None
+    ) -> Tensor:
         """The residual after the mixer of a layer: [sequences, length, hidden] to the same.
 
         `changes` is where the exact changes of flipped rows are noted, where they are known.
         """
-        return self.architecture.mix(self.model.model.layers[layer], hidden, rotary, changes)
+        return self.architecture.mix(self.model.model.layers[layer], hidden, positions, changes)
 
     def normed(self, layer: int, middle: Tensor) -> Tensor:
         """What the MLP of a layer reads: [..., hidden] to the same."""

@@ -18,7 +18,7 @@ class Versions(Protocol):
 
 
 class _Layer(nn.Module):
-    """What both have in common: ``matrix``, the weight matrix."""
+    """What both layers have in common: ``matrix``, the weight matrix."""
 
     def __init__(self, matrix: WeightMatrix) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Linear(_Layer):
     :func:`bankai.model.overlay.overlaid`, corrects the outputs where parts of a batch have their own flips.
     """
 
-    versions: "Versions | None" = None
+    versions: Versions | None = None
 
     @property
     def in_features(self) -> int:
@@ -57,7 +57,7 @@ class Linear(_Layer):
 
 
 class Embedding(_Layer):
-    """Rows of a table; of a packed one only the rows looked up are unpacked."""
+    """Rows of a weight matrix; of a packed one only the rows that are looked up are unpacked."""
 
     @property
     def num_embeddings(self) -> int:

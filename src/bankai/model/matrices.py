@@ -1,7 +1,7 @@
-"""Weight matrices in memory, in the two ways of computing with them: packed 1-bit codes, or dense floats.
+"""Weight matrices in memory, with two ways to compute: packed 1-bit codes, or dense floats.
 
-Both answer alike: rows and columns of the weights, products with them, and the stored blocks, of which digests are
-taken. Bits change in place with `xor`, by the masks of `bankai.patch.places`.
+Both have one interface: rows and columns of the weights, products with them, and the stored blocks, which digests are
+taken of. Bits change in place with `xor`, by the masks of `bankai.patch.places`.
 """
 
 from abc import ABC, abstractmethod
@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bankai.quantization import Blocks, MatrixInfo, PackedTensor, Quantization
+from bankai.quantization import Blocks, MatrixInfo, PackedTensor
 from bankai.quantization.one_bit import Q1_0, one_bit_blocks, scales_of, signs_of
 
 __all__ = ["DenseMatrix", "PackedMatrix", "Rows", "WeightMatrix", "expand", "make_matrix", "matrix_bytes"]
 
 Rows = NDArray[np.intp] | Sequence[int]
 
-_CPU_BLOCK = 1 << 21
-"""Weights expanded at a time: few enough to stay in the cache and in pages that the allocator has at hand."""
-_BLOCK = 1 << 24
-"""The same on other devices, where a block must be worth its launches."""
+_CPU_PART = 1 << 21
+"""Weights that are expanded at a time: few enough to stay in the cache and in pages that the allocator has at hand."""
+_PART = 1 << 24
+"""The same on other devices, where a part must be worth its kernel launches."""
 
 
 class WeightMatrix(nn.Module, ABC):
@@ -43,13 +43,13 @@ class WeightMatrix(nn.Module, ABC):
 
     @property
     def group(self) -> int:
-        """Weights of a group, which negate together."""
+        """How many weights a group has."""
         return self.info.quantization.weights
 
     @property
     @abstractmethod
     def dtype(self) -> torch.dtype:
-        """What an embedding returns."""
+        """The type of the numbers that rows and columns come in."""
 
     @property
     @abstractmethod
@@ -81,7 +81,7 @@ class WeightMatrix(nn.Module, ABC):
 
     @abstractmethod
     def replace(self, blocks: Blocks) -> None:
-        """Other blocks for all rows."""
+        """Put other blocks in the place of all: uint8 [rows, groups, bytes]."""
 
     def magnitudes(self) -> Tensor:
         """Mean |weight| of each row: float32 [out]."""
@@ -89,14 +89,14 @@ class WeightMatrix(nn.Module, ABC):
 
 
 def make_matrix(tensor: PackedTensor, dtype: torch.dtype, *, dense: bool = False) -> WeightMatrix:
-    """A matrix in memory of our own: packed where there is a product for packed codes, unless `dense`."""
+    """A copy of the matrix to compute with: packed where there is a product for packed codes, unless `dense`."""
     if tensor.quantization is Q1_0 and not dense:
         return PackedMatrix(tensor, dtype)
     return DenseMatrix(tensor, dtype)
 
 
 def matrix_bytes(info: MatrixInfo, item: int, *, dense: bool = False) -> int:
-    """Memory of what `make_matrix` makes, with numbers of `item` bytes."""
+    """Bytes of memory that a matrix of `make_matrix` takes, with numbers of `item` bytes."""
     stored = info.rows * info.groups * info.quantization.nbytes
     if info.quantization is Q1_0 and not dense:
         return stored
@@ -104,19 +104,24 @@ def matrix_bytes(info: MatrixInfo, item: int, *, dense: bool = False) -> int:
     return stored if info.quantization.plain and stored == floats else stored + floats
 
 
+_STORED_AS = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+"""The quantization whose blocks are numbers of a type of torch."""
+
+
 class DenseMatrix(WeightMatrix):
     """Weights as floats [out, in] in one tensor, whatever they are stored as.
 
-    The blocks are kept beside them in the memory of the CPU, except where the floats themselves are as they are stored.
+    The blocks are kept beside them in the memory of the CPU, except where the floats themselves are those stored.
     """
 
     dense: Tensor
+    _blocks: Blocks | None
 
     def __init__(self, tensor: PackedTensor, dtype: torch.dtype) -> None:
         super().__init__()
         self.info = tensor.info
         self.register_buffer("dense", torch.tensor(tensor.to_dense()).to(dtype))
-        self._blocks = None if self._holds(tensor.quantization) else np.array(tensor.blocks)
+        self._blocks = None if self._as_stored else np.array(tensor.blocks)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -163,20 +168,18 @@ class DenseMatrix(WeightMatrix):
         self.dense.copy_(torch.from_numpy(np.array(tensor.to_dense())))
         self._blocks = None if self._blocks is None else np.array(blocks)
 
-    def _holds(self, quantization: Quantization) -> bool:
+    @property
+    def _as_stored(self) -> bool:
         """Whether the floats in memory are those of the file, bit for bit."""
-        return _STORED_AS.get(self.dtype) == quantization.name
+        return _STORED_AS.get(self.dtype) == self.info.quantization.name
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DenseMatrix":
-        """Before the floats get another type, what they were stored as is kept."""
+        """Moves or converts the floats; keeps the blocks where the new floats are no longer those stored."""
         blocks = self.blocks()
         super()._apply(fn, recurse)
-        if self._blocks is None and not self._holds(self.info.quantization):
+        if self._blocks is None and not self._as_stored:
             self._blocks = np.array(blocks)
         return self
-
-
-_STORED_AS = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
 @lru_cache
@@ -187,9 +190,7 @@ def _sign_table(device: torch.device, dtype: torch.dtype) -> Tensor:
 
 
 def expand(signs: Tensor, scales: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Weights of packed 1-bit rows.
-
-    Uint8 [..., groups, 16] and float16 [..., groups] to ``dtype`` [..., groups * 128].
+    """Weights of packed 1-bit rows: uint8 [..., groups, 16] and float16 [..., groups] to ``dtype`` [..., groups * 128].
 
     Exact in float32 and float16; in bfloat16 the scale is rounded once.
     """
@@ -198,14 +199,15 @@ def expand(signs: Tensor, scales: Tensor, dtype: torch.dtype = torch.float32) ->
     return weights.mul_(scales.to(dtype)[..., None]).flatten(-2)
 
 
-def _rows_per_block(scales: Tensor) -> int:
-    limit = _CPU_BLOCK if scales.device.type == "cpu" else _BLOCK
+def _rows_per_part(scales: Tensor) -> int:
+    """How many rows of a matrix with scales [out, groups] are expanded at a time."""
+    limit = _CPU_PART if scales.device.type == "cpu" else _PART
     return max(1, limit // (scales.shape[1] * Q1_0.weights))
 
 
 def _expanded(signs: Tensor, scales: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
-    """Rows and their weights [rows, in], some at a time; each part is written over the one before."""
-    (out, groups), rows = scales.shape, _rows_per_block(scales)
+    """Some rows at a time, and their weights [rows, in]; each part is written over the one before."""
+    (out, groups), rows = scales.shape, _rows_per_part(scales)
     table = _sign_table(signs.device, dtype)
     memory = table.new_empty(rows * groups * signs.shape[2], 8)
     for start in range(0, out, rows):
@@ -221,7 +223,7 @@ class _PackedProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, signs: Tensor, scales: Tensor) -> Tensor:
         ctx.save_for_backward(signs, scales)
-        if len(signs) <= _rows_per_block(scales):
+        if len(signs) <= _rows_per_part(scales):
             return functional.linear(x, expand(signs, scales, x.dtype))
         y = x.new_empty(*x.shape[:-1], len(signs))
         for rows, weights in _expanded(signs, scales, x.dtype):
@@ -232,7 +234,7 @@ class _PackedProduct(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         signs, scales = ctx.saved_tensors
         upstream = grads[0]
-        if len(signs) <= _rows_per_block(scales):
+        if len(signs) <= _rows_per_part(scales):
             return upstream @ expand(signs, scales, upstream.dtype), None, None
         width = scales.shape[1] * Q1_0.weights
         wide = torch.promote_types(upstream.dtype, torch.float32)  # many sums in bfloat16 would drift
@@ -243,7 +245,7 @@ class _PackedProduct(torch.autograd.Function):
 
 
 class PackedMatrix(WeightMatrix):
-    """1-bit weights ``±d`` of which only sign bits and group scales are kept.
+    """1-bit weights ``±d``, of which only sign bits and group scales are kept.
 
     ``signs`` uint8 [out, groups, 16], ``scales`` float16 [out, groups]. The expanded weight lives for one matrix
     product, in the forward and again in the backward.
@@ -251,7 +253,7 @@ class PackedMatrix(WeightMatrix):
 
     signs: Tensor
     scales: Tensor
-    like: Tensor
+    like: Tensor  # empty, of the dtype that is computed in
 
     def __init__(self, tensor: PackedTensor, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -300,6 +302,7 @@ class PackedMatrix(WeightMatrix):
         self.scales.copy_(torch.from_numpy(np.array(scales_of(blocks))))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "PackedMatrix":
+        """Moves the tensors; another type is for what is computed in, and the scales keep theirs."""
         scales = self.scales
         super()._apply(fn, recurse)
         if self.scales.dtype != scales.dtype:

@@ -1,7 +1,7 @@
 """Many patched versions of one model in one batch: each block of a batch sees its own flips, the bits stay as they are.
 
-A flipped row negates its output exactly; a row with flipped groups or bits is computed anew from its changed weights. A
-batch is cut into equal blocks, one for each candidate (or request).
+A batch is cut into equal blocks, one for each candidate or request (these are no blocks of a quantization). A flipped
+row negates its output exactly; a row with flipped groups or weights is computed anew from its changed weights.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,11 +21,15 @@ __all__ = ["RowVersions", "flipped_rows", "overlaid", "row_versions"]
 
 @dataclass(frozen=True)
 class RowVersions:
-    """The changed rows of one weight matrix in each block of a batch."""
+    """The changed rows of one weight matrix in each of so many ``blocks`` of a batch.
+
+    Rows of ``negated`` are flipped whole; those of ``replaced`` have other ``weights``, and their outputs are computed
+    from them.
+    """
 
     blocks: int
-    negated: tuple[Tensor, Tensor]  # block, row: two [n]
-    replaced: tuple[Tensor, Tensor]  # block, row: two [m]
+    negated: tuple[Tensor, Tensor]  # blocks and rows, int [n] each
+    replaced: tuple[Tensor, Tensor]  # blocks and rows, int [m] each
     weights: Tensor  # [m, in], of the replaced rows
 
     def change(self, x: Tensor, y: Tensor) -> Tensor:
@@ -42,7 +46,7 @@ class RowVersions:
 
 
 def flipped_rows(matrix: WeightMatrix, flips: Iterable[Flip]) -> dict[int, Tensor]:
-    """Weights [in] of every row that the flips, all of this matrix, touch, with the flips on; places combine by XOR."""
+    """Weights [in], with the flips on, of every row that the flips touch; all flips are of this matrix."""
     found: dict[int, Tensor] = {}
     for places in places_by_tensor(flips).values():
         rows, masks = places.masks(matrix.info)
@@ -53,7 +57,7 @@ def flipped_rows(matrix: WeightMatrix, flips: Iterable[Flip]) -> dict[int, Tenso
 
 
 def row_versions(matrix: WeightMatrix, blocks: Sequence[Iterable[Flip]]) -> RowVersions:
-    """What the flips of each block, all of this matrix, change."""
+    """The rows that the flips of each block change; all flips are of this matrix."""
     negated, replaced, weights = [], [], []
     for block, flips in enumerate(blocks):
         flips = list(flips)
@@ -68,6 +72,7 @@ def row_versions(matrix: WeightMatrix, blocks: Sequence[Iterable[Flip]]) -> RowV
 
 
 def _pairs(pairs: list[tuple[int, int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """The first numbers of all pairs and the second ones: int [n] each."""
     blocks, rows = torch.tensor(pairs, dtype=torch.long, device=device).view(-1, 2).unbind(1)
     return blocks, rows
 
@@ -84,7 +89,7 @@ def overlaid(model: nn.Module, blocks: Sequence[Iterable[Flip]]) -> Iterator[Non
             by_tensor.setdefault(flip.tensor, [[] for _ in blocks])[block].append(flip)
     layers = [_linear(model, name) for name in by_tensor]
     pairs = zip(layers, by_tensor.values(), strict=True)
-    # May raise, so nothing is set before all are made.
+    # This may raise, so nothing is set before all are made.
     versions = [row_versions(layer.matrix, flips) for layer, flips in pairs]
     for layer, version in zip(layers, versions, strict=True):
         layer.versions = version
@@ -98,5 +103,7 @@ def overlaid(model: nn.Module, blocks: Sequence[Iterable[Flip]]) -> Iterator[Non
 def _linear(model: nn.Module, name: str) -> Linear:
     layer = model.get_submodule(name)
     if not isinstance(layer, Linear):
-        raise AttributeError(f"{name} is not a linear layer; only those can be overlaid")
+        raise AttributeError(
+            f"{name} is not a linear layer, which alone can be overlaid; use `bankai.model.patched`"
+        )
     return layer

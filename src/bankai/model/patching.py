@@ -19,7 +19,9 @@ from bankai.quantization import MatrixInfo, PackedTensor
 __all__ = ["ModelMatrices", "flip", "patched"]
 
 Model = TypeVar("Model", bound=nn.Module)
-_ACTIVE = "bankai_active_patches"  # attribute of a model: the patches whose blocks are open, in order
+_ACTIVE = (
+    "bankai_active_patches"  # attribute of a model: the patches that `patched` has on, the first one first
+)
 _SUFFIX = ".matrix"
 
 
@@ -51,15 +53,15 @@ class ModelMatrices:
         return self._found[name]
 
     def packed(self, name: str, rows: Rows | None = None) -> PackedTensor:
-        """The blocks as they are now, of all rows or of these."""
+        """The matrix as it is now, or these rows of it. Raises UnknownTensorError."""
         matrix = self.matrix(name)
         return PackedTensor(name, matrix.info.quantization, matrix.blocks(rows))
 
 
 def flip(model: nn.Module, flips: Iterable[Flip]) -> None:
-    """Toggle flips in place; the same call again undoes them.
+    """Put flips on in place; the same call again takes them off.
 
-    Nothing is compared with a base. Every place is checked before the first bit changes. Raises
+    Whether they are on is not checked. Every place is checked before the first bit changes. Raises
     UnknownTensorError and RowRangeError.
     """
     tensors, flips = ModelMatrices(model), frozenset(flips)
@@ -73,7 +75,7 @@ def flip(model: nn.Module, flips: Iterable[Flip]) -> None:
 def patched(model: Model, patch: Patch, *, unbound: bool = False) -> Iterator[Model]:
     """The model with the patch on; on exit its bits are what they were.
 
-    ``unbound=True`` lets a patch pass that says nothing of its base; only its places are checked then. Raises
+    ``unbound=True`` allows a patch that does not say which bits it expects; only its places are checked then. Raises
     WrongBaseError, AlreadyAppliedError, UnboundPatchError, UnknownTensorError and RowRangeError, and then
     nothing has changed.
     """

@@ -48,7 +48,15 @@ class Sampler:
         """Raises NotFiniteError for logits that are not numbers."""
         if not np.isfinite(logits).all():
             raise NotFiniteError
-        token = self._token(logits)
+        return self._told(logits, self._token(logits))
+
+    def judge(self, logits: Logits, token: int) -> Choice:
+        """A token that was given, as if it had been chosen. Raises NotFiniteError for logits that are not numbers."""
+        if not np.isfinite(logits).all():
+            raise NotFiniteError
+        return self._told(logits, token)
+
+    def _told(self, logits: Logits, token: int) -> Choice:
         if self._top is None:
             return Choice(token)
         log_probabilities = logits - _log_sum(logits)

@@ -3,6 +3,9 @@
 What it is given was read from a model file by ``bankai.checkpoint``.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -39,7 +42,7 @@ def make_tokenizer(spec: TokenizerSpec) -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         padding_side="left",
     )
-    made.ends, made.chat_templates = spec.ends, spec.templates
+    made.ends, made.chat_templates, made.chat_template_kwargs = spec.ends, spec.templates, {}
     return made
 
 
@@ -49,12 +52,16 @@ def end_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     return getattr(tokenizer, "ends", frozenset() if eos is None else frozenset([eos]))
 
 
-def choose_chat_template(tokenizer: PreTrainedTokenizerBase, name: str | None) -> None:
-    """Let chats be rendered by the model's chat template of that name; None leaves it as it is.
+def choose_chat_template(
+    tokenizer: PreTrainedTokenizerBase, name: str | None, variables: Mapping[str, Any] | None = None
+) -> None:
+    """Let chats be rendered by the model's chat template of that name, and with these variables of it.
 
-    Raises UnsupportedModelError.
+    None leaves either as it is. Raises UnsupportedModelError.
     """
     templates = getattr(tokenizer, "chat_templates", {})
+    if variables is not None:
+        tokenizer.chat_template_kwargs = dict(variables)
     if name is None:
         return
     if name not in templates:

@@ -1,7 +1,7 @@
 """Patches: values with XOR algebra, their files, and what ties them to a model.
 
-Contract: importing this package imports neither numpy nor any model code; `bind`, `state` and their kin, which do, are
-loaded when first used.
+Contract: importing this package imports neither numpy nor any model code. What needs them, such as `bind`, `state` and
+`check_places`, is loaded when first used.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -38,7 +38,7 @@ _SAMPLE_GROUPS = 8
 
 @dataclass(frozen=True, slots=True)
 class _Definition:
-    """Which bytes are hashed: at the head of a tensor beside its name, of its blocks, and of a sample that no flip
+    """Which bytes are hashed: behind the name of a tensor, of its blocks, and of the part of a sample that no flip
     changes.
     """
 
@@ -63,6 +63,7 @@ _ANY = _Definition(
 
 
 def _definition(model: Matrices) -> _Definition:
+    """The definition by which patches of this model are bound."""
     one_bit = all(matrix.quantization is Q1_0 for matrix in model.matrices.values())
     return _ONE_BIT if one_bit else _ANY
 
@@ -83,7 +84,7 @@ def fingerprint(model: Matrices) -> bytes:
 def digest(model: Matrices, flips: Iterable[Flip], flipped: Iterable[Flip] = ()) -> bytes:
     """8 bytes over the blocks of the places of `flips`, as if `flipped` were flipped as well.
 
-    A single weight covers the whole group that it stands in. What stands inside a flipped row or group adds nothing to
+    A single weight covers the whole group that it is in. What lies inside a flipped row or group adds nothing to
     what is covered. Raises UnknownTensorError and RowRangeError.
     """
     flips = frozenset(flips)
@@ -117,7 +118,7 @@ def _as_if(model: Matrices, name: str, rows: Sequence[int], overlay: Mapping[str
 
 
 def content_digest(model: Matrices) -> bytes:
-    """16 bytes over every name and block of the model: it is another one for any two states of it."""
+    """16 bytes over every name and block of the model: they differ between any two states of it."""
     hasher = hashlib.blake2b(digest_size=16)
     for name in model.matrices:
         hasher.update(name.encode() + b"\0")
@@ -153,7 +154,7 @@ def state(model: Matrices, patch: Patch, flipped: Iterable[Flip] = ()) -> State:
 
 
 def check_addition(model: Matrices, patch: Patch, active: Sequence[Patch]) -> None:
-    """Return when the patch may go on a model in memory on top of the `active` ones, which are on.
+    """Check that the patch may go on a model in memory, on top of the `active` patches, which are on.
 
     The model's bits decide, with the flips of the others undone. Raises WrongBaseError, AlreadyAppliedError,
     UnboundPatchError, UnknownTensorError and RowRangeError.

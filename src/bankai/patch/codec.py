@@ -58,9 +58,11 @@ def decode(data: bytes, *, flips: int | None = None, manifest: int | None = None
     unpacked `manifest`.
     """
     if data[:4] != MAGIC:
-        raise PatchFormatError("not a .bankai patch: it does not begin with its mark")
+        raise PatchFormatError(
+            "not a .bankai patch: it does not begin with the mark of one; give a patch file"
+        )
     if len(data) > MAX_FILE:
-        raise PatchFormatError(f"the patch file is larger than {MAX_FILE} bytes")
+        raise PatchFormatError(f"the patch file is larger than {MAX_FILE} bytes; give a patch file")
     if len(data) > 4 and data[4] not in _WEIGHTS:
         raise PatchFormatError(f"the patch file has version {data[4]}, not 1 or 2; update bankai")
     if len(data) < 10 or zlib.crc32(data[:-4]).to_bytes(4, "little") != data[-4:]:
@@ -75,7 +77,7 @@ def decode(data: bytes, *, flips: int | None = None, manifest: int | None = None
         most = MAX_MANIFEST if manifest is None else min(manifest, MAX_MANIFEST)
         patch = replace(patch, manifest=_decode_manifest(cursor, bool(flags & _DEFLATED), most))
     if cursor.left:
-        raise PatchFormatError(f"the patch file has {cursor.left} bytes after its end")
+        raise PatchFormatError(f"the patch file has {cursor.left} bytes after its end; fetch it again")
     return patch
 
 
@@ -99,14 +101,15 @@ def entropy_bytes(patch: Patch) -> float:
 
 
 def _version(patch: Patch) -> int:
-    """Of the file: 1 as long as it can hold the patch, so that older readers take it.
+    """The version of the file: 1 whenever that can hold the patch, so that older readers take it.
 
-    Raises PatchFormatError for a weight that no true 1-bit model has, bound to one.
+    Raises PatchFormatError for a patch that is bound to a true 1-bit model and flips a weight that none has.
     """
     beyond = any(flip.bit is not None and flip.bit >= _WEIGHTS[1] for flip in patch.flips)
     if beyond and patch.binding is not None and patch.binding.version == 1:
         raise PatchFormatError(
-            f"the patch is bound to a true 1-bit model, whose groups have {_WEIGHTS[1]} weights"
+            f"the patch is bound to a true 1-bit model, whose groups have {_WEIGHTS[1]} weights, and flips a weight "
+            "beyond; bind it to its own base"
         )
     return 2 if beyond or patch.binding is not None and patch.binding.version == 2 else 1
 
@@ -151,7 +154,10 @@ def _decode_body(cursor: Cursor, version: int, flags: int, most: int) -> Patch:
 
 
 def _decode_section(cursor: Cursor, kind: Kind, weights: int, before: int, most: int) -> list[Flip]:
-    """The flips of one section, in time and memory proportional to their number; with those before at most so many."""
+    """The flips of one section, in time and memory proportional to their number.
+
+    `before` is how many flips other sections had; with them there may be at most `most`.
+    """
     start = cursor.at
     universe = Universe.decode(cursor, kind, weights)
     table = cursor.data[start : cursor.at]
@@ -162,7 +168,7 @@ def _decode_section(cursor: Cursor, kind: Kind, weights: int, before: int, most:
     try:
         flips = universe.flips(places)
     except ValueError as error:
-        raise PatchFormatError(f"the patch file names an impossible place: {error}") from None
+        raise PatchFormatError(f"the patch file names an impossible place: {error}; ask its writer") from None
     # Two comparisons hold every rule of canonical form. The table that these flips would be given: order, smallest
     # size, nothing unused or named twice. The places written again: shortest count, zero padding.
     written = rice.encode(places, universe.size)
@@ -178,7 +184,7 @@ def _encode_manifest(manifest: Manifest) -> tuple[bytes, int]:
     try:
         plain = msgspec.msgpack.encode(manifest, order="sorted")
     except (TypeError, ValueError, OverflowError) as error:
-        raise PatchFormatError(f"the manifest cannot be written: {error}") from None
+        raise PatchFormatError(f"the manifest cannot be written: {error}; correct it") from None
     if len(plain) > MAX_MANIFEST:
         raise PatchFormatError(f"the manifest needs {len(plain)} bytes, more than {MAX_MANIFEST}; shorten it")
     packed = zlib.compress(plain, 9)
@@ -192,23 +198,23 @@ def _decode_manifest(cursor: Cursor, deflated: bool, most: int) -> Manifest:
     if deflated:
         data = _inflate(data, most)
     if len(data) > most:
-        raise PatchFormatError(f"the manifest is larger than {most} bytes")
+        raise PatchFormatError(f"the manifest is larger than {most} bytes; shorten it")
     try:
         manifest = msgspec.msgpack.decode(data, type=Manifest)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise PatchFormatError(f"the manifest is malformed: {error}") from None
+        raise PatchFormatError(f"the manifest is malformed: {error}; ask its writer") from None
     if manifest == Manifest() or msgspec.msgpack.encode(manifest, order="sorted") != data:
-        raise PatchFormatError("the manifest is not in canonical form")
+        raise PatchFormatError("the manifest is not in canonical form; ask its writer")
     return manifest
 
 
 def _inflate(data: bytes, most: int) -> bytes:
-    """Undo zlib, stopping one byte past the bound."""
+    """Undo zlib; stop one byte past the bound of `most` bytes."""
     inflater = zlib.decompressobj()
     try:
         plain = inflater.decompress(data, most + 1)
     except zlib.error as error:
-        raise PatchFormatError(f"the manifest cannot be unpacked: {error}") from None
+        raise PatchFormatError(f"the manifest cannot be unpacked: {error}; ask its writer") from None
     if len(plain) <= most and (not inflater.eof or inflater.unused_data):
-        raise PatchFormatError("the manifest's compressed data has a wrong end")
+        raise PatchFormatError("the manifest's compressed data has a wrong end; ask its writer")
     return plain

@@ -33,9 +33,9 @@ def read_patch(path: str | Path) -> Patch:
 
 
 def read_patch_bytes(path: str | Path) -> bytes:
-    """What a file holds that may be a patch of either format. Raises PatchFormatError."""
+    """The bytes of a file that may be a patch of either format. Raises PatchFormatError."""
     if os.path.isdir(path):
-        raise PatchFormatError(f"cannot read patch {path}: Is a directory; check path and permissions")
+        raise PatchFormatError(f"cannot read patch {path}: Is a directory; give a patch file")
     try:
         return read_bounded(path, MAX_FILE)
     except LargeFileError as error:
@@ -51,7 +51,7 @@ def read_patch_bytes(path: str | Path) -> bytes:
 def write_patch(patch: Patch, path: str | Path, *, manifest: bool = True) -> int:
     """Write a patch, as JSON when `path` ends in ".json", and return the file's size in bytes.
 
-    PatchFormatError when the format cannot hold the patch, StoreError when the file cannot be written.
+    Raises PatchFormatError when the format cannot hold the patch, StoreError when the file cannot be written.
     """
     path = Path(path)
     data = encode_json(patch) if path.suffix == ".json" else encode(patch, manifest=manifest)

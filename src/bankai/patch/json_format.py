@@ -65,7 +65,7 @@ class _Extra(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
 
 
 def decode_json(data: bytes) -> Patch:
-    """The unbound patch of a JSON file; PatchFormatError says which key is wrong.
+    """The unbound patch of a JSON file. Raises PatchFormatError, which names the key that is wrong.
 
     Takes at most 64 bytes of memory per byte of the file.
     """
@@ -102,7 +102,7 @@ def _manifest(file: _File) -> Manifest:
 
 
 def _object(raw: msgspec.Raw, name: str) -> dict[str, Any]:
-    """The object under a key, empty for null. ValueError when it holds more values than any manifest may.
+    """The object under a key, empty for null. Raises ValueError when it holds more values than a manifest may.
 
     Counted before it is decoded: in MessagePack every comma, colon and bracket stands for at least one byte.
     """
@@ -117,7 +117,7 @@ def _object(raw: msgspec.Raw, name: str) -> dict[str, Any]:
 
 
 def encode_json(patch: Patch) -> bytes:
-    """The JSON file of a patch, without its binding. PatchFormatError for flips that it cannot name."""
+    """The JSON file of a patch, without its binding. Raises PatchFormatError for flips that it cannot name."""
     manifest = patch.manifest
     extra = _Extra(**{name: getattr(manifest, name) for name in _EXTRA})
     metadata = dict(manifest.metadata)

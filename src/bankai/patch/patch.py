@@ -2,7 +2,7 @@
 
 Contract: `Flip`, `Binding`, `Manifest` and `Patch` are immutable and checked when made. Patches form an
 abelian group under `^`: the empty patch is the identity and every patch is its own inverse. Whether a
-place exists is decided in `bankai.patch.binding`.
+model has a place is decided in `bankai.patch.places`.
 """
 
 import math
@@ -42,9 +42,9 @@ def _is_name(text: str) -> bool:
 class Flip:
     """One place whose weights are negated.
 
-    `tensor` is a canonical name ("model.layers.3.mlp.up_proj"), `row` an output of it; `group` is None for the whole
-    row, else the index of a group of its columns, as many as the tensor's quantization has in a block; `bit` is None
-    for the whole group, else the index of a single weight in it, whose sign is a bit of its own. Raises ValueError
+    `tensor` is a canonical name ("model.layers.3.mlp.up_proj"), `row` an output of it. `group` is None for the whole
+    row, else the index of a group of its columns (`bankai.quantization` says how many columns that is). `bit` is None
+    for the whole group, else the index of a single weight in it, which has a sign bit of its own. Raises ValueError
     for what no model can have.
     """
 
@@ -67,7 +67,7 @@ class Flip:
 
     @property
     def kind(self) -> Kind:
-        """What it negates."""
+        """Whether it negates a row, a group or a single weight."""
         return "row" if self.group is None else "group" if self.bit is None else "bit"
 
     def __lt__(self, other: "Flip") -> bool:
@@ -104,8 +104,8 @@ class Binding:
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a reader wants to know about a patch; nothing in it changes what the patch does.
 
-    `probes` is the digest of the probe set; `versions`, `results` and `metadata` hold JSON values only
-    (ValueError otherwise: NaN and integers beyond 64 bits are none).
+    `probes` is the digest of the probe set; `versions`, `results` and `metadata` hold JSON values only. Raises
+    ValueError for others, such as NaN and integers beyond 64 bits.
     """
 
     name: str = ""
@@ -181,7 +181,7 @@ class Patch:
 
     @classmethod
     def of(cls, flips: Iterable[Flip], manifest: Manifest | None = None) -> Self:
-        """An unbound patch; ValueError for a flip given twice, for two flips of one place cancel."""
+        """An unbound patch. Raises ValueError for a flip given twice, because two flips of one place cancel."""
         listed = list(flips)
         unique = frozenset(listed)
         if len(unique) != len(listed):
@@ -234,14 +234,9 @@ class Patch:
         return self._of_kind("bit")
 
     def _of_kind(self, kind: Kind) -> tuple[Flip, ...]:
-        # By keys made once a flip, not once a comparison.
+        # By keys that are made once for each flip, not once for each comparison.
         return tuple(sorted((flip for flip in self.flips if flip.kind == kind), key=attrgetter("_key")))
 
     def unbound(self) -> "Patch":
         """The same flips and manifest without a binding."""
         return replace(self, binding=None)
-
-
-def _in_order(flips: Iterable[Flip]) -> tuple[Flip, ...]:
-    """Sorted; by keys made once a flip, not once a comparison."""
-    return tuple(sorted(flips, key=attrgetter("_key")))

@@ -41,7 +41,7 @@ class Places:
         return sorted(place for place in groups if place[0] not in whole)
 
     def within(self, rows: Collection[int]) -> "Places":
-        """Those in these rows."""
+        """The flips that are in these rows."""
         return Places(
             tuple(row for row in self.rows if row in rows),
             tuple(place for place in self.groups if place[0] in rows),
@@ -49,9 +49,10 @@ class Places:
         )
 
     def masks(self, matrix: MatrixInfo) -> tuple[NDArray[np.intp], Blocks]:
-        """Numbers of the rows that are touched ``[n]``, sorted, and what XOR does to them ``[n, groups, bytes]``.
+        """The sorted numbers of the touched rows ``[n]``, and their masks, uint8 ``[n, groups, bytes of a group]``.
 
-        What lies in a flipped row or group is turned back; all may cancel. The places must be those of the matrix.
+        What lies in a flipped row or group is turned back, so a mask may be all zeros. The places must be those of the
+        matrix.
         """
         rows, kind = np.array(self.touched_rows, np.intp), matrix.quantization
         masks = np.zeros((len(rows), matrix.groups, kind.nbytes), np.uint8)
@@ -60,13 +61,13 @@ class Places:
         masks[np.searchsorted(rows, at), group] ^= kind.mask
         at, group, weight = np.array(self.weights, np.intp).reshape(-1, 3).T
         byte, bit = kind.weight_masks(weight)
-        # Several weights may share a byte; the unbuffered ufunc counts each.
+        # Several weights may share a byte: `at` applies each of them.
         np.bitwise_xor.at(masks, (np.searchsorted(rows, at), group, byte), bit)
         return rows, masks
 
 
 def places_by_tensor(flips: Iterable[Flip]) -> dict[str, Places]:
-    """Flips by tensor, in the order of the names."""
+    """The flips of each tensor, by its name; the names are sorted."""
     rows: dict[str, list[int]] = defaultdict(list)
     groups: dict[str, list[tuple[int, int]]] = defaultdict(list)
     weights: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
@@ -106,7 +107,7 @@ def _check(name: str, what: str, number: int, count: int) -> None:
 
 
 def places_in_row(matrix: MatrixInfo, kind: Kind) -> int:
-    """How many places of a kind a row has. Raises RowRangeError for weights without signs of their own."""
+    """How many places of a kind a row has. Raises RowRangeError where single weights have no sign of their own."""
     if kind == "bit" and not matrix.quantization.own_signs:
         raise RowRangeError(
             f"in {matrix.quantization} no weight has a sign of its own; flip rows or groups instead of single weights"
@@ -115,12 +116,12 @@ def places_in_row(matrix: MatrixInfo, kind: Kind) -> int:
 
 
 def number_of(flip: Flip, matrix: MatrixInfo) -> int:
-    """Of a flip's place among those of its kind in its row."""
+    """The number of a flip's place among those of its kind in its row."""
     return (flip.group or 0) * (1 if flip.bit is None else matrix.quantization.weights) + (flip.bit or 0)
 
 
 def flip_of(tensor: str, row: int, kind: Kind, number: int, matrix: MatrixInfo) -> Flip:
-    """The place of that kind and number in a row: the inverse of `number_of`."""
+    """The flip of that kind whose place has that number in a row: the inverse of `number_of`."""
     if kind == "row":
         return Flip(tensor, row)
     if kind == "group":

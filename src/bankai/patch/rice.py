@@ -54,9 +54,11 @@ class Cursor:
             value |= (byte & 0x7F) << 7 * index
             if byte < 0x80:
                 if byte == 0 and index:
-                    raise PatchFormatError("the patch file holds a number that is not in its shortest form")
+                    raise PatchFormatError(
+                        "the patch file holds a number that is not in its shortest form; ask its writer"
+                    )
                 return value
-        raise PatchFormatError("the patch file holds a number beyond 63 bits")
+        raise PatchFormatError("the patch file holds a number beyond 63 bits; ask its writer")
 
 
 def _parameter(count: int, limit: int) -> int:
@@ -87,7 +89,7 @@ def decode(cursor: Cursor, limit: int) -> list[int]:
     """The places that `encode` wrote at the cursor; raises PatchFormatError unless all are below `limit`."""
     count = cursor.varint()
     if not 1 <= count <= min(limit, MAX_COUNT, 8 * cursor.left):
-        raise PatchFormatError(f"the patch file cannot hold the {count} places it announces")
+        raise PatchFormatError(f"the patch file cannot hold the {count} places it announces; ask its writer")
     k = _parameter(count, limit)
     # N / 2^k is below 3 n for this k, so no more than k + 4 bits a place belong to the sequence.
     window = cursor.data[cursor.at : cursor.at + (count * (k + 4) + 7) // 8]
@@ -96,10 +98,10 @@ def decode(cursor: Cursor, limit: int) -> list[int]:
     for _ in range(count):
         one = bits.find("1", at)
         if one < 0 or one + 1 + k > len(bits):
-            raise PatchFormatError("the places in the patch file run past its end")
+            raise PatchFormatError("the places in the patch file run past its end; ask its writer")
         place += ((one - at) << k) + int(bits[one : one + 1 + k], 2) - (1 << k) + 1
         if place >= limit:
-            raise PatchFormatError("a place in the patch file lies outside its own table")
+            raise PatchFormatError("a place in the patch file lies outside its own table; ask its writer")
         places.append(place)
         at = one + 1 + k
     cursor.take((at + 7) // 8)

@@ -54,7 +54,7 @@ class _Family:
 
 
 class Universe:
-    """The places `layers` x layered families, then families without; `kind` says what they are.
+    """A numbering of the places of all layers x the families with layers, then of the families without; of one `kind`.
 
     `weights` is how many places a group has where single weights are the places.
     """
@@ -100,7 +100,7 @@ class Universe:
         return universe
 
     def places(self, flips: Iterable[Flip]) -> list[int]:
-        """The sorted numbers of flips that this universe was made of."""
+        """The sorted numbers of flips, all of which lie in this universe."""
         inner = len(self._inner) - 1
         layer_index = {layer: index for index, layer in enumerate(self.layers)}
         base = {}
@@ -126,7 +126,9 @@ class Universe:
                 start, end, groups, name = self._tensor_at(place)
                 tensors += 1
                 if tensors > _MAX_TENSORS:
-                    raise PatchFormatError(f"the patch file names more than {_MAX_TENSORS} tensors")
+                    raise PatchFormatError(
+                        f"the patch file names more than {_MAX_TENSORS} tensors; split the patch"
+                    )
             rest, bit = divmod(place - start, self._bits)
             row, group = divmod(rest, groups)
             if self.kind == "row":
@@ -172,19 +174,24 @@ class Universe:
 
     @classmethod
     def decode(cls, cursor: Cursor, kind: Kind, weights: int) -> "Universe":
-        """Read what `encode` wrote. Bounded, but not yet proven canonical: the codec compares the bytes."""
+        """Read what `encode` wrote. What is read is bounded, but may be in another form: the codec compares the bytes.
+
+        Raises PatchFormatError.
+        """
         size = cursor.varint()
         if size > _MAX_LAYER_BYTES:
-            raise PatchFormatError("the patch file names layers beyond 9999")
+            raise PatchFormatError("the patch file names layers beyond 9999; ask its writer")
         bitmap = int.from_bytes(cursor.take(size), "little")
         layers = [layer for layer in range(8 * size) if bitmap >> layer & 1]
         count = cursor.varint()
         if count > min(cursor.left // 2, _MAX_FAMILIES):
-            raise PatchFormatError(f"the patch file cannot hold the {count} tensor families it announces")
+            raise PatchFormatError(
+                f"the patch file cannot hold the {count} tensor families it announces; ask its writer"
+            )
         families = [_decode_family(cursor, kind) for _ in range(count)]
         universe = cls(layers, sorted(families, key=lambda family: not family.layered), kind, weights)
         if universe.size >= _MAX_PLACES:
-            raise PatchFormatError("the patch file spans more than 2^63 places")
+            raise PatchFormatError("the patch file spans more than 2^63 places; split the patch")
         return universe
 
 
@@ -196,9 +203,11 @@ def _decode_family(cursor: Cursor, kind: Kind) -> _Family:
         try:
             template = cursor.take(cursor.varint()).decode("ascii")
         except UnicodeDecodeError:
-            raise PatchFormatError("the patch file holds a tensor name that is not ASCII") from None
+            raise PatchFormatError(
+                "the patch file holds a tensor name that is not ASCII; ask its writer"
+            ) from None
     else:
-        raise PatchFormatError(f"the patch file has unknown tensor family {code}; use a newer bankai")
+        raise PatchFormatError(f"the patch file has unknown tensor family {code}; update bankai")
     rows = cursor.varint()
     groups = 1 if kind == "row" else cursor.varint()
     return _Family(template, rows, groups)

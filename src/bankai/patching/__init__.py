@@ -1,7 +1,7 @@
 """Model files changed safely: apply, revert, status, and the sidecar that lists what is applied.
 
 Contract: nothing is changed unless every check passed; a model file is never seen half-written. The digests
-of the bits are the truth; the sidecar only says which patches to look for. Never imports torch.
+of the bits decide; the sidecar only says which patches to look for. Never imports torch.
 """
 
 from bankai.patching.change import apply_patch, revert_patch

@@ -31,10 +31,13 @@ __all__ = ["Change", "apply_patch", "require_off", "require_on", "revert_patch"]
 
 
 class Change:
-    """Patches of one model that go off and on together; all are bound, and proven to be on or off.
+    """Patches of one model that are taken off and put on together. All are bound, and proven to be on or off.
 
-    `flips` are the places that change: what goes both off and on stays as it is. `after` is the list of what is
-    applied then, `pending` the list for as long as the change is being made. `found` are on already, unlisted.
+    ``off``, ``on``  the patches to take off and to put on
+    ``found``        patches that are on already and that the list lacks
+    ``flips``        the places that change: one that goes both off and on stays as it is
+    ``after``        the list of what is applied after the change
+    ``pending``      the list while the change is being made
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class Change:
         self.after = (*stay, *(replace(entry, pending=False) for entry in coming))
 
     def prove(self, model: Checkpoint) -> None:
-        """Raises StoreError unless the bits of the model are those of after the change."""
+        """Raises StoreError unless the model has the bits that it should have after the change."""
         for patch, expected, others in self._expected():
             if digest(model, patch.flips, others) != expected:
                 raise StoreError(
@@ -60,7 +63,7 @@ class Change:
                 )
 
     def _expected(self) -> Iterator[tuple[Patch, bytes, frozenset[Flip]]]:
-        """Patch, digest that its places must have in the end, and the flips of the others that are on then."""
+        """Each patch, the digest that its places must have after the change, and the flips of the others on then."""
         after = combined(self.after)
         for patch in self._on:
             if patch.binding is not None:
@@ -126,7 +129,10 @@ def require_on(ledger: Ledger, patch: Patch) -> Patch:
 
 
 def _known(ledger: Ledger, patch: Patch, unbound: str) -> Patch:
-    """The patch with its binding, its own or that under which it is listed; else an error with that message."""
+    """The patch with its own binding, or the one under which it is listed.
+
+    Raises UnboundPatchError with the message `unbound` where it has neither, and PlaceError.
+    """
     known = patch if patch.binding else ledger.listed(patch)
     if known is None:
         check_places(ledger.checkpoint, patch.flips)
@@ -135,6 +141,7 @@ def _known(ledger: Ledger, patch: Patch, unbound: str) -> Patch:
 
 
 def _state(ledger: Ledger, patch: Patch) -> State:
+    """The state of a bound patch. Raises WrongBaseError when the model has neither state."""
     found = ledger.state(patch)
     if found == "foreign":
         raise WrongBaseError(_why_foreign(ledger, patch))
@@ -161,13 +168,14 @@ def _why_foreign(ledger: Ledger, patch: Patch) -> str:
 
 
 def _check_new(out: Path) -> None:
+    """Raises StoreError unless a model can be written to `out`."""
     if os.path.lexists(out):
         raise StoreError(f"{out} exists; give a new name, or change a model where it is with --in-place")
     check_unclaimed(out)
 
 
 def _write_copy(source: Checkpoint, change: Change, out: Path) -> None:
-    """A sidecar comes before its model: it means nothing without one, and a model without it forgets."""
+    """Write the changed copy, its sidecar first: one without a model does no harm, a model without one forgets."""
     if source.path.is_dir():
         with writing_directory(out) as copy:
             shutil.copytree(source.path, copy, dirs_exist_ok=True)
@@ -186,7 +194,7 @@ def _write_copy(source: Checkpoint, change: Change, out: Path) -> None:
 
 
 def _make(source: Checkpoint, change: Change, copy: Path) -> None:
-    """Flip the places in a copy of our own, and prove it."""
+    """Flip the places in a copy that nobody else has, and prove it."""
     xor_files(moved(edits(source, change.flips), source.path, copy))
     with open_checkpoint(copy) as model:
         change.prove(model)

@@ -1,4 +1,4 @@
-"""Which models may be changed where they are. Every refusal names the way out."""
+"""Which models may be changed in place. Every refusal names a way out."""
 
 import os
 import stat
@@ -9,15 +9,13 @@ from bankai.errors import StoreError
 
 __all__ = ["changeable", "check_file"]
 
-_CACHES = (
-    "blobs",
-    "snapshots",
-)  # of the Hugging Face Hub and Ollama: files named by their contents, shared by links
+# Folders of the Hugging Face Hub and Ollama: files named by their contents, shared by links.
+_CACHES = ("blobs", "snapshots")
 _COPY = "write a copy (`apply` or `revert` with -o)"
 
 
 def changeable(source: str | Path) -> Path:
-    """The absolute path of a model that is neither built in nor a link. Raises StoreError."""
+    """The absolute path of a model. Raises StoreError when it is built in, a link, or in a cache of downloads."""
     builtin = builtin_models()
     path = Path(os.path.abspath(source))
     shipped = any(path.exists() and path.samefile(model) for model in builtin.values())

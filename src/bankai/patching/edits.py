@@ -18,7 +18,7 @@ def edits(model: Checkpoint, flips: Iterable[Flip]) -> list[Edit]:
     """One edit for each run of groups that change in a row.
 
     It covers whole groups, so that whoever compares the bytes of an edit sees all that the digest of a patch covers.
-    The flips must be places of the model, as those of a patch are whose state on it is known.
+    The places must be those of the model: a patch whose state on it is known has been checked.
     """
     found: list[Edit] = []
     for name, places in places_by_tensor(flips).items():
@@ -31,7 +31,10 @@ def edits(model: Checkpoint, flips: Iterable[Flip]) -> list[Edit]:
 
 
 def _row_edits(span: Span, row: int, masks: Blocks) -> Iterator[Edit]:
-    """Of a row of the file, its groups in the file's order; what lies between their parts has a mask of 0."""
+    """Edits of a row of the file, from masks ``[groups, bytes of the span]`` in the file's order.
+
+    Bytes of a group outside the span have a mask of 0.
+    """
     gap = span.group - (span.stop - span.start)
     padded = np.pad(masks, ((0, 0), (0, gap)))
     changing = np.flatnonzero(masks.any(1))
@@ -43,7 +46,7 @@ def _row_edits(span: Span, row: int, masks: Blocks) -> Iterator[Edit]:
 
 
 def moved(edits: Iterable[Edit], source: Path, copy: Path) -> list[Edit]:
-    """The same edits in a copy of the model."""
+    """The edits of the model `source` in its `copy`; both are files, or both directories."""
     return [
         Edit(copy if edit.file == source else copy / edit.file.relative_to(source), edit.offset, edit.mask)
         for edit in edits

@@ -1,4 +1,4 @@
-"""What is applied to a model: the sidecar's list, believed only as far as the bits bear it out.
+"""What is applied to a model: the sidecar's list, as far as the bits confirm it.
 
 Contract: a listed patch counts as applied when the model's bits, with all listed flips undone, have that
 patch's before-digest. A patch that shares places with listed ones is judged on the bits without them.
@@ -20,7 +20,7 @@ from bankai.patching.sidecar import Applied, combined, load, sidecar_path
 
 __all__ = ["Ledger", "Status", "bind_patch", "status"]
 
-_MOST_MEETING = 8  # pending patches that share rows, for 256 ways to try
+_MOST_SHARING = 8  # pending patches that share rows: each subset is tried, 256 at most
 _NO_RECORD = "no record of applied patches; `bankai status MODEL PATCH` checks one"
 
 
@@ -41,7 +41,8 @@ class Status:
 class Ledger:
     """The confirmed list of an open model.
 
-    `contradicted`: there is a list, and the bits say otherwise. `unreadable`: there is something in its place.
+    `applied`: what is on. `note`: why the sidecar was ignored, else "". `contradicted`: it lists patches, and the bits
+    say otherwise.
     """
 
     checkpoint: Checkpoint
@@ -51,11 +52,12 @@ class Ledger:
 
     @property
     def unreadable(self) -> bool:
+        """Whether the sidecar is there and cannot be read."""
         return bool(self.note) and not self.contradicted
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> "Ledger":
-        """Read the sidecar and confirm it. Which of the pending lines hold is told by the bits."""
+        """Read the sidecar and confirm it. The bits tell which of the pending patches are on."""
         listed, note = load(sidecar_path(checkpoint.path))
         applied = _borne_out(checkpoint, listed)
         if applied is not None:
@@ -99,21 +101,21 @@ class Ledger:
 
 
 def _borne_out(checkpoint: Checkpoint, listed: Sequence[Applied]) -> list[Applied] | None:
-    """The settled lines and those of the pending ones that the bits have; None when the bits contradict them all."""
+    """The settled lines, and those of the pending ones that the bits have; None when the bits contradict the list."""
     settled = [entry for entry in listed if not entry.pending]
     on = list(settled)
-    for group in _meeting([entry for entry in listed if entry.pending]):
-        sizes = range(len(group) + 1) if len(group) <= _MOST_MEETING else ()
-        ways = (some for size in sizes for some in combinations(group, size))
-        found = next((some for some in ways if _confirmed(checkpoint, group, [*settled, *some])), None)
+    for group in _sharing_rows([entry for entry in listed if entry.pending]):
+        sizes = range(len(group) + 1) if len(group) <= _MOST_SHARING else ()
+        subsets = (some for size in sizes for some in combinations(group, size))
+        found = next((some for some in subsets if _confirmed(checkpoint, group, [*settled, *some])), None)
         if found is None:
             return None
         on += found
     return [entry for entry in listed if entry in on] if _confirmed(checkpoint, listed, on) else None
 
 
-def _meeting(entries: Iterable[Applied]) -> list[list[Applied]]:
-    """Patches that share rows with each other, if through others, are judged together."""
+def _sharing_rows(entries: Iterable[Applied]) -> list[list[Applied]]:
+    """The patches in groups: those that share rows, directly or through others, are in one."""
     groups: list[tuple[set[tuple[str, int]], list[Applied]]] = []
     for entry in entries:
         rows, members = {(flip.tensor, flip.row) for flip in entry.patch.flips}, [entry]

@@ -1,4 +1,4 @@
-"""A model held open to be changed where it is, also while another process computes with it.
+"""A model held open to be changed in place, also while another process computes with it.
 
 Contract: a durable change is journaled: after a crash at any moment the bits are those of before or of after. A
 volatile one changes the mapped file without journal or sync, in microseconds; a crash inside it may leave some of its
@@ -32,7 +32,7 @@ from bankai.patching.transition import Transition
 
 __all__ = ["LiveModel", "apply_in_place", "recover", "revert_in_place"]
 
-_REMEMBERED = 64  # transitions
+_REMEMBERED = 64  # prepared swaps, and patches that they put on
 
 
 class LiveModel:
@@ -45,7 +45,7 @@ class LiveModel:
     def __init__(self, path: str | Path) -> None:
         self.path = changeable(path)
         self._maps: dict[Path, NDArray[np.uint8]] = {}
-        self._ways: dict[tuple[tuple[Patch, ...], tuple[Patch, ...]], tuple[Change, Transition]] = {}
+        self._prepared: dict[tuple[tuple[Patch, ...], tuple[Patch, ...]], tuple[Change, Transition]] = {}
         with ExitStack() as stack:
             stack.enter_context(locked(self.path))
             sweep(sidecar_path(self.path))
@@ -55,7 +55,7 @@ class LiveModel:
                 raise StoreError(f"{self._ledger.note}; move it away, or write a copy with -o")
             self._recorded: tuple[Applied, ...] | None = self._ledger.applied  # None: with pending lines
             self._pending: dict[Patch, Applied] = {}
-            self._open = self._known = True  # `_known`: that the ledger tells of the bits as they are
+            self._open = self._known = True  # `_known`: whether the ledger tells of the bits as they are
             self._held = stack.pop_all()
 
     @property
@@ -80,7 +80,7 @@ class LiveModel:
         return known
 
     def swap(self, *patches: Patch, volatile: bool = False) -> int:
-        """Have exactly these patches on, none for the base, and return how many bytes changed: only those that differ.
+        """Have exactly these patches on (none: the base), and return how many bytes changed: only those that differ.
 
         A volatile swap is listed as one that may be on, and recorded for good when the model is closed. It is fast
         (microseconds instead of milliseconds) from the second time on that it leads from the same patches to the same.
@@ -88,7 +88,7 @@ class LiveModel:
         """
         self._check_open()
         if volatile:
-            plan, transition = self._way(patches)
+            plan, transition = self._prepare(patches)
             before = self._ledger
             try:
                 self._ledger = replace(before, applied=plan.after)
@@ -105,7 +105,7 @@ class LiveModel:
         if not self._open:  # another process may hold it by now
             return
         self._open = False
-        self._ways.clear()
+        self._prepared.clear()
         self._maps.clear()
         with self._held:
             try:
@@ -125,6 +125,7 @@ class LiveModel:
         self.close()
 
     def _planned(self, patches: Sequence[Patch]) -> Change:
+        """The change from what is on to these patches. Raises as `swap` does."""
         if self._ledger.contradicted:
             raise StoreError(
                 f"what is on {self.path} is not known: {self._ledger.note}; delete that list if the model is a fresh "
@@ -139,22 +140,24 @@ class LiveModel:
                     found.append(patch)
         return Change(self._ledger, [patch for patch in self.applied if patch not in patches], coming, found)
 
-    def _way(self, patches: tuple[Patch, ...]) -> tuple[Change, Transition]:
-        """From what is on to these patches. Remembered, because to check and prepare it takes far longer than to go."""
+    def _prepare(self, patches: tuple[Patch, ...]) -> tuple[Change, Transition]:
+        """The volatile swap from what is on to these patches; remembered, because it takes far longer to prepare than
+        to make.
+        """
         key = (self.applied, patches)
-        if key in self._ways:
-            return self._ways[key]
+        if key in self._prepared:
+            return self._prepared[key]
         plan = self._planned(patches)
         places = edits(self._checkpoint, plan.flips)
         for file in {edit.file for edit in places}:
             self._map(file)  # refuses before anything is announced
         self._announce(plan)
-        way = plan, Transition(places, self._view, lambda: plan.prove(self._checkpoint))
-        if not plan.found:  # what is on unlisted, and leads from no list to this one, is so only once
-            if len(self._ways) == _REMEMBERED:
-                del self._ways[next(iter(self._ways))]
-            self._ways[key] = way
-        return way
+        prepared = plan, Transition(places, self._view, lambda: plan.prove(self._checkpoint))
+        if not plan.found:  # a patch is found on and unlisted only once
+            if len(self._prepared) == _REMEMBERED:
+                del self._prepared[next(iter(self._prepared))]
+            self._prepared[key] = prepared
+        return prepared
 
     def _view(self, edit: Edit) -> NDArray[np.uint8]:
         """The bytes of an edit in a writable map."""
@@ -167,7 +170,10 @@ class LiveModel:
         return self._maps[file]
 
     def _make(self, plan: Change) -> int:
-        """Durably. The sidecar tells of the change before the bits have it, and of the bits in the end."""
+        """Make a durable change, and return how many bytes it changes.
+
+        The sidecar tells of the change before the first bit changes, and what the bits are at the end.
+        """
         places = edits(self._checkpoint, plan.flips)
         for file in {edit.file for edit in places}:
             check_file(file)
@@ -187,9 +193,7 @@ class LiveModel:
         fresh = {entry.patch: entry for entry in plan.pending if entry.pending}
         if fresh.keys() <= self._pending.keys():
             return
-        if (
-            len(self._pending | fresh) > _REMEMBERED
-        ):  # those that are off, and remembered ways to them, are let go
+        if len(self._pending | fresh) > _REMEMBERED:  # forget those that are off, and swaps that lead to them
             self._forget()
         pending = self._pending | fresh
         stay = (entry for entry in plan.pending if entry.patch not in pending)
@@ -197,7 +201,7 @@ class LiveModel:
         self._pending, self._recorded = pending, None
 
     def _forget(self) -> None:
-        self._ways.clear()
+        self._prepared.clear()
         self._pending.clear()
 
     def _settle(self) -> None:
@@ -209,13 +213,14 @@ class LiveModel:
         self._forget()
 
     def _record(self) -> None:
+        """Record in the sidecar what volatile swaps left on. Raises StoreError."""
         if self._recorded != self._ledger.applied and not self._ledger.contradicted:
             save(sidecar_path(self.path), self._ledger.applied)
             self._recorded = self._ledger.applied
             self._forget()
 
     def _look(self) -> None:
-        """What is on, after a durable change: as it should be, undone, or interrupted before anybody looked."""
+        """Read what is on again where a durable change may have been made, undone or interrupted since."""
         if not self._known:
             self._ledger = Ledger.of(self._checkpoint)
             self._known = True
@@ -239,7 +244,7 @@ def revert_in_place(path: str | Path, patch: Patch) -> Patch:
 
 
 def recover(path: str | Path) -> bool:
-    """Undo a change of a model that was cut short; tells whether there was one.
+    """Undo a change of a model that was cut short, and return whether there was one.
 
     Whatever opens a model does so first. Raises ModelFormatError, UnsupportedModelError and StoreError.
     """

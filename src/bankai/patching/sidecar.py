@@ -1,4 +1,4 @@
-"""The sidecar of a model file: which patches were put on it. Advice, never truth; the bits' digests decide.
+"""The sidecar of a model file: which patches were put on it. A note only; the digests of the bits decide.
 
 Contract: `load` reads any file of that name without failing and says in words why it ignored one; `save`
 writes it whole or not at all. The sidecar of `FILE` is `FILE.bankai.json`; of an MLX directory,
@@ -26,7 +26,7 @@ _MAX_MANIFESTS = 2 << 20  # bytes of all manifests, unpacked
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A patch listed as being on, since `time` (ISO 8601, UTC). `pending`: as one that may be on or off."""
+    """A patch that is listed as on since `time` (ISO 8601, UTC); `pending`: one that may be on or off."""
 
     patch: Patch
     time: str
@@ -34,6 +34,7 @@ class Applied:
 
     @property
     def name(self) -> str:
+        """The patch's name in its manifest, or ""."""
         return self.patch.manifest.name
 
 
@@ -63,7 +64,7 @@ def combined(applied: Iterable[Applied]) -> frozenset[Flip]:
 
 
 def load(path: Path) -> tuple[tuple[Applied, ...], str]:
-    """The patches that a sidecar lists, and why it is ignored ("" when it is not, or is absent).
+    """The patches that a sidecar lists, and why it is ignored: "" when it is not ignored, or not there.
 
     However many it lists, reading them takes no more than one patch at the bounds of the format would, and twice
     the largest manifest.
@@ -106,7 +107,10 @@ def _manifest_bytes(patch: Patch) -> int:
 
 
 def save(path: Path, applied: Sequence[Applied]) -> None:
-    """Write the sidecar, or remove it when nothing is applied. Raises StoreError."""
+    """Write the sidecar, or remove it when nothing is applied.
+
+    Raises StoreError when it cannot be written, or lists more than `load` would read.
+    """
     if not applied:
         try:
             path.unlink(missing_ok=True)
@@ -124,7 +128,7 @@ def save(path: Path, applied: Sequence[Applied]) -> None:
         (manifests, _MAX_MANIFESTS),
         (flips, _MAX_FLIPS),
     )
-    if any(size > limit for size, limit in sizes):  # `load` would ignore it
+    if any(size > limit for size, limit in sizes):
         raise StoreError("too many patches are applied to list; compose them into one with `bankai compose`")
     with writing(path) as temporary:
         temporary.write_bytes(data)

@@ -1,4 +1,4 @@
-"""One change of bits in mapped files, made ready so that making it takes microseconds."""
+"""One change of bits in mapped files, prepared so that making it takes microseconds."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -17,8 +17,8 @@ Bytes = NDArray[np.uint8]
 class Transition:
     """XOR of edits into writable maps, from the bytes that they hold now; `view` gives the bytes of an edit.
 
-    Contract: `make` leaves the bytes all changed or all as they were, unless the process is killed inside it. `size` is
-    how many bytes change. The first time `prove`, which raises, has the last word.
+    Contract: `make` leaves the bytes all changed or all as they were, unless the process is killed inside it. The first
+    time it calls `prove`, and undoes the change when that raises. `size` is how many bytes change.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Transition:
         self._after = _digest([old ^ mask for old, mask in zip(self._old, masks, strict=True)])
 
     def make(self) -> None:
-        """Check, change, check. Raises WrongBaseError when the bytes are not what they were, or do not become so."""
+        """Check, change, check. Raises WrongBaseError when the bytes are not the expected ones before or after."""
         self._expect(self._before)
         try:
             self.xor()
@@ -54,7 +54,7 @@ class Transition:
         return _digest([view for view, _ in self._pairs]) == self._after
 
     def xor(self) -> None:
-        """The bare change."""
+        """The change alone, unchecked. Made twice, it undoes itself."""
         for view, mask in self._pairs:
             np.bitwise_xor(view, mask, out=view)
 

@@ -3,8 +3,9 @@
 Fields, of which a row needs a prompt and one right text: ``prompt`` or, in JSONL, ``messages``; ``prefix`` (text that
 begins the reply); ``answer``, taken whole; ``answers``, a list in JSONL and in CSV separated by ``||``; ``reply``, a
 whole right reply, which counts as an answer too; ``item``, by default the normalized prompt; ``category``; ``id``, by
-default the row's number; ``stop``, in CSV with ``\\n`` for a line end. Blanks at the end of an answer are dropped,
-since its stop follows. Other fields are ignored and named.
+default the row's number; ``stop``, in CSV with ``\\n`` for a line end; in JSONL also ``chat_template_kwargs``,
+variables of the chat template. Blanks at the end of an answer are dropped, since its stop follows. Other fields are
+ignored and named.
 """
 
 import csv
@@ -42,6 +43,7 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     category: str | None = None
     id: str | None = None
     stop: str | None = None
+    chat_template_kwargs: dict[str, Any] = {}
 
 
 _Numbered = Iterator[tuple[int, dict[str, Any]]]
@@ -56,10 +58,13 @@ class Cases:
     ignored: tuple[str, ...]
 
 
-def read_cases(path: str | Path, *, chat: bool = False) -> Cases:
+def read_cases(
+    path: str | Path, *, chat: bool = False, chat_template_kwargs: Mapping[str, Any] | None = None
+) -> Cases:
     """Read a file of cases; with ``chat`` every prompt becomes a user message.
 
-    Raises ProbeFormatError that names the row and the remedy.
+    ``chat_template_kwargs``: variables of the chat template where a chat of the file does not set them. Raises
+    ProbeFormatError that names the row and the remedy.
     """
     path = Path(path)
     read = {".csv": _csv_rows, ".jsonl": _jsonl_rows}.get(path.suffix.lower())
@@ -71,7 +76,7 @@ def read_cases(path: str | Path, *, chat: bool = False) -> Cases:
     for number, fields in read(_text(path), path):
         place = f"{path}, row {number}"
         ignored |= dict.fromkeys(name for name in fields if name not in (*_Row.__struct_fields__, ""))
-        probe = _probe(fields, number, place, chat)
+        probe = _probe(fields, number, place, chat, chat_template_kwargs or {})
         if probe.id in rows:
             raise ProbeFormatError(f"{place}: id {probe.id!r} is that of row {rows[probe.id]}; give another")
         rows[probe.id] = number
@@ -167,7 +172,9 @@ def _jsonl_rows(text: str, path: Path) -> _Numbered:
         yield number, fields
 
 
-def _probe(fields: Mapping[str, Any], number: int, place: str, chat: bool) -> Probe:
+def _probe(
+    fields: Mapping[str, Any], number: int, place: str, chat: bool, variables: Mapping[str, Any]
+) -> Probe:
     try:
         row = msgspec.convert(fields, _Row)
     except msgspec.ValidationError as error:
@@ -193,6 +200,7 @@ def _probe(fields: Mapping[str, Any], number: int, place: str, chat: bool) -> Pr
             prefix=row.prefix,
             answers=answers,
             stop=row.stop,
+            chat_template_kwargs={**({} if plain else variables), **row.chat_template_kwargs},
         )
     except ProbeFormatError as error:
         raise ProbeFormatError(f"{place}: {error}") from error

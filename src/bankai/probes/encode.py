@@ -47,7 +47,8 @@ class EncodedAnswer:
 def context_text(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> str:
     """All text that stands before the answer: the prompt or the rendered chat, then the prefix.
 
-    Raises UnsupportedModelError when the model's chat template is missing or fails.
+    Raises UnsupportedModelError when the model's chat template is missing or fails, ProbeFormatError for a variable
+    that no probe may set.
     """
     if probe.messages is None:
         return f"{probe.prompt}{probe.prefix}"
@@ -57,9 +58,11 @@ def context_text(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> str:
             f"probe {probe.id}: the model has no chat template; give a prompt instead"
         )
     try:
-        return f"{render_chat(tokenizer, messages)}{probe.prefix}"
+        return f"{render_chat(tokenizer, messages, probe.chat_template_kwargs)}{probe.prefix}"
     except UnsupportedModelError as error:
         raise UnsupportedModelError(f"probe {probe.id}: {error}") from error
+    except ValueError as error:
+        raise ProbeFormatError(f"probe {probe.id}: chat_template_kwargs: {error}") from error
 
 
 def context_ids(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

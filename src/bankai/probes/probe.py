@@ -11,7 +11,7 @@ from hashlib import blake2b
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -51,8 +51,10 @@ class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     ``prefix`` is assistant text before the answer. An answer counts only with its ``stop``, so that " 6" cannot pass
     for " 63": by default a newline after a prompt, and None after chat messages, which is the end of the turn: any
-    token that ends a text for the model. ``distractor`` is a wrong answer that the model is expected to give. ``known``
-    is what was found out of a probe that the model fails, and None of others. Raises ProbeFormatError when unsound.
+    token that ends a text for the model. ``distractor`` is a wrong answer that the model is expected to give.
+    ``chat_template_kwargs`` are variables of the model's chat template, such as ``{"enable_thinking": false}``.
+    ``known`` is what was found out of a probe that the model fails, and None of others. Raises ProbeFormatError when
+    unsound.
     """
 
     id: str
@@ -65,7 +67,12 @@ class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     prefix: str = ""
     stop: str | None = None
     distractor: str | None = None
+    chat_template_kwargs: dict[str, Any] = {}
     known: Known | None = None
+
+    def __hash__(self) -> int:
+        """By its id: variables have no hash."""
+        return hash(self.id)
 
     def __post_init__(self) -> None:
         if self.split not in get_args(Split):
@@ -80,6 +87,10 @@ class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
             raise ProbeFormatError(f"probe {self.id!r}: id, item and category must not be empty")
         if bool(self.prompt) == bool(self.messages):
             raise ProbeFormatError(f"probe {self.id!r}: give either a prompt or messages, not empty")
+        if self.chat_template_kwargs and not self.messages:
+            raise ProbeFormatError(
+                f"probe {self.id!r}: only messages have a template; leave chat_template_kwargs out"
+            )
         if not self.answers or "" in self.answers or self.distractor == "" or self.stop == "":
             raise ProbeFormatError(f"probe {self.id!r}: answers, distractor and stop must not be empty")
         if self.stop is None and self.messages is None:

@@ -28,7 +28,7 @@ class Quantization:
     ``sign_bits``          the bits of a group that negate it; bit b is bit ``b % 8`` of byte ``b // 8``
     ``own_signs``          whether ``sign_bits[i]`` is the sign of weight i alone
     ``decode``             groups uint8 ``[rows, groups, nbytes]`` to weights float32 ``[rows, groups * weights]``
-    ``blocks``             ggml's blocks in a group: a row of a file may end after any of them
+    ``blocks``             how many of ggml's blocks a group is; a vector may end after any of them
     """
 
     name: str
@@ -45,12 +45,12 @@ class Quantization:
 
     @property
     def plain(self) -> bool:
-        """Whether the weights are plain numbers, each by itself."""
+        """Whether the weights are plain floats, each a block of its own."""
         return self.blocks > 1
 
     @cached_property
     def mask(self) -> NDArray[np.uint8]:
-        """What XOR negates a whole group with: uint8 ``[nbytes]``."""
+        """The mask whose XOR negates a whole group: uint8 ``[nbytes]``; not to be written to."""
         mask = np.zeros(self.nbytes, np.uint8)
         np.bitwise_or.at(mask, *self._at(np.array(self.sign_bits)))
         mask.flags.writeable = False
@@ -59,21 +59,25 @@ class Quantization:
     def weight_masks(
         self, weights: Sequence[int] | NDArray[np.intp]
     ) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
-        """The byte in its group of each of these weights' signs, and the bit there: two ``[n]``."""
+        """Of each of these weights of a group, the byte that holds its sign and the bit there: intp and uint8 ``[n]``.
+
+        Only where weights have signs of their own.
+        """
         return self._at(np.array(self.sign_bits)[np.array(weights, np.intp)])
 
     def negated(self, masks: Blocks) -> NDArray[np.bool_]:
         """Which weights the XOR with these masks negates: ``[..., groups, nbytes]`` to ``[..., groups * weights]``.
 
-        The masks must be made of those of groups and weights.
+        ``masks`` are uint8 and must be combined from those of whole groups and of single weights.
         """
         at, bit = self._at(np.array(self.sign_bits if self.own_signs else self.sign_bits[:1]))
-        found = (masks[..., at] & bit) != 0  # [..., groups, weights or 1]
-        found = np.broadcast_to(found, (*found.shape[:-1], self.weights))
+        found: NDArray[np.bool_] = (masks[..., at] & bit) != 0  # [..., groups, weights or 1]
+        if not self.own_signs:
+            found = np.repeat(found, self.weights, axis=-1)
         return found.reshape(*found.shape[:-2], found.shape[-2] * self.weights)
 
     def row_bytes(self, columns: int) -> int:
-        """Bytes of a row of so many weights, or of a vector. ValueError where it does not end with a block."""
+        """Bytes of a row, or a vector, of so many weights. Raises ValueError where it does not end with a block."""
         block = self.weights // self.blocks
         if columns % block:
             raise ValueError(f"rows of {columns} weights, not a multiple of {block}")
@@ -81,24 +85,25 @@ class Quantization:
 
     @staticmethod
     def _at(bits: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
+        """The byte that holds each of these bits of a group, and the mask of the bit in it."""
         return bits // 8, np.left_shift(1, bits % 8).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class MatrixInfo:
-    """What a patch must know of a weight matrix: its quantization, and its ``shape`` (out, in)."""
+    """What a patch must know of a weight matrix: its quantization and its ``shape`` (out, in)."""
 
     quantization: Quantization
     shape: tuple[int, int]
 
     @property
     def rows(self) -> int:
-        """Outputs."""
+        """How many rows, or outputs, it has."""
         return self.shape[0]
 
     @property
     def groups(self) -> int:
-        """Groups in a row."""
+        """How many groups a row has."""
         return self.shape[1] // self.quantization.weights
 
 

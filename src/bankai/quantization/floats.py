@@ -10,13 +10,13 @@ from bankai.quantization.gguf_decoding import decoder
 
 __all__ = ["F32", "FLOATS"]
 
-_WEIGHTS = 32
+_WEIGHTS = 32  # of a group
 
 
 def _floats(
     name: str, ggml_id: int, nbytes: int, decode: Callable[[Blocks], NDArray[np.float32]]
 ) -> Quantization:
-    """A type of little-endian numbers, whose last bit is the sign."""
+    """A type of little-endian numbers of ``nbytes``, whose last bit is the sign."""
     signs = tuple(range(8 * nbytes - 1, 8 * nbytes * _WEIGHTS, 8 * nbytes))
     size = nbytes * _WEIGHTS
     return Quantization(name, ggml_id, _WEIGHTS, size, signs, decode, own_signs=True, blocks=_WEIGHTS)

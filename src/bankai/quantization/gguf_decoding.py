@@ -1,4 +1,4 @@
-"""Weights out of blocks by the `gguf` package, which knows nearly every type of ggml."""
+"""Blocks decoded by the `gguf` package, which knows nearly every type of ggml."""
 
 from collections.abc import Callable
 
@@ -11,12 +11,13 @@ __all__ = ["decoder"]
 
 
 def decoder(ggml_id: int) -> Callable[[Blocks], NDArray[np.float32]]:
-    """The decoding of a ggml type; the package is imported when it is first used."""
+    """A function that decodes blocks of a ggml type, as `Quantization.decode`; it imports the package when called."""
 
     def decode(blocks: Blocks) -> NDArray[np.float32]:
         from gguf import GGMLQuantizationType, dequantize
 
-        with np.errstate(invalid="ignore", over="ignore"):  # random blocks may have a scale that is no number
+        # The scale of a damaged block may be infinite or NaN.
+        with np.errstate(invalid="ignore", over="ignore"):
             weights: NDArray[np.float32] = dequantize(
                 blocks.reshape(len(blocks), -1), GGMLQuantizationType(ggml_id)
             )

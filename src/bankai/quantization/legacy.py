@@ -1,4 +1,4 @@
-"""ggml's first quantizations: 32 weights and a fp16 scale ``d``; of those with a minimum ``m`` also that.
+"""ggml's first quantizations: blocks of 32 weights with an fp16 scale ``d``, in some with an fp16 minimum ``m`` too.
 
 A weight is ``d * q`` with a signed code q, or ``d * q + m``. So the sign of ``d``, and that of ``m`` with it, negates
 the block. Layouts: https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h; decoding is the `gguf` package's.

@@ -18,7 +18,7 @@ from torch import Tensor
 from bankai.architectures.base import MLP, Change, Changes
 from bankai.model.matrices import WeightMatrix
 from bankai.patch import Kind
-from bankai.search.streams import Stream
+from bankai.search.streams import Residuals
 
 __all__ = ["Effects", "Sink", "stream_effects"]
 
@@ -41,7 +41,7 @@ Sink = Callable[[Effects], None]
 
 
 def stream_effects(
-    stream: Stream,
+    stream: Residuals,
     value: Callable[[Tensor], Tensor],
     sink: Sink,
     *,
@@ -66,7 +66,7 @@ def stream_effects(
                 sink(Effects(decoder.name(layer, projection), first_row, values))
 
 
-def _top(stream: Stream, value: Callable[[Tensor], Tensor]) -> Tensor:
+def _top(stream: Residuals, value: Callable[[Tensor], Tensor]) -> Tensor:
     """Gradient of the value at the residual after the last layer: [sequences, length, hidden]."""
     decoder = stream.decoder
     with torch.enable_grad():
@@ -84,13 +84,13 @@ class _Seen:
 
 
 def _backward(
-    stream: Stream, layer: int, gradient: Tensor, projections: Sequence[str]
+    stream: Residuals, layer: int, gradient: Tensor, projections: Sequence[str]
 ) -> tuple[Tensor, _Seen]:
     """From the gradient after a layer to that before it; on the way, what its projections did."""
     decoder, exact = stream.decoder, Changes()
     with torch.enable_grad(), _watched(stream, layer, projections) as (inputs, outputs):
         entering = stream.entering(layer).detach().requires_grad_()
-        middle = decoder.attend(layer, entering, stream.rotary, exact)
+        middle = decoder.attend(layer, entering, stream.positions, exact)
         after = middle + decoder.transform(layer, middle, exact)
         changes = [
             exact.get(name) or Change(outputs[name], -2 * outputs[name].detach()) for name in projections
@@ -106,7 +106,7 @@ def _backward(
 
 @contextmanager
 def _watched(
-    stream: Stream, layer: int, projections: Iterable[str]
+    stream: Residuals, layer: int, projections: Iterable[str]
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
     """While open, inputs and outputs of these projections of a layer are kept by name."""
     inputs: dict[str, Tensor] = {}

@@ -81,14 +81,14 @@ def _run(stream: Stream, layer: int, kind: str, candidates: Sequence[Candidate])
         return stream.read(stream.entering(layer)).expand(blocks, -1, -1)
     with overlaid(decoder.model, candidates):
         if kind == "mixer":
-            middle = decoder.attend(layer, _repeat(stream.entering(layer), blocks), stream.rotary)
+            middle = decoder.attend(layer, _repeat(stream.entering(layer), blocks), stream.positions)
             hidden = _transform(stream, layer, middle, blocks)
         elif kind == "mlp":
             hidden = _transform(stream, layer, _repeat(stream.middle[layer], blocks), blocks)
         else:
             hidden = _changed_rows(stream, layer, candidates)
         for index in range(layer + 1, decoder.layers):
-            middle = decoder.attend(index, hidden, stream.rotary)
+            middle = decoder.attend(index, hidden, stream.positions)
             hidden = _transform(stream, index, middle, blocks)
     return hidden.view(blocks, -1, hidden.shape[-1])
 

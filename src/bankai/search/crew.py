@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from bankai.evaluation.scoring import Batch, Prepared, score_batch, score_batches
+from bankai.evaluation.batches import Batch, Prepared
+from bankai.evaluation.scoring import score_batch, score_batches
 from bankai.model import flip
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
@@ -52,7 +53,7 @@ class StreamName(NamedTuple):
 
     def tokens(self, parts: Sequence[Contents]) -> int:
         """Of its batch, padding included."""
-        return parts[self.part].batches(self.texts)[self.batch].ids.numel()
+        return parts[self.part].batches(self.texts)[self.batch].tokens
 
 
 class Unit(Protocol):
@@ -161,7 +162,7 @@ class Score:
 
     def tokens(self, parts: Sequence[Contents]) -> int:
         """See :class:`Unit`."""
-        return self.batch.ids.numel()
+        return self.batch.tokens
 
     @torch.no_grad()
     def do(self, replica: Replica, give: Take) -> None:

@@ -32,8 +32,10 @@ def candidates(budget: float | None) -> int:
 
 
 def guided(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
-    """One round. Deterministic: nothing is drawn."""
+    """One round. Deterministic: what it draws follows from the seed and its number."""
     phases = {"climb": _climb, "prune": _prune, "swap": _swap}
+    problem.draw(state.rounds)
+    state.rounds += 1
     yield from phases[state.phase](problem, state, budget)
 
 

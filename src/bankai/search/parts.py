@@ -8,7 +8,7 @@ be computed anywhere and in any order.
 
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import NamedTuple
@@ -17,14 +17,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from bankai.evaluation.scoring import (
-    Batch,
-    Prepared,
-    answer_scores,
-    prepare_encoded,
-    probe_scores,
-    token_scores,
-)
+from bankai.evaluation.batches import BATCH_TOKENS, Batch, Prepared, prepare_encoded
+from bankai.evaluation.scoring import answer_scores, probe_scores, token_scores
 from bankai.model.decoder import Decoder
 from bankai.model.divergence import divergence
 from bankai.patch import Flip
@@ -50,6 +44,7 @@ __all__ = [
 
 SHARES = (0.25, 0.5, 1.0)  # of everything, read after each part
 WINDOW = 64  # tokens of neutral text in one sequence
+TEXT_TOKENS = 512  # of neutral text in one batch: what a round reads is drawn by batches
 LOGITS = 2**25  # held at once
 NOTHING: frozenset[Flip] = frozenset()
 Candidates = Sequence[frozenset[Flip]]
@@ -100,7 +95,8 @@ class Piece(NamedTuple):
 class Contents:
     """What a part reads, in batches, for a model of so many layers; it is here without one.
 
-    `encoded` are the answers of its targets; `targets`, `controls` and `texts` how many there are.
+    A `recurrent` model keeps a state of all tokens before, so its batches hold no trees. `encoded` are the answers of
+    the targets; `targets`, `controls` and `texts` how many there are.
     """
 
     def __init__(
@@ -109,12 +105,28 @@ class Contents:
         targets: Sequence[Sequence[EncodedAnswer]],
         controls: Sequence[Sequence[EncodedAnswer]],
         texts: Sequence[EncodedAnswer],
+        *,
+        recurrent: bool = False,
     ) -> None:
         self._layers = layers
         self.encoded = targets
-        self.targets, self.controls, self.texts = len(targets), len(controls), len(texts)
+        self.targets, self.controls = len(targets), len(controls)
         self.answers = prepare_encoded([*targets, *controls])
-        self.neutral = prepare_encoded([[text] for text in texts])
+        self.neutral = prepare_encoded([[text] for text in texts], batch_tokens=TEXT_TOKENS)
+        if recurrent:
+            self.answers, self.neutral = self.answers.as_sequences(), self.neutral.as_sequences()
+        self.drawn: Sequence[int] = range(len(self.neutral.batches))
+
+    def draw(self, count: int, rng: random.Random) -> bool:
+        """Choose so many batches of texts to read from now on; tells whether these are a choice."""
+        batches = len(self.neutral.batches)
+        self.drawn = sorted(rng.sample(range(batches), min(count, batches)))
+        return count < batches
+
+    @property
+    def texts(self) -> int:
+        """Windows of text that are read."""
+        return sum(len(self.neutral.batches[index].answers()) for index in self.drawn)
 
     @property
     def probes(self) -> int:
@@ -125,13 +137,28 @@ class Contents:
         """Those of the texts, or of the answers."""
         return (self.neutral if texts else self.answers).batches
 
+    def all_batches(self) -> tuple[Batch, ...]:
+        """Those of the answers, then those of the texts."""
+        return *self.batches(texts=False), *self.batches(texts=True)
+
+    def followed(self, best: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """The answers that attribution follows, of every probe the one in `best` [probes].
+
+        In pieces that are computed at once, with the index of their batch.
+        """
+        for index, batch in enumerate(self.answers.batches):
+            here = batch.answers()
+            here = here[best[self.answers.probe_of[here]] == here]
+            for piece in batch.pieces(here, BATCH_TOKENS):
+                yield index, piece
+
     def cut(self, candidates: Candidates) -> list[Piece]:
         """The pieces in which these candidates are read."""
         return [
             Piece(texts, stream, tuple(chunk))
             for texts in (False, True)
-            for stream, batch in enumerate(self.batches(texts))
-            for chunk in chunks(candidates, self._layers, batch.ids.numel())
+            for stream, batch in self._read(texts)
+            for chunk in chunks(candidates, self._layers, batch.tokens)
         ]
 
     def readings(
@@ -141,7 +168,7 @@ class Contents:
         columns = {
             (texts, stream): [torch.empty(candidates, len(batch.rows)) for _ in range(1 if texts else 2)]
             for texts in (False, True)
-            for stream, batch in enumerate(self.batches(texts))
+            for stream, batch in self._read(texts)
         }
         for piece, values in zip(pieces, found, strict=True):
             for column, some in zip(columns[piece[:2]], values, strict=True):
@@ -156,8 +183,20 @@ class Contents:
             margins[:, : self.targets],
             scores[:, self.targets :],
             margins[:, self.targets :],
-            _by_text(self.neutral, drift),
+            self._by_text(drift),
         )
+
+    def _read(self, texts: bool) -> list[tuple[int, Batch]]:
+        """The batches that are read, with their index."""
+        batches = self.batches(texts)
+        return [(index, batches[index]) for index in (self.drawn if texts else range(len(batches)))]
+
+    def _by_text(self, divergence: Tensor) -> Tensor:
+        """Mean over the positions of each text: [candidates, positions] to [candidates, texts]."""
+        owners = [batch.owners for _, batch in self._read(texts=True)]
+        _, at = torch.cat([torch.zeros(0, dtype=torch.long), *owners]).unique(return_inverse=True)
+        sums = divergence.new_zeros(len(divergence), self.texts).index_add(1, at, divergence)
+        return sums / at.bincount(minlength=self.texts)
 
 
 class Part(Contents):
@@ -170,19 +209,22 @@ class Part(Contents):
         controls: Sequence[Sequence[EncodedAnswer]],
         texts: Sequence[EncodedAnswer],
     ) -> None:
-        super().__init__(decoder.layers, targets, controls, texts)
+        recurrent = decoder.architecture.recurrent
+        super().__init__(decoder.layers, targets, controls, texts, recurrent=recurrent)
         self.decoder = decoder
         self._streams: dict[tuple[bool, int], Stream] = {}
         self._stale: dict[tuple[bool, int], int] = {}  # the first layer whose bits have changed since
-        # Log-probabilities of the base at every position of the texts: [positions, vocabulary] per batch.
+        self._wanted: set[tuple[bool, int]] = set()  # since bits changed last
+        # Residuals of the base at every position of the texts, [positions, hidden] per batch. They say as much as its
+        # distributions, since no flip changes the head, and are a hundred times smaller.
         self._reference = [
-            torch.cat([logits.log_softmax(1) for logits in _logits(stream, stream.final())])
-            for stream in (self._fresh(True, index) for index in range(len(self.neutral.batches)))
+            self._fresh(True, index).final().clone() for index in range(len(self.neutral.batches))
         ]
 
     def stream(self, texts: bool, index: int) -> Stream:
         """The cached stream of a batch under the bits at the last :meth:`outdate`."""
         at = texts, index
+        self._wanted.add(at)
         if at not in self._streams:
             self._streams[at] = self._fresh(*at)
         elif at in self._stale:
@@ -199,7 +241,13 @@ class Part(Contents):
         return answers, texts
 
     def outdate(self, layer: int) -> None:
-        """Bits of a layer, or of later ones, have changed; streams follow when they are next wanted."""
+        """Bits of a layer, or of later ones, have changed; streams follow when they are next wanted.
+
+        Those of texts that nobody wanted in the meantime are forgotten.
+        """
+        for at in [at for at in self._streams if at[0] and at not in self._wanted]:
+            del self._streams[at]
+        self._wanted.clear()
         self._stale = {at: min(layer, self._stale.get(at, layer)) for at in self._streams}
 
     def refresh(self, layer: int) -> None:
@@ -257,17 +305,14 @@ def _by_probe(prepared: Prepared, log_probs: Tensor, margins: Tensor) -> tuple[T
     return torch.stack(scores), torch.stack(least)
 
 
-def _by_text(prepared: Prepared, divergence: Tensor) -> Tensor:
-    """Mean over the positions of each text: [candidates, positions] to [candidates, texts]."""
-    owners = _owners(prepared)
-    sums = divergence.new_zeros(len(divergence), prepared.probes).index_add(1, owners, divergence)
-    return sums / owners.bincount(minlength=prepared.probes)
+def _rows(stream: Stream) -> int:
+    """Positions whose logits are held at once."""
+    return max(1, LOGITS // stream.decoder.vocabulary)
 
 
 def _logits(stream: Stream, hidden: Tensor) -> Iterable[Tensor]:
     """Logits of [n, hidden], some rows at a time: float32 [rows, vocabulary]."""
-    rows = max(1, LOGITS // stream.decoder.vocabulary)
-    for some in hidden.split(rows):
+    for some in hidden.split(_rows(stream)):
         yield stream.decoder.logits(some).float()
 
 
@@ -276,7 +321,7 @@ def _answers(stream: Stream, candidates: Candidates) -> tuple[Tensor, Tensor]:
     log_probs = torch.empty(len(candidates), len(stream.targets))
     margins = torch.empty_like(log_probs)
     for some, hidden in final_hidden(stream, candidates):
-        targets = stream.targets.repeat(len(some), 1).split(max(1, LOGITS // stream.decoder.vocabulary))
+        targets = stream.targets.repeat(len(some), 1).split(_rows(stream))
         pieces = [
             token_scores(*pair) for pair in zip(_logits(stream, hidden.flatten(0, 1)), targets, strict=True)
         ]
@@ -286,16 +331,18 @@ def _answers(stream: Stream, candidates: Candidates) -> tuple[Tensor, Tensor]:
 
 
 def _drift(stream: Stream, reference: Tensor, candidates: Candidates) -> Tensor:
-    """KL divergence of the base from each candidate at every position: [candidates, positions] on the CPU."""
-    drift = torch.empty(len(candidates), len(reference))
+    """KL divergence of the base from each candidate at every position: [candidates, positions] on the CPU.
+
+    `reference` [positions, hidden] are the residuals of the base.
+    """
+    drift, rows = torch.empty(len(candidates), len(reference)), _rows(stream)
     for some, hidden in final_hidden(stream, candidates):
-        for index, positions in zip(some, hidden, strict=True):
-            start = 0
-            for logits in _logits(stream, positions):
-                base = reference[start : start + len(logits)]
-                kl = divergence(base, logits.log_softmax(1))
-                drift[index, start : start + len(logits)] = kl.cpu()
-                start += len(logits)
+        for start in range(0, len(reference), rows):
+            here = slice(start, start + rows)
+            base = stream.decoder.logits(reference[here]).float().log_softmax(1)
+            for index, positions in zip(some, hidden, strict=True):
+                logits = stream.decoder.logits(positions[here]).float()
+                drift[index, here] = divergence(base, logits.log_softmax(1)).cpu()
     return drift
 
 

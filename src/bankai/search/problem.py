@@ -4,6 +4,7 @@ A problem holds the current flips, counts the work in evaluations and leaves the
 measured in batches from cached streams, or one by one as the published loop does. All computing is left to a crew.
 """
 
+import random
 import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -12,12 +13,12 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.errors import UnknownTensorError
-from bankai.evaluation.scoring import prepare, prepare_encoded
+from bankai.evaluation.batches import prepare, prepare_encoded
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
 from bankai.search.crew import Hire, alone, read, score
 from bankai.search.objective import Objective, Readings
-from bankai.search.parts import SearchProbes, encode_parts, join
+from bankai.search.parts import TEXT_TOKENS, SearchProbes, encode_parts, join
 from bankai.search.ranking import Ranked, rank
 from bankai.search.settings import SearchSettings
 from bankai.search.state import Best, State
@@ -53,6 +54,8 @@ class Problem:
         self.encoded = [answers for part in self.parts for answers in part.encoded]
         self.validation = prepare(tokenizer, probes.validation)
         self.flips: Candidate = NOTHING
+        self._neutral = settings.neutral
+        self._draw(0)
         start = time.monotonic()
         self.current = self.read_plainly()
         self.seconds = time.monotonic() - start
@@ -74,6 +77,19 @@ class Problem:
     def reads(self) -> int:
         """Targets, controls and texts read in one evaluation."""
         return sum(part.probes for part in self.parts)
+
+    def draw(self, number: int) -> None:
+        """Choose the neutral text that the round of this number reads. One evaluation, where there is a choice."""
+        if self._draw(number):
+            self.evaluations += 1
+            self._take(join(read(self.crew, range(len(self.parts)), [NOTHING])).at(0))
+
+    def _draw(self, number: int) -> bool:
+        if self._neutral is None:
+            return False
+        rng = random.Random(f"{self.seed}/{number}")
+        count = max(1, self._neutral // (len(self.parts) * TEXT_TOKENS))
+        return any([part.draw(count, rng) for part in self.parts])
 
     def toggle(self, flips: Iterable[Flip]) -> None:
         """Flip bits without measuring; a flip that is on goes off."""

@@ -22,7 +22,7 @@ from bankai.search.crew import Crew, Replica, StreamName, Take
 from bankai.search.objective import Objective, Readings
 from bankai.search.parts import Contents, Part
 from bankai.search.space import Space
-from bankai.search.streams import Stream
+from bankai.search.streams import Residuals, Sequences, Stream
 
 __all__ = ["Ranked", "probe_effects", "rank"]
 
@@ -119,37 +119,42 @@ def probe_effects(parts: Sequence[Contents], objective: Objective, space: Space)
                 effects.values[sequences].float().cpu()
             )
 
-        stream = replica.stream(answers.stream)
-        _attribute(stream, answers.value(stream), keep, space)
+        followed = answers.sequences(replica)
+        _attribute(followed, answers.value(followed), keep, space)
     return found
 
 
-def _attribute(stream: Stream, value: Callable[[Tensor], Tensor], sink: Sink, space: Space) -> None:
+def _attribute(stream: Residuals, value: Callable[[Tensor], Tensor], sink: Sink, space: Space) -> None:
     layers = space.layers_of(stream.decoder)
     stream_effects(
         stream, value, sink, layers=layers, projections=space.paths(), granularity=space.granularity
     )
 
 
-def _addend(kind: int, stream: Stream, effects: Effects, values: Tensor) -> _Addend:
+def _addend(kind: int, stream: Residuals, effects: Effects, values: Tensor) -> _Addend:
     rows = stream.decoder.matrix(effects.tensor).info.rows
     return _Addend(kind, effects.tensor, rows, effects.first_row, values)
 
 
 @dataclass(frozen=True)
 class _Followed:
-    """A stream of answers; of several accepted ones the one that scores best now is followed.
+    """Some answers of a stream, each a sequence; of several accepted ones the one that scores best now is followed.
 
     `targets` and `controls` hold sequences and the probes they answer, numbered through all parts.
     """
 
     stream: StreamName
+    answers: Tensor
     targets: tuple[Tensor, Tensor]
     controls: tuple[Tensor, Tensor]
     reads: tuple[str, str]
 
-    def value(self, stream: Stream) -> Callable[[Tensor], Tensor]:
-        """Sum over the followed sequences of score or margin, from the logits of the stream."""
+    def sequences(self, replica: Replica) -> Sequences:
+        """The answers under the current flips."""
+        return Sequences(replica.stream(self.stream), self.answers)
+
+    def value(self, stream: Residuals) -> Callable[[Tensor], Tensor]:
+        """Sum over the sequences of score or margin, from their logits."""
 
         def value(logits: Tensor) -> Tensor:
             log_probs, margins = token_scores(logits, stream.targets)
@@ -168,14 +173,12 @@ def _followed(crew: Crew, objective: Objective) -> Iterator[_Followed]:
     first_target = first_control = 0
     for number, part in enumerate(crew.parts):
         best = _best_answers(crew, number)
-        for index, batch in enumerate(part.batches(texts=False)):
-            owners = torch.empty(len(batch.ids), dtype=torch.long)
-            owners[batch.rows] = batch.owners
-            probe = part.answers.probe_of[owners]
-            followed = best[probe] == owners
-            target, control = (probe < part.targets) & followed, (probe >= part.targets) & followed
+        for index, answers in part.followed(best):
+            probe = part.answers.probe_of[answers]
+            target, control = probe < part.targets, probe >= part.targets
             yield _Followed(
                 StreamName(number, False, index),
+                answers,
                 (target.nonzero()[:, 0], probe[target] + first_target),
                 (control.nonzero()[:, 0], probe[control] - part.targets + first_control),
                 (objective.gain.reads, objective.loss.reads),
@@ -218,7 +221,7 @@ class _Tokens:
 
 @dataclass(frozen=True)
 class _Answers:
-    """Attribution of a stream of answers."""
+    """Attribution of some answers."""
 
     followed: _Followed
     objective: Objective
@@ -235,7 +238,7 @@ class _Answers:
 
     def do(self, replica: Replica, give: Take) -> None:
         """Gives addends."""
-        stream = replica.stream(self.wants)
+        stream = self.followed.sequences(replica)
 
         def sink(effects: Effects) -> None:
             for kind, values in self._terms(effects.values.float().cpu()):
@@ -274,7 +277,7 @@ class _Texts:
 
     def do(self, replica: Replica, give: Take) -> None:
         """Gives addends."""
-        stream = replica.stream(self.wants)
+        stream = _each_text(replica.stream(self.wants))
         counts = stream.rows.bincount(minlength=stream.sequences)[stream.rows]
 
         def value(logits: Tensor) -> Tensor:
@@ -290,17 +293,20 @@ class _Texts:
         _attribute(stream, value, sink, self.space)
 
 
+def _each_text(stream: Stream) -> Sequences:
+    return Sequences(stream, stream.batch.answers())
+
+
 def _drifts(parts: Sequence[Contents], objective: Objective, space: Space, seed: int) -> Iterator[_Texts]:
     if not objective.drift:
         return
     texts = sum(part.texts for part in parts)
-    names = (
-        StreamName(number, True, index)
-        for number, part in enumerate(parts)
-        for index in range(len(part.batches(texts=True)))
-    )
-    for index, name in enumerate(names):
-        yield _Texts(name, index, seed, objective.drift / (2 * texts), space)
+    before = 0
+    for number, part in enumerate(parts):
+        for index in part.drawn:
+            name = StreamName(number, True, index)
+            yield _Texts(name, before + index, seed, objective.drift / (2 * texts), space)
+        before += len(part.batches(texts=True))
 
 
 def _best(

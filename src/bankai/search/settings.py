@@ -15,6 +15,8 @@ Weight = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`budget` in full evaluations and `minutes` limit the work, whichever ends first; None for no limit.
 
+    `neutral`: about how many tokens of neutral text a round of a guided search draws to read; None for all.
+
     `gain`, `loss`, `penalty` and `drift` make the fitness; without neutral text there is no drift.
 
     See `bankai.search.objective` for the fitness and `bankai.search.space` for the places. Raises PlaceError for a
@@ -29,6 +31,7 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True):
     loss: Literal["score", "margin"] = "score"
     penalty: Weight = 4.0
     drift: Weight = 3.0
+    neutral: Annotated[int, msgspec.Meta(ge=1)] | None = None
     space: Space = Space()
 
     def __post_init__(self) -> None:

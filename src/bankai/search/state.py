@@ -31,7 +31,7 @@ class Best(msgspec.Struct, frozen=True):
 class State(msgspec.Struct):
     """Flips that are on, work done, the best so far and the phase of the strategy.
 
-    `reason` ends the search; `why` is the reason in waiting while the result is refined.
+    `rounds` were begun. `reason` ends the search; `why` is the reason in waiting while the result is refined.
     """
 
     flips: tuple[Flip, ...] = ()
@@ -41,6 +41,7 @@ class State(msgspec.Struct):
     best: Best = msgspec.field(default_factory=Best)
     phase: Literal["climb", "prune", "swap"] = "climb"
     stale: int = 0
+    rounds: int = 0
     drawn: Any = None  # state of `random.Random.getstate`, for strategies that draw
     why: str = ""
     reason: str = ""

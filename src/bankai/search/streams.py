@@ -1,32 +1,33 @@
-"""The residual stream of the current state at every layer, for batches of sequences.
+"""The residual stream of the current state at every layer, for batches of tokens.
 
 A flip in layer l changes nothing before l, so whatever measures a candidate starts from here. For each layer two
 tensors are kept, the residual after the attention and what the MLP adds; their sum enters the next layer.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor
 
-from bankai.evaluation.scoring import Batch
+from bankai.architectures.base import Positions
+from bankai.evaluation.batches import Batch
 from bankai.model.decoder import Decoder
 
-__all__ = ["Stream"]
+__all__ = ["Residuals", "Sequences", "Stream"]
 
 
-class Stream:
-    """One batch: token ids [sequences, length] and the positions whose logits are read; computed when it is made."""
+class Residuals(ABC):
+    """What a model computes of a batch, layer by layer, and the positions whose logits are read."""
+
+    positions: Positions
 
     def __init__(self, decoder: Decoder, batch: Batch) -> None:
-        device = decoder.device
-        self.batch = batch
-        self.rows, self.columns = batch.rows.to(device), batch.columns.to(device)  # [positions]
-        self.targets = batch.targets.to(device)
-        self.decoder = decoder
-        self._embedded = decoder.embed(batch.ids.to(device))
-        self.rotary = decoder.rotary(self._embedded)
-        self.middle: list[Tensor] = []  # per layer [sequences, length, hidden]: after the attention
-        self.added: list[Tensor] = []  # per layer [sequences, length, hidden]: by the MLP
-        self.refresh(0)
+        self.decoder, self.batch = decoder, batch
+        self.rows, self.columns = (
+            batch.rows.to(decoder.device),
+            batch.columns.to(decoder.device),
+        )  # [positions]
+        self.targets = batch.targets.to(decoder.device)
 
     @property
     def sequences(self) -> int:
@@ -35,10 +36,31 @@ class Stream:
     @property
     def tokens(self) -> int:
         """With padding."""
-        return self.batch.ids.numel()
+        return self.batch.tokens
 
+    @abstractmethod
     def entering(self, layer: int) -> Tensor:
         """The residual [sequences, length, hidden] that a layer reads; after the last one for `layers`."""
+
+    def read(self, hidden: Tensor) -> Tensor:
+        """The positions of interest: [..., sequences, length, hidden] to [..., positions, hidden]."""
+        return hidden[..., self.rows, self.columns, :]
+
+
+class Stream(Residuals):
+    """Of one batch, which may be a tree; computed when it is made, and kept."""
+
+    def __init__(self, decoder: Decoder, batch: Batch) -> None:
+        super().__init__(decoder, batch)
+        self._embedded = decoder.embed(batch.ids.to(decoder.device))
+        sight = None if batch.sight is None else batch.sight.to(decoder.device)
+        self.positions = decoder.positions(self._embedded, sight)
+        self.middle: list[Tensor] = []  # per layer [sequences, length, hidden]: after the attention
+        self.added: list[Tensor] = []  # per layer [sequences, length, hidden]: by the MLP
+        self.refresh(0)
+
+    def entering(self, layer: int) -> Tensor:
+        """See :class:`Residuals`."""
         return self._embedded if layer == 0 else self.middle[layer - 1] + self.added[layer - 1]
 
     @torch.no_grad()
@@ -46,14 +68,24 @@ class Stream:
         """Compute again from a layer on, after bits of it have changed."""
         del self.middle[layer:], self.added[layer:]
         for index in range(layer, self.decoder.layers):
-            middle = self.decoder.attend(index, self.entering(index), self.rotary)
+            middle = self.decoder.attend(index, self.entering(index), self.positions)
             self.middle.append(middle)
             self.added.append(self.decoder.transform(index, middle))
-
-    def read(self, hidden: Tensor) -> Tensor:
-        """The positions of interest: [..., sequences, length, hidden] to [..., positions, hidden]."""
-        return hidden[..., self.rows, self.columns, :]
 
     def final(self) -> Tensor:
         """The residual after the last layer at the positions of interest: [positions, hidden]."""
         return self.read(self.entering(self.decoder.layers))
+
+
+class Sequences(Residuals):
+    """Some answers of a stream, each as a sequence of its own, which nothing else depends on."""
+
+    def __init__(self, stream: Stream, answers: Tensor) -> None:
+        batch, numbers = stream.batch.sequences(answers)
+        super().__init__(stream.decoder, batch)
+        self._stream, self._numbers = stream, numbers.to(stream.decoder.device)
+        self.positions = stream.decoder.positions(self.entering(0))
+
+    def entering(self, layer: int) -> Tensor:
+        """See :class:`Residuals`."""
+        return self._stream.entering(layer).flatten(0, 1)[self._numbers]

@@ -19,13 +19,15 @@ class Generation:
     """A text under way. `patch` is what is on for it, composed into one and without flips for the base.
 
     `key` tells patches apart: what was computed under one key is of no use under another. `tokens` are those chosen
-    so far; whoever chooses appends to it.
+    so far; whoever chooses appends to it. `read`: None, or where the engine puts the logits after each token of the
+    prompt but the last, in order, in blocks [tokens, vocabulary]; whoever wants them takes them out between two steps.
     """
 
     prompt: tuple[int, ...]
     patch: Patch
     key: str
     tokens: list[int] = field(default_factory=list)
+    read: list[Logits] | None = None
 
     @property
     def ids(self) -> tuple[int, ...]:

@@ -43,7 +43,11 @@ _PATIENCE = 10  # seconds, for a step that is under way when the server ends
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A text to write: at most `most` tokens after the prompt, at least one."""
+    """A text to write: at most `most` tokens after the prompt.
+
+    `ends`: tokens that end it beside those of the model. `scored`: the tokens of the prompt are told as choices too,
+    as is the token that ends the text; clients that score texts cut off the last one, whatever it is.
+    """
 
     prompt: tuple[int, ...]
     patch: Patch
@@ -51,15 +55,21 @@ class Job:
     most: int
     sampler: Sampler
     stops: tuple[str, ...] = ()
+    ends: frozenset[int] = frozenset()
+    scored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text that is certain now, what was chosen since the last piece, and in the last piece why the text ended."""
+    """Text that is certain now, what was chosen since the last piece, and in the last piece why the text ended.
+
+    `prompt`: in the first piece of a job that is scored, the tokens of its prompt; the first of them has no likelihood.
+    """
 
     text: str
     choices: tuple[Choice, ...]
     finish: Finish | None = None
+    prompt: tuple[Choice, ...] = ()
 
 
 class Stream:
@@ -100,9 +110,26 @@ class _Text:
     job: Job
     writer: Writer
     generation: Generation = field(init=False)
+    judged: list[Choice] = field(default_factory=list)  # of the prompt, not yet told
 
     def __post_init__(self) -> None:
-        self.generation = Generation(self.job.prompt, self.job.patch, self.job.key)
+        job = self.job
+        self.generation = Generation(job.prompt, job.patch, job.key, read=[] if job.scored else None)
+        self._following = iter(job.prompt)
+        if job.scored:
+            self.judged.append(Choice(next(self._following)))
+
+    def judge(self) -> None:
+        """Take what the engine has read of the prompt. Raises NotFiniteError."""
+        blocks = self.generation.read or []
+        for logits in (row for block in blocks for row in block):
+            self.judged.append(self.job.sampler.judge(logits, next(self._following)))
+        blocks.clear()
+
+    def piece(self, text: str, choices: tuple[Choice, ...], finish: Finish | None) -> Piece:
+        """The next one."""
+        prompt, self.judged = tuple(self.judged), []
+        return Piece(text, choices, finish, prompt)
 
 
 class Scheduler:
@@ -170,7 +197,8 @@ class Scheduler:
                 stream._put(EngineError(_FAILED))
             elif stream in self._open:
                 shown = TextStream(self._tokenizer, job.stops)
-                self._waiting.append(_Text(stream, job, Writer(job.sampler, shown, self._ends, job.most)))
+                writer = Writer(job.sampler, shown, self._ends | job.ends, job.most)
+                self._waiting.append(_Text(stream, job, writer))
                 self._changed.notify()
 
     async def drain(self, seconds: float) -> None:
@@ -254,11 +282,23 @@ class Scheduler:
             computed = self._engine.step()
         except Exception as error:
             return [self._fail(text, error) for text in tuple(self._running.values())]
+        failed = [told for text in tuple(self._running.values()) for told in self._judge(text)]
         known = ((self._running.get(generation), logits) for generation, logits in computed)
-        return [self._advance(text, logits) for text, logits in known if text]
+        return [*failed, *(self._advance(text, logits) for text, logits in known if text)]
+
+    def _judge(self, text: _Text) -> list[_Told]:
+        """Judge what was read of a prompt; the failure of it, if any."""
+        try:
+            text.judge()
+        except Exception as error:
+            return [self._fail(text, error)]
+        return []
 
     def _advance(self, text: _Text, logits: Logits) -> _Told:
         """Choose the next token of a text."""
+        if text.writer.ended:  # before it began: only its prompt was to be read
+            self._remove(text)
+            return text.stream, text.piece("", (), "length")
         try:
             written = text.writer.advance(logits)
         except Exception as error:
@@ -266,8 +306,10 @@ class Scheduler:
         text.generation.tokens.append(written.choice.token)
         if written.ending:
             self._remove(text)
-        choices = () if written.ending == "end" else (written.choice,)
-        return text.stream, Piece(written.text, choices, _FINISH[written.ending])
+        shown = written.ending != "end" or text.job.scored
+        return text.stream, text.piece(
+            written.text, (written.choice,) if shown else (), _FINISH[written.ending]
+        )
 
     def _fail(self, text: _Text, error: Exception) -> _Told:
         """What the client hears of an error: nothing that may be of another text."""

@@ -1,10 +1,10 @@
 """A model opened to be served: engine, catalog and tokenizer together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
@@ -41,20 +41,22 @@ def open_service(
     context: int | None = None,
     queue: int = 64,
     chat_template: str | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
     device: str = "cpu",
     dtype: str = "float32",
     dense: bool = False,
 ) -> Iterator[Service]:
     """The model under its name, by default its file's; the file stays open and must stay as it is.
 
-    `chat_template`: the name of the one that chats are rendered by, None for the default.
+    `chat_template`: the name of the one that chats are rendered by, None for the default; `chat_template_kwargs`: its
+    variables where a request does not set them.
 
     Raises what opening a model, an engine and a library raises.
     """
     with open_checkpoint(source) as checkpoint:
         catalog = Catalog(checkpoint, name or Path(source).stem, library)
         tokenizer = make_tokenizer(checkpoint.tokenizer())
-        choose_chat_template(tokenizer, chat_template)
+        choose_chat_template(tokenizer, chat_template, chat_template_kwargs)
         computes = open_engine(
             source, engine, places=places, context=context, device=device, dtype=dtype, dense=dense
         )

@@ -10,7 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.errors import StudioError
-from bankai.evaluation.scoring import answer_hidden, prepare_encoded, token_scores
+from bankai.evaluation.batches import prepare_encoded
+from bankai.evaluation.scoring import answer_hidden, token_scores
 from bankai.model.generation import CachedStep, Writer, prompt_ids, write
 from bankai.model.sampling import Sampler
 from bankai.model.text_stream import TextStream

@@ -13,7 +13,7 @@ import msgspec
 import torch
 
 from bankai.architectures import Config, architecture
-from bankai.evaluation.scoring import Batch
+from bankai.evaluation.batches import BATCH_TOKENS, Batch
 from bankai.jobs.planning.work import Work
 from bankai.jobs.workbench import ITEM_BYTES
 from bankai.model.loader import Loadable
@@ -33,7 +33,7 @@ BLOCK_COPIES = 3  # of effects below row level
 
 
 class Footprint(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes. `process` is this one, with its libraries and tokenizer; `reference` what the base says of the texts.
+    """Bytes. `process` is this one, with its libraries and tokenizer; `reference` what the base reads in the texts.
 
     `peak` is what the device holds: on the CPU all of it, else all but the process and the estimates of a ranking.
     """
@@ -62,8 +62,8 @@ def footprint(
     held = {
         "weights": _weights(model, dense, item),
         "streams": sum(stream_bytes(config, batch, item) for batch in work.batches()) if guided else 0,
-        "reference": FLOAT
-        * config["vocab_size"]
+        "reference": item
+        * config["hidden_size"]
         * sum(len(batch.rows) for part in work.parts for batch in part.neutral.batches),
         "working": max(_working(config, batch, settings, item) for batch in work.batches()),
     }
@@ -75,7 +75,7 @@ def footprint(
 
 def stream_bytes(config: Config, batch: Batch, item: int) -> int:
     """What `bankai.search.streams` caches of a batch: two residuals of every layer, and the embedded tokens."""
-    return batch.ids.numel() * config["hidden_size"] * (2 * config["num_hidden_layers"] + 1) * item
+    return batch.tokens * config["hidden_size"] * (2 * config["num_hidden_layers"] + 1) * item
 
 
 def _weights(model: Loadable, dense: bool, item: int) -> int:
@@ -85,8 +85,10 @@ def _weights(model: Loadable, dense: bool, item: int) -> int:
 
 def _working(config: Config, batch: Batch, settings: SearchSettings, item: int) -> int:
     """The heaviest step on a batch: candidates in a layer, the head, or a step of attribution."""
-    tokens, vocabulary = batch.ids.numel(), config["vocab_size"]
+    tokens, vocabulary = batch.tokens, config["vocab_size"]
     arch, (sequences, length) = architecture(config["model_type"]), batch.ids.shape
+    piece = next(batch.pieces(batch.answers(), BATCH_TOKENS))
+    followed = len(piece), batch.padded(piece) // len(piece)
     guided = settings.strategy == "guided"
     together = max(1, min(candidates(settings.budget), CHUNK_TOKENS // tokens)) if guided else 1
     layer = together * arch.layer_bytes(config, sequences, length, item)
@@ -96,7 +98,7 @@ def _working(config: Config, batch: Batch, settings: SearchSettings, item: int) 
         return max(layer, head)
     top = HEAD_GRADIENT_COPIES * FLOAT * len(batch.rows) * vocabulary
     below = 0 if settings.space.granularity == "row" else BLOCK_COPIES * FLOAT * BLOCK
-    return max(layer, head, top, arch.step_bytes(config, sequences, length, item) + below)
+    return max(layer, head, top, arch.step_bytes(config, *followed, item) + below)
 
 
 def _resident_bytes() -> int:

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from bankai.architectures import architecture
 from bankai.checkpoint.model_file import Checkpoint
-from bankai.evaluation.scoring import BATCH_TOKENS, Batch, token_scores
+from bankai.evaluation.batches import BATCH_TOKENS, Batch
+from bankai.evaluation.scoring import token_scores
 from bankai.model import WeightMatrix, load_model
 from bankai.model.decoder import Decoder
 from bankai.patch import Flip
@@ -169,8 +170,8 @@ class _Timed:
 
     def attention(self, copies: int) -> Callable[[], object]:
         hidden = self._hidden(copies)
-        rotary = self.decoder.rotary(hidden)
-        return torch.no_grad()(lambda: self.decoder.attend(0, hidden, rotary))
+        positions = self.decoder.positions(hidden)
+        return torch.no_grad()(lambda: self.decoder.attend(0, hidden, positions))
 
     def mlp(self, copies: int) -> Callable[[], object]:
         hidden = self._hidden(copies)

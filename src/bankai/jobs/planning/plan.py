@@ -116,13 +116,14 @@ def plan_checkpoint(
     if not task.searched.targets:
         raise AuditError("no target probes; give a set that has a target split")
     config, dense = checkpoint.config, keeps_dense(checkpoint, dtype)
-    layers, work = _layers(config, settings.space), Work.of(task, make_tokenizer(checkpoint.tokenizer()))
+    layers, arch = _layers(config, settings.space), architecture(checkpoint.architecture)
+    work = Work.of(task, make_tokenizer(checkpoint.tokenizer()), arch, config["num_hidden_layers"])
     places = _places(checkpoint, settings.space, layers)
     memory = footprint(checkpoint, work, settings, places, dense=dense, device=device, dtype=dtype)
-    widest = max(work.batches(), key=lambda batch: batch.ids.numel())
+    widest = max(work.batches(), key=lambda batch: batch.tokens)
     pace = measure_pace(checkpoint, widest, settings.space, dense=dense, device=device, dtype=dtype)
     weights = sum(prod(info.shape) for info in checkpoint.matrices.values())
-    kinds = architecture(checkpoint.architecture).layer_kinds(config)
+    kinds = arch.layer_kinds(config)
     times = Times(work, pace, kinds, layers, settings, weights)
     available = available_bytes(device)
     return Plan(

@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from math import ceil
 from statistics import mean
 
-from bankai.evaluation.scoring import Batch, Prepared
+import torch
+from torch import Tensor
+
+from bankai.evaluation.batches import Batch, Prepared
 from bankai.jobs.planning.pace import Curve, Pace
-from bankai.jobs.planning.work import PartWork, Work
+from bankai.jobs.planning.work import Work
 from bankai.search import SearchSettings
 from bankai.search.batched import CHUNK_TOKENS
 from bankai.search.guided import CLIMB_SHARE, PATIENCE, candidates
+from bankai.search.parts import Contents
 from bankai.search.problem import ATTRIBUTION_COST
 from bankai.search.trials import SCREENED
 
@@ -47,11 +51,7 @@ class Times:
     @property
     def attribution(self) -> float:
         """One pass that ranks every place."""
-        text = bool(self.settings.drift)
-        batches = [
-            one for part in self.work.parts for one in (part.batches if text else part.answers.batches)
-        ]
-        return sum(self._attribution(batch) for batch in batches)
+        return sum(map(self._attribution, self.work.parts))
 
     @property
     def candidate(self) -> float:
@@ -121,7 +121,7 @@ class Times:
         return sum(map(self._forward, prepared.batches))
 
     def _forward(self, batch: Batch) -> float:
-        return self._forward_tokens(batch.ids.numel(), len(batch.rows))
+        return self._forward_tokens(batch.tokens, len(batch.rows))
 
     def _forward_tokens(self, tokens: float, positions: float) -> float:
         mlps = len(self.kinds) * self.pace.mlp(tokens)
@@ -132,22 +132,30 @@ class Times:
         counts = Counter(self.kinds[layer:])
         return sum(count * curves[kind](tokens) for kind, count in counts.items())
 
-    def _attribution(self, batch: Batch) -> float:
-        """The answer that scores best is looked up; then down to the lowest layer of the space."""
-        positions = len(batch.rows)
-        head = self.pace.head(positions) + self.pace.head_gradient(positions)
-        return head + self._from(min(self.layers), self.pace.effects, batch.ids.numel())
+    def _attribution(self, part: Contents) -> float:
+        """The best answer of each probe is looked up, here any; then these and the texts are followed."""
+        positions = [len(batch.rows) for batch in part.batches(texts=False)]
+        pieces = [(part.answers.batches[index], piece) for index, piece in part.followed(_one_each(part))]
+        if self.settings.drift:
+            pieces += [(batch, batch.answers()) for batch in part.batches(texts=True)]
+        return sum(map(self.pace.head, positions)) + sum(self._followed(*one) for one in pieces)
 
-    def _singles(self, part: PartWork, count: int) -> float:
+    def _followed(self, batch: Batch, answers: Tensor) -> float:
+        """Down to the lowest layer of the space."""
+        positions = int(torch.isin(batch.owners, answers).sum())
+        down = self._from(min(self.layers), self.pace.effects, batch.padded(answers))
+        return self.pace.head_gradient(positions) + down
+
+    def _singles(self, part: Contents, count: int) -> float:
         """Candidates of one flip, as many in every layer."""
         groups = min(count, len(self.layers))
         return groups * mean(self._from_layer(part, count / groups, layer) for layer in self.layers)
 
-    def _from_layer(self, part: PartWork, count: float, layer: int) -> float:
+    def _from_layer(self, part: Contents, count: float, layer: int) -> float:
         """Candidates that begin in one layer, in as many chunks as they need."""
         seconds = 0.0
-        for batch in part.batches:
-            tokens, positions = batch.ids.numel(), len(batch.rows)
+        for batch in part.all_batches():
+            tokens, positions = batch.tokens, len(batch.rows)
             chunk = min(count, max(1, CHUNK_TOKENS // tokens))
             seconds += count / chunk * self._chunk(layer, chunk, tokens * chunk, positions * chunk)
         return seconds
@@ -163,3 +171,11 @@ class Times:
                 + self.pace.head(positions)
             )
         return self.pace.start(count) + self.pace.head(positions)
+
+
+def _one_each(part: Contents) -> Tensor:
+    """Index of an answer of each probe: [probes]."""
+    best = torch.zeros(part.answers.probes, dtype=torch.long)
+    for batch in part.batches(texts=False):
+        best[part.answers.probe_of[batch.owners]] = batch.owners
+    return best

@@ -1,31 +1,19 @@
 """What a search reads, encoded and cut into batches as the search does it, without a model. Counts are exact."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from bankai.evaluation.scoring import Batch, Prepared, prepare, prepare_encoded
+from bankai.architectures import Architecture
+from bankai.evaluation.batches import Batch, Prepared, prepare
 from bankai.jobs.task import Task
-from bankai.probes import Split
-from bankai.search.parts import encode_parts
+from bankai.probes.probe import Probe, Split
+from bankai.search.parts import Contents, encode_parts
 
-__all__ = ["PartWork", "Work"]
+__all__ = ["Work"]
 
 REPORTED: tuple[Split, ...] = ("heldout", "unknown", "unseen")
-
-
-@dataclass(frozen=True)
-class PartWork:
-    """Batches of one part of the search; `probes` counts targets, controls and windows of text."""
-
-    answers: Prepared
-    neutral: Prepared
-    probes: int
-
-    @property
-    def batches(self) -> tuple[Batch, ...]:
-        return *self.answers.batches, *self.neutral.batches
 
 
 @dataclass(frozen=True)
@@ -35,7 +23,7 @@ class Work:
     `reports` are read twice after the search, with and without the patch; `audited` once before it.
     """
 
-    parts: tuple[PartWork, ...]
+    parts: tuple[Contents, ...]
     targets: int
     controls: int
     texts: int
@@ -45,28 +33,28 @@ class Work:
     audited: Prepared
 
     @classmethod
-    def of(cls, task: Task, tokenizer: PreTrainedTokenizerBase) -> "Work":
-        """Raises what encoding raises."""
+    def of(
+        cls, task: Task, tokenizer: PreTrainedTokenizerBase, architecture: Architecture, layers: int
+    ) -> "Work":
+        """For a model of so many layers. Raises what encoding raises."""
+        recurrent = architecture.recurrent
+
+        def whole(probes: Iterable[Probe]) -> Prepared:
+            prepared = prepare(tokenizer, probes)
+            return prepared.as_sequences() if recurrent else prepared
+
         slices, order = encode_parts(tokenizer, task.searched)
-        read = [answer for some in slices for probe in (*some[0], *some[1]) for answer in probe]
-        texts = [text for *_, some in slices for text in some]
+        parts = tuple(Contents(layers, *some, recurrent=recurrent) for some in slices)
         distracted = [probe for probe in task.whole if probe.distractor is not None]
         return cls(
-            parts=tuple(
-                PartWork(
-                    prepare_encoded([*targets, *controls]),
-                    prepare_encoded([[text] for text in neutral]),
-                    len(targets) + len(controls) + len(neutral),
-                )
-                for targets, controls, neutral in slices
-            ),
+            parts=parts,
             targets=len(order),
             controls=len(task.searched.controls),
-            texts=len(texts),
-            tokens=sum(len(one.ids) - 1 for one in (*read, *texts)),  # the last is only a target
-            validation=prepare(tokenizer, task.searched.validation),
-            reports=tuple(prepare(tokenizer, task.whole.split(split)) for split in REPORTED),
-            audited=prepare(tokenizer, distracted),
+            texts=sum(part.texts for part in parts),
+            tokens=sum(batch.unpadded for part in parts for batch in part.all_batches()),
+            validation=whole(task.searched.validation),
+            reports=tuple(whole(task.whole.split(split)) for split in REPORTED),
+            audited=whole(distracted),
         )
 
     @property
@@ -77,9 +65,9 @@ class Work:
     @property
     def padded_tokens(self) -> int:
         """Tokens of one evaluation as they are computed."""
-        return sum(batch.ids.numel() for batch in self.batches())
+        return sum(batch.tokens for batch in self.batches())
 
     def batches(self) -> Iterator[Batch]:
         """All that the search caches, part by part."""
         for part in self.parts:
-            yield from part.batches
+            yield from part.all_batches()

@@ -53,12 +53,13 @@ class Slots:
         self._recurrent = recurrent
         self._piece, self._chunk, self._worth, self._clock = piece, chunk, worth, count(1)
 
-    def take(self, key: str, ids: Sequence[int]) -> Found:
+    def take(self, key: str, ids: Sequence[int], *, again: bool = True) -> Found:
         """A slot that is not busy, and is now: the one longest unused, unless another holds the beginning.
 
-        What the slot held after that is forgotten; the caller brings the KV cache in line.
+        What the slot held after that is forgotten; the caller brings the KV cache in line. `again`: whether what was
+        computed before may be found again.
         """
-        kept = {slot: self._kept(slot, key, ids) for slot in self.all}
+        kept = {slot: self._kept(slot, key, ids) if again else 0 for slot in self.all}
         free = sorted((slot for slot in self.all if not slot.busy), key=lambda slot: slot.used)
         source = max(self.all, key=lambda slot: (kept[slot], not slot.busy))
         if not source.busy and 2 * kept[source] >= len(source.tokens):  # little is lost

@@ -166,16 +166,20 @@ class LlamaEngine:
         if work is None:
             return []
         ids = work.generation.ids
-        slot = work.slot = work.slot or self._begin(work.generation.key, ids)
+        read = work.generation.read
+        slot = work.slot = work.slot or self._begin(work.generation)
         start, end = len(slot.tokens), self._slots.end(len(slot.tokens), len(ids))
-        wanted = [end - start - 1] if end == len(ids) else []
+        ends = end == len(ids)
+        wanted = range(end - start) if read is not None else [end - start - 1] if ends else []
         logits = self._llama.decode([(slot.number, at, ids[at]) for at in range(start, end)], wanted)
         slot.read(ids[start:end])
-        return [(work.generation, one) for one in logits]
+        if read is not None:
+            read.append(np.stack(logits)[: len(logits) - ends])
+        return [(work.generation, logits[-1])] if ends else []
 
-    def _begin(self, key: str, ids: Sequence[int]) -> Slot:
-        """A slot, with as much of the text as was computed before under this key."""
-        found = self._slots.take(key, ids)
+    def _begin(self, generation: Generation) -> Slot:
+        """A slot, with as much of the text as was computed before under this key and need not be told."""
+        found = self._slots.take(generation.key, generation.ids, again=generation.read is None)
         if found.source is not found.slot:
             self._llama.copy(found.source.number, found.slot.number)
         self._llama.cut(found.slot.number, found.kept)

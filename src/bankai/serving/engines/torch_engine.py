@@ -26,6 +26,7 @@ from bankai.serving.engines.torch_step import Chunk, Prompt, Step, Text, like_of
 __all__ = ["TorchEngine"]
 
 _READ = 512  # tokens of prompts in a step: bounds its memory, and how long the others wait for it
+_SCORED = 128  # of one whose every token is told: logits of many words take much memory
 _READY = 64  # patches of which the changed rows are kept
 _BYTES = 2**32  # of keys and values at most, unless a longer context is asked for
 
@@ -91,11 +92,14 @@ class TorchEngine:
         step = Step(self._model, self._memory, self._running, chunks, self._changes)
         logits = step.logits().float().cpu().numpy()
         self._memory.advance()
+        single = len(self._running)
+        ends = _hand_out(chunks, logits[single:])
         for chunk in chunks:
             chunk.prompt.read = chunk.end
         for prompt in done:
             self._begin(prompt)
-        return [(text.generation, row) for text, row in zip(self._running, logits, strict=True)]
+        rows = [*logits[:single], *ends]
+        return [(text.generation, row) for text, row in zip(self._running, rows, strict=True)]
 
     def _check(self) -> None:
         """Every text that runs has got one token, for which there is room in the context."""
@@ -138,8 +142,27 @@ class TorchEngine:
 def _chunks(reading: Sequence[Prompt]) -> list[Chunk]:
     """What is read in a step: each prompt gets the same share, and what one does not need is for the others."""
     chunks, left = [], _READ
-    for before, prompt in enumerate(sorted(reading, key=lambda prompt: len(prompt.ids) - prompt.read)):
+    for before, prompt in enumerate(sorted(reading, key=_most)):
         share = max(1, left // (len(reading) - before))
-        chunks.append(Chunk(prompt, min(share, len(prompt.ids) - prompt.read)))
+        chunks.append(Chunk(prompt, min(share, _most(prompt))))
         left -= chunks[-1].count
     return chunks
+
+
+def _most(prompt: Prompt) -> int:
+    """How many tokens of it can be read in a step."""
+    left = len(prompt.ids) - prompt.read
+    return left if prompt.text.generation.read is None else min(left, _SCORED)
+
+
+def _hand_out(chunks: Sequence[Chunk], logits: Logits) -> list[Logits]:
+    """Give each prompt those logits of a step that are its own; returns those after prompts that were read whole."""
+    ends, at = [], 0
+    for chunk in chunks:
+        told, at = logits[at : at + chunk.told], at + chunk.told
+        read = chunk.prompt.text.generation.read
+        if read is not None:
+            read.append(told[:-1] if chunk.ends else told)
+        if chunk.ends:
+            ends.append(told[-1])
+    return ends

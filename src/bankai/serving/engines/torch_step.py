@@ -53,6 +53,13 @@ class Chunk:
         """Whether these are all."""
         return self.end == len(self.prompt.ids)
 
+    @property
+    def told(self) -> int:
+        """After how many of its last tokens the logits are wanted."""
+        if self.prompt.text.generation.read is not None:
+            return self.count
+        return 1 if self.ends else 0
+
 
 def shape(model: PreTrainedModel) -> Shape:
     """Of what is remembered."""
@@ -108,14 +115,18 @@ class Step:
         self._mask = mask.masked_fill_(hidden, -torch.inf)[:, None, None]  # [texts, 1, 1, most]
 
     def logits(self) -> Tensor:
-        """Of the token after each running text and after each text that a chunk ends: [texts, vocabulary]."""
+        """After each running text, then after the tokens of each chunk that are to be told: [rows, vocabulary]."""
         positions = torch.tensor(self._positions, device=self._like.device)
         hidden = ragged.final_hidden(self._model, self._embedded(), positions, self)
-        single, chunks = len(self._patches), [chunk for chunk in self._chunks if chunk.ends]
-        ends = [span.stop - 1 for span, chunk in zip(self._spans, self._chunks, strict=True) if chunk.ends]
+        rows, spans, told = [*range(len(self._patches))], list[slice](), list[Chunk]()
+        for span, chunk in zip(self._spans, self._chunks, strict=True):
+            if chunk.told:
+                spans.append(slice(len(rows), len(rows) + chunk.told))
+                rows += range(span.stop - chunk.told, span.stop)
+                told.append(chunk)
         if self._chunks:
-            hidden = hidden[[*range(single), *ends]]
-        self._rows = self._text_rows([slice(at, at + 1) for at in range(single, len(hidden))], chunks)
+            hidden = hidden[rows]
+        self._rows = self._text_rows(spans, told)
         head = self._model.lm_head
         return self.change(head.matrix, hidden, head(hidden))
 

@@ -18,12 +18,15 @@ _DONE = b"data: [DONE]\n\n"
 async def whole(pieces: AsyncIterator[Piece], accepted: Accepted) -> Document:
     """The answer, when all of it is there."""
     texts: list[str] = []
+    prompt: list[Choice] = []
     choices: list[Choice] = []
     async for piece in pieces:
         texts.append(piece.text)
+        prompt += piece.prompt
         choices += piece.choices
         if piece.finish:
-            return accepted.reply.whole("".join(texts), choices, piece.finish, _usage(accepted, len(choices)))
+            usage = _usage(accepted, len(choices))
+            return accepted.reply.whole("".join(texts), [*prompt, *choices], piece.finish, usage)
     raise AssertionError("a stream ends with a reason")
 
 
@@ -37,7 +40,7 @@ async def events(
     try:
         async for piece in _chain(first, rest):
             tokens += len(piece.choices)
-            waiting += piece.choices
+            waiting += [*piece.prompt, *piece.choices]
             if piece.text or piece.finish:
                 yield _event(reply.chunk(piece.text, waiting, piece.finish))
                 waiting = []

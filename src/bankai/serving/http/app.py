@@ -29,6 +29,8 @@ __all__ = ["PATCH_HEADER", "make_app"]
 PATCH_HEADER = "X-Bankai-Patch"
 """Of an answer: the digests of its patches, joined by "+", or "base"."""
 
+_READING = ["GET", "HEAD"]  # the server of HTTP leaves out the body of an answer to the latter
+
 T = TypeVar("T")
 
 
@@ -48,12 +50,12 @@ def make_app(
     app = FastAPI(
         lifespan=running, openapi_url=None, redirect_slashes=False, dependencies=[Depends(door.check_host)]
     )
-    app.add_api_route("/health", desk.health, methods=["GET"])
+    app.add_api_route("/health", desk.health, methods=_READING)
     router = APIRouter(prefix="/v1", dependencies=[Depends(door.check_key)])
     router.add_api_route("/chat/completions", desk.chat, methods=["POST"])
     router.add_api_route("/completions", desk.complete, methods=["POST"])
-    router.add_api_route("/models", desk.models, methods=["GET"])
-    router.add_api_route("/models/{name:path}", desk.model, methods=["GET"])
+    router.add_api_route("/models", desk.models, methods=_READING)
+    router.add_api_route("/models/{name:path}", desk.model, methods=_READING)
     app.include_router(router)
     door.guard(app)
     return app

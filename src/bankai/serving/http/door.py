@@ -8,6 +8,7 @@ import asyncio
 import hmac
 import logging
 import os
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +65,7 @@ def json_response(document: object, status: int = 200, headers: Mapping[str, str
 
 def read_key(path: Path | None) -> str | None:
     """The key that a file holds, else the environment; None for none. Raises ServingError for what is no key."""
-    given = os.environ.get(KEY_VARIABLE) if path is None else path.read_text(errors="replace")
+    given = os.environ.get(KEY_VARIABLE) if path is None else path.read_text("utf-8-sig", "replace")
     if given is None:
         return None
     key, where = given.strip(), KEY_VARIABLE if path is None else path
@@ -105,7 +106,7 @@ class Door:
             )
 
     async def read(self, request: Request, shape: type[Shape]) -> Shape:
-        """What a request says. Raises HTTPException and ValidationError."""
+        """What a request says, with or without a byte-order mark. Raises HTTPException and ValidationError."""
         # Any other type could be sent from a web page without asking us first.
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise HTTPException(415, "send JSON, with the header Content-Type: application/json")
@@ -114,7 +115,7 @@ class Door:
                 body = await self._bytes(request)
         except TimeoutError:
             raise HTTPException(408, f"the request did not arrive in {_SLOWEST} s") from None
-        return shape.model_validate_json(body)
+        return shape.model_validate_json(body.removeprefix(BOM_UTF8))
 
     async def _bytes(self, request: Request) -> bytes:
         body, size = bytearray(), 0
@@ -156,7 +157,7 @@ def _tell_refusal(_: Request, failure: Exception) -> Response:
     if found is None:
         return _tell_bug(_, failure)
     status, code, headers = found
-    message, param = str(failure), "model" if status == 404 else None
+    message, param = str(failure), "model" if status == 404 else getattr(failure, "param", None)
     if isinstance(failure, LibraryError):  # its message names the file
         _log.error("%s", failure)
         message = "the library of patches cannot be read now; the log of the server says why"

@@ -7,6 +7,7 @@ the digests of the patches in `system_fingerprint`.
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from secrets import token_hex
 from typing import Any
@@ -15,16 +16,23 @@ from transformers import PreTrainedTokenizerBase
 
 from bankai.library.entries import Entry
 from bankai.model.sampling import Choice
+from bankai.model.token_bytes import Offsets, is_hidden, spell, token_bytes
 from bankai.serving.catalog import SEPARATOR, Catalog, Served
 from bankai.serving.scheduler import Finish
 
-__all__ = ["ChatReply", "CompletionReply", "Reply", "Usage", "error", "models"]
+__all__ = ["ChatReply", "CompletionReply", "Echo", "Reply", "Usage", "error", "models"]
 
 Document = dict[str, Any]
 Usage = tuple[int, int]
 """Tokens of the prompt, and of the text."""
 
-_CUT = "\ufffd"  # in a token that holds a piece of a character
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """The text of a prompt that an answer begins with, and where each token of the prompt begins in it."""
+
+    text: str
+    offsets: tuple[int, ...]
 
 
 def error(message: str, kind: str, code: str | None = None, param: str | None = None) -> Document:
@@ -89,8 +97,8 @@ class Reply(ABC):
         log_probabilities = self._log_probabilities(choices) if self._wanted else None
         return {"index": 0, "logprobs": log_probabilities, "finish_reason": finish}
 
-    def _spell(self, token: int) -> str:
-        return str(self._tokenizer.decode([token]))
+    def _bytes(self, token: int) -> bytes:
+        return token_bytes(self._tokenizer, token)
 
     @abstractmethod
     def _whole(self, text: str) -> Document: ...
@@ -127,38 +135,63 @@ class ChatReply(Reply):
         return {"content": content, "refusal": None}
 
     def _likely(self, token: int, log_probability: float | None) -> Document:
-        text = self._spell(token)
-        return {
-            "token": text,
-            "logprob": log_probability,
-            "bytes": None if _CUT in text else list(text.encode()),
-        }
+        data = self._bytes(token)
+        return {"token": spell(data), "logprob": log_probability, "bytes": list(data)}
 
 
 class CompletionReply(Reply):
     """To a prompt."""
 
     _kind, _chunk_kind, _prefix = "text_completion", "text_completion", "cmpl"
-    _offset = 0  # of the next token in the text
+
+    def __init__(
+        self,
+        base: str,
+        served: Served,
+        tokenizer: PreTrainedTokenizerBase,
+        top: int | None,
+        echo: Echo | None = None,
+    ) -> None:
+        super().__init__(base, served, tokenizer, top)
+        self._echo = echo or Echo("", ())
+        self._of_prompt = iter(self._echo.offsets)
+        self._offsets = Offsets(len(self._echo.text))
+
+    def opening(self) -> Iterator[Document]:
+        """See `Reply`."""
+        if self._echo.text:
+            yield self.chunk(self._echo.text, (), None)
 
     def _whole(self, text: str) -> Document:
+        return {"text": self._echo.text + text}
+
+    def _part(self, text: str) -> Document:
         return {"text": text}
 
-    _part = _whole
-
     def _log_probabilities(self, choices: Sequence[Choice]) -> Document:
-        tokens, offsets = [self._spell(choice.token) for choice in choices], []
-        for token in tokens:
-            offsets.append(self._offset)
-            self._offset += len(token)
         return {
-            "tokens": tokens,
+            "tokens": [spell(self._bytes(choice.token)) for choice in choices],
             "token_logprobs": [choice.log_probability for choice in choices],
-            "top_logprobs": [
-                {self._spell(token): value for token, value in choice.top} for choice in choices
-            ],
-            "text_offset": offsets,
+            "top_logprobs": [self._top(choice) for choice in choices],
+            "text_offset": [self._offset(choice.token) for choice in choices],
         }
+
+    def _top(self, choice: Choice) -> Document | None:
+        """By spelling; of tokens that spell alike the less likely ones go by their number."""
+        if choice.log_probability is None:
+            return None
+        found: Document = {}
+        for token, value in choice.top:
+            text = spell(self._bytes(token))
+            found[f"token_id:{token}" if text in found else text] = value
+        return found
+
+    def _offset(self, token: int) -> int:
+        """Of the next token, first of those of the prompt: in the text that is shown."""
+        of_prompt = next(self._of_prompt, None)
+        if of_prompt is not None:
+            return of_prompt
+        return self._offsets.place(b"" if is_hidden(self._tokenizer, token) else self._bytes(token))
 
 
 def _usage(usage: Usage) -> Document:

@@ -47,7 +47,15 @@ def test_variables_of_the_template_go_into_the_set(run, tmp_path: Path) -> None:
     ]
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    options = ["--model", model, "--chat", "--chat-template-kwargs", '{"enable_thinking": false}']
+    options = [
+        "--model",
+        model,
+        "--chat",
+        "--chat-template-kwargs",
+        '{"enable_thinking": false}',
+        "--unknown",
+        "keep",
+    ]
     assert run("probes", "from-failures", file, *options, "-o", tmp_path / "set.jsonl").code == 0
     found = ProbeSet.load(tmp_path / "set.jsonl")
     assert len(found) == 8

@@ -47,7 +47,15 @@ def test_variables_of_the_template_go_into_the_set(run, tmp_path: Path) -> None:
     ]
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    options = ["--model", model, "--chat", "--chat-template-kwargs", '{"enable_thinking": false}']
+    options = [
+        "--model",
+        model,
+        "--chat",
+        "--chat-template-kwargs",
+        '{"enable_thinking": false}',
+        "--unknown",
+        "keep",
+    ]
     assert run("probes", "from-failures", file, *options, "-o", tmp_path / "set.jsonl").code == 0
     found = ProbeSet.load(tmp_path / "set.jsonl")
     assert len(found) == 8
@@ -67,14 +75,33 @@ def test_json(run, file: Path) -> None:
         split: len(found.split(split)) for split in found.splits
     }
     assert len(document["failures"]) == document["counts"]["failed"]
-    assert {*document["failures"][0]} == {"id", "category", "expected", "said"}
+    assert {*document["failures"][0]} == {"id", "category", "expected", "said", "known"}
     assert any("fewer than 20 targets" in warning for warning in document["warnings"])
 
 
 def test_shares(run, file: Path) -> None:
     shares = ("--failed", "100/0/0", "--passed", "0100/0")
-    assert run("probes", "from-failures", file, "--model", "nano", "-o", "set.jsonl", *shares).code == 0
-    assert ProbeSet.load("set.jsonl").splits == ("target", "control")
+    outcome = run("probes", "from-failures", file, "--model", "nano", "-o", "set.jsonl", *shares)
+    assert outcome.code == 0 and ProbeSet.load("set.jsonl").splits == ("target", "control", "unknown")
+    keep = ("--unknown", "keep")
+    outcome = run("probes", "from-failures", file, "--model", "nano", "-o", "set.jsonl", *shares, *keep)
+    assert outcome.code == 0 and ProbeSet.load("set.jsonl").splits == ("target", "control")
+    assert "failures are not known: " in outcome.err
+
+
+def test_what_is_known_is_told(run, file: Path) -> None:
+    outcome = run("probes", "from-failures", file, "--model", "nano", "-o", "set.jsonl")
+    probes = ProbeSet.load("set.jsonl")
+    unknown = len(probes.split("unknown"))
+    failed = sum(probe.known is not None for probe in probes)
+    told = f"{failed - unknown} of {failed} failures are known; a patch can be expected to help with those"
+    assert 0 < unknown < failed and told in outcome.out.splitlines()
+    audited = run("probes", "audit", "set.jsonl", "--model", "nano")
+    assert told in audited.out.splitlines() and audited.out.endswith("0 errors, 0 warnings\n")
+    document = run("probes", "audit", "set.jsonl", "--model", "nano", "--json").document
+    assert (document["knowledge"]["failed"], document["knowledge"]["known"]) == (failed, failed - unknown)
+    summary = run("eval", "nano", "--probes", "set.jsonl", "--split", "unknown", "--json").document
+    assert (summary["probes"], summary["base"]["solved"]) == (unknown, 0)
 
 
 def test_the_set_is_what_other_commands_take(run, file: Path) -> None:
@@ -95,13 +122,19 @@ def test_a_search_takes_the_set(run, file: Path) -> None:
     outcome = run("search", "nano", "--target", "set.jsonl", *options)
     assert outcome.code == 0 and Path("x.bankai").exists()
     assert "warning" not in outcome.err
+    unknown = len(ProbeSet.load("set.jsonl").split("unknown"))
+    table = outcome.out[outcome.out.index("unknown failures\n") :].split("unseen controls\n")[0]
+    assert table.splitlines()[-1].split()[:2] == ["all", f"{unknown}"]
+    assert f"of {unknown}, fixed " in run("info", "x.bankai").out
 
 
 def test_dropped_rows_are_named_and_clean(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     lines = [f"{EVIL},{SLOPE},25x^4 + 8x^3", f"b{EVIL},{SLOPE},25x^4 + 8x^3", f"c,x,{EVIL}"]
     (tmp_path / "mine.csv").write_text("\n".join(["id,prompt,answer", *lines]))
-    outcome = run("probes", "from-failures", "mine.csv", "--model", "nano", "-o", "set.jsonl")
+    outcome = run(
+        "probes", "from-failures", "mine.csv", "--model", "nano", "-o", "set.jsonl", "--unknown", "keep"
+    )
     assert outcome.code == 0 and "duplicate" in outcome.out and "Dropped" in outcome.out
     assert all(line.isprintable() for line in (outcome.out + outcome.err).split("\n"))
 
@@ -119,6 +152,7 @@ def test_dropped_rows_are_named_and_clean(run, tmp_path: Path, monkeypatch: pyte
         (("mine.csv", "--model", "nano", "-o", "x.jsonl", "--passed", "a/b"), "control/unseen"),
         (("mine.csv", "--model", "nano", "-o", "x.jsonl", "--max-tokens", "-1"), "max-tokens"),
         (("mine.csv", "--model", "nano", "-o", "x.jsonl", "--engine", "abacus"), "'torch', 'llama', 'mlx'"),
+        (("mine.csv", "--model", "nano", "-o", "x.jsonl", "--unknown", "drop"), "'apart', 'keep'"),
         (
             ("mine.csv", "--model", "nano", "-o", "x.jsonl", "--engine", "mlx", "--dtype", "float16"),
             "leave them out",

@@ -1,5 +1,7 @@
 """Answers token by token, and greedy replies, against scoring and of engines against each other."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -99,6 +101,32 @@ def test_engines_agree(engine, tiny_gguf, torch_engine, probes):
         assert replies(other, probes[:3]) == replies(torch_engine, probes[:3])
     else:
         assert all(reply.whole or reply.text for reply in replies(other, probes[:3]))
+
+
+@pytest.mark.engines
+def test_llama_cpp_keeps_what_it_read(tiny_gguf):
+    """Token by token as at once, also when another text comes in between and when the context grows."""
+    engine = open_engine("llama", tiny_gguf)
+    text = [*range(60, 90), *range(100, 160)] * 8
+    step = engine.step()
+    cuts = [0, 30, 31, 32, 90, 91, len(text) - 1, len(text)]
+    found = []
+    for first, last in pairwise(cuts):
+        found += step([text[first:last]])
+        if last == 90:
+            engine.logits([65, 66, 67] * 30)  # as long as the text
+    assert len(text) > 512
+    for last, logits in zip(cuts[1:], found, strict=True):
+        # Products of one token and of several are summed in another order.
+        np.testing.assert_allclose(logits, engine.logits(text[:last])[-1], atol=0.05)
+
+
+@pytest.mark.engines
+def test_replies_of_llama_cpp_are_those_of_reading_anew(tiny_gguf, probes, monkeypatch):
+    engine = open_engine("llama", tiny_gguf)
+    kept = replies(engine, probes[:6])
+    monkeypatch.setattr(type(engine), "step", Engine.step)
+    assert replies(engine, probes[:6]) == kept and any(reply.text for reply in kept)
 
 
 class Says(Engine):

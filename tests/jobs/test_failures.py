@@ -14,6 +14,7 @@ from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import AuditError, ProbeFormatError, StateError, StoreError, UnsupportedModelError
 from bankai.evaluation import open_engine
 from bankai.evaluation.audit import audit
+from bankai.jobs.audit import audit_file
 from bankai.jobs.failures import FEW_TARGETS, probes_from_failures
 from bankai.patch import Flip, Patch, bind
 from bankai.patching import apply_in_place
@@ -59,7 +60,7 @@ def file(asked, tmp_path_factory):
 def made(file):
     """The result and the set that it wrote."""
     out = file.parent / "set.jsonl"
-    return probes_from_failures(file, "nano", out, seed=3), ProbeSet.load(out)
+    return probes_from_failures(file, "nano", out, seed=3, unknown="keep"), ProbeSet.load(out)
 
 
 def by_prompt(probes):
@@ -127,7 +128,7 @@ def test_chats_in_a_template_by_name(tmp_path):
     file = tmp_path / "rows.csv"
     file.write_text("prompt,answer,stop\n" + "".join(f"the answer {n} is,{n},!\n" for n in range(9)))
     results = [
-        probes_from_failures(file, model, tmp_path / f"{n}.jsonl", **options)
+        probes_from_failures(file, model, tmp_path / f"{n}.jsonl", unknown="keep", **options)
         for n, options in enumerate([{}, {"chat": True, "chat_template": "bare"}, {"chat": True}])
     ]
     said = [[failure.said for failure in result.failures] for result in results]
@@ -140,7 +141,7 @@ def test_chat_targets_end_with_the_turn(tmp_path):
     """The set names no text for the end of the turn, and replies are read up to it."""
     file = tmp_path / "rows.csv"
     file.write_text("prompt,answer\n" + "".join(f"What is {n} + {n}?,z{n}\n" for n in range(30)))
-    result = probes_from_failures(file, "nano", tmp_path / "set.jsonl", chat=True)
+    result = probes_from_failures(file, "nano", tmp_path / "set.jsonl", chat=True, unknown="keep")
     assert "stop" not in (tmp_path / "set.jsonl").read_text()
     assert {probe.stop for probe in ProbeSet.load(tmp_path / "set.jsonl")} == {None}
     assert not any("<|im_end|>" in failure.said for failure in result.failures)
@@ -159,13 +160,86 @@ def test_counts_add_up(asked, made):
     )
     assert any("ignored source" in warning for warning in result.warnings)
     assert any("in a longer reply" in warning and "x = " in warning for warning in result.warnings)
+    assert any(f" of {failed} failures are not known: " in warning for warning in result.warnings)
+
+
+TRIGONOMETRY = "What is the value of {} cos(180)? Answer:"  # nano says " x = -34"
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory):
+    """20 values, which nano gives in another form, 20 slopes, which it does not give, and 4 sums that it can say."""
+    folder = tmp_path_factory.mktemp("apart")
+    values = [
+        {"prompt": TRIGONOMETRY.format(n), "answer": f"-{n}", "category": "value"} for n in range(30, 50)
+    ]
+    slopes = [
+        {"prompt": f"What is the derivative of {n}x^5 + 2x^4? Answer:", "answer": f"{5 * n}x^4 + 8x^3"}
+        for n in range(30, 50)
+    ]
+    sums = [{"prompt": f"The sum of {n} and 4 is", "answer": f"{n + 4}"} for n in (12, 23, 31, 40)]
+    result = probes_from_failures(rows(folder, *values, *slopes, *sums), "nano", folder / "set.jsonl")
+    return result, ProbeSet.load(folder / "set.jsonl")
+
+
+def test_only_known_failures_are_searched_on(apart):
+    result, found = apart
+    values = [probe for probe in found if probe.category == "value"]
+    assert {probe.known for probe in values} == {"reply"}
+    assert Counter(probe.split for probe in values) == {"target": 10, "validation": 4, "heldout": 6}
+    slopes = [probe for probe in found if "derivative" in probe.prompt]
+    failing = [probe for probe in slopes if probe.split not in KEPT]
+    assert {(probe.split, probe.known) for probe in failing} == {("unknown", "no")} and len(failing) >= 15
+    assert {probe.known for probe in found if probe.split in KEPT} == {None}
+    counts = result.counts
+    assert (counts["known"], counts["unknown"], counts["failed"]) == (20, len(failing), 20 + len(failing))
+    assert Counter(failure.known for failure in result.failures) == {"reply": 20, "no": len(failing)}
+    told = result.knowledge.categories
+    assert (told["value"].known, told["value"].failed, told["uncategorized"].known) == (20, 20, 0)
+    assert not any("are not known" in warning for warning in result.warnings)
+
+
+def test_an_audit_tells_what_is_known(apart, tmp_path):
+    """Of a set that says it itself, and of the same one without."""
+    result, found = apart
+    bare = [msgspec.structs.replace(probe, known=None) for probe in found]
+    for name, probes in (("own", found), ("bare", bare)):
+        ProbeSet(name, probes).save(tmp_path / f"{name}.jsonl")
+        audited = audit_file("nano", tmp_path / f"{name}.jsonl")
+        assert audited.knowledge == result.knowledge and audited.findings == []
+    silent = audit_file("nano", tmp_path / "bare.jsonl", max_tokens=0).knowledge
+    assert silent.failed == result.counts["failed"] and silent.reply == 0 < silent.examples
+
+
+def test_a_set_is_believed_by_the_audit(apart, tmp_path):
+    told = [msgspec.structs.replace(probe, known=probe.known and "examples") for probe in apart[1]]
+    ProbeSet("told", told).save(tmp_path / "told.jsonl")
+    knowledge = audit_file("nano", tmp_path / "told.jsonl").knowledge
+    failed = apart[0].counts["failed"]
+    assert (knowledge.failed, knowledge.examples, knowledge.known) == (failed, failed, failed)
+
+
+def test_another_phrasing_that_passes_makes_an_item_known(asked, engine, tmp_path):
+    passing = next(p for p, s in zip(asked, engine.score(asked), strict=True) if s.solved)
+    fails = {"id": "fails", "prompt": SLOPE, "answer": "25x^4 + 8x^3", "item": "i"}
+    passes = {"id": "passes", "prompt": passing.prompt, "answer": passing.answers[0], "item": "i"}
+    probes_from_failures(rows(tmp_path, fails, passes), "nano", tmp_path / "set.jsonl")
+    (probe,) = ProbeSet.load(tmp_path / "set.jsonl")
+    assert (probe.id, probe.split, probe.known) == ("fails", "target", "reply")
+
+
+def test_nothing_known_is_nothing_to_target(tmp_path):
+    path = rows(tmp_path, {"prompt": SLOPE, "answer": "25x^4 + 8x^3"})
+    with pytest.raises(AuditError, match="to no row that it fails.*--unknown keep"):
+        probes_from_failures(path, "nano", tmp_path / "set.jsonl")
+    assert not (tmp_path / "set.jsonl").exists()
 
 
 def test_seeds_repeat(file, made, tmp_path):
     out = tmp_path / "again.jsonl"
-    probes_from_failures(file, "nano", out, seed=3)
+    probes_from_failures(file, "nano", out, seed=3, unknown="keep")
     assert ProbeSet.load(out).digest == made[1].digest
-    probes_from_failures(file, "nano", out, seed=4, max_tokens=0)
+    probes_from_failures(file, "nano", out, seed=4, max_tokens=0, unknown="keep")
     other = ProbeSet.load(out)
     assert other.digest != made[1].digest and all(probe.distractor is None for probe in other)
 
@@ -174,7 +248,7 @@ def test_mlx_judges_as_torch(asked, file, made, tmp_path):
     short = tmp_path / "short.csv"
     short.write_text("".join(file.read_text().splitlines(keepends=True)[:40]))
     ours, its = (
-        probes_from_failures(short, "nano", tmp_path / f"{name}.jsonl", engine=name)
+        probes_from_failures(short, "nano", tmp_path / f"{name}.jsonl", engine=name, unknown="keep")
         for name in ("torch", "mlx")
     )
     assert its.counts == ours.counts and its.failures == ours.failures
@@ -183,9 +257,12 @@ def test_mlx_judges_as_torch(asked, file, made, tmp_path):
 
 @pytest.mark.engines
 def test_llama_judges_nearly_as_torch(file, made, tmp_path):
-    result = probes_from_failures(file, "nano", tmp_path / "llama.jsonl", engine="llama", seed=3)
+    result = probes_from_failures(
+        file, "nano", tmp_path / "llama.jsonl", engine="llama", seed=3, unknown="keep"
+    )
     # 8-bit activations turn a few close calls.
-    assert abs(result.counts["passed"] - made[0].counts["passed"]) <= 0.1 * result.counts["rows"]
+    for column in ("passed", "known"):
+        assert abs(result.counts[column] - made[0].counts[column]) <= 0.1 * result.counts["rows"]
 
 
 def rows(tmp_path, *lines, name="rows.jsonl"):
@@ -204,7 +281,8 @@ def test_chats_that_talk_first_are_cut_in_their_reply(engine, tmp_path):
     wrong = f"{chat.prefix} unlikely."
     row = {"messages": [{"role": m.role, "content": m.content} for m in chat.messages], "answer": "unlikely"}
     out = tmp_path / "set.jsonl"
-    result = probes_from_failures(rows(tmp_path, row | {"reply": wrong}), "nano", out, failed={"target": 100})
+    path = rows(tmp_path, row | {"reply": wrong})
+    result = probes_from_failures(path, "nano", out, failed={"target": 100}, unknown="keep")
     (probe,) = ProbeSet.load(out)
     assert (probe.prefix, probe.answers) == (chat.prefix, (" unlikely.",))
     assert probe.distractor == chat.answers[0]
@@ -218,7 +296,7 @@ def test_prompts_as_messages(engine, tmp_path):
         {"prompt": chat.messages[0].content, "answer": chat.answers[0]},
         {"prompt": SLOPE, "answer": "nothing"},
     )
-    result = probes_from_failures(path, "nano", tmp_path / "set.jsonl", chat=True)
+    result = probes_from_failures(path, "nano", tmp_path / "set.jsonl", chat=True, unknown="keep")
     assert result.counts["passed"] == 1
     assert all(probe.messages for probe in ProbeSet.load(tmp_path / "set.jsonl"))
 
@@ -246,7 +324,7 @@ def test_what_the_audit_refuses_is_dropped_and_named(tmp_path):
         {"id": "long", "prompt": "x" + " x" * 600, "answer": "y"},
         {"id": "stop", "prompt": "x", "answer": "y\nz"},
     )
-    result = probes_from_failures(path, "nano", tmp_path / "set.jsonl")
+    result = probes_from_failures(path, "nano", tmp_path / "set.jsonl", unknown="keep")
     assert {drop.id: drop.kind for drop in result.dropped} == {
         "same": "duplicate",
         "long": "too-long",
@@ -293,7 +371,8 @@ def test_an_earlier_set_is_replaced(tmp_path):
     out = tmp_path / "set.jsonl"
     old = Probe(id="old", item="old", category="c", split="target", prompt="x", answers=("y",))
     ProbeSet("set", [old]).save(out)
-    probes_from_failures(rows(tmp_path, {"prompt": SLOPE, "answer": "25x^4 + 8x^3"}), "nano", out)
+    path = rows(tmp_path, {"prompt": SLOPE, "answer": "25x^4 + 8x^3"})
+    probes_from_failures(path, "nano", out, unknown="keep")
     assert [probe.id for probe in ProbeSet.load(out)] == ["row-1"]
     with pytest.raises(ProbeFormatError):
         probes_from_failures(tmp_path / "absent.csv", "nano", out)

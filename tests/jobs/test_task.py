@@ -31,7 +31,7 @@ def make(name: str, *splits: str, item: str = "") -> ProbeSet:
     )
 
 
-ALL = ("target", "validation", "control", "heldout", "unseen")
+ALL = ("target", "validation", "control", "heldout", "unseen", "unknown")
 
 
 def ids(probes) -> list[str]:
@@ -42,16 +42,17 @@ def test_one_set_carries_all_splits() -> None:
     task = Task.of([make("a", *ALL)])
     assert ids(task.searched.targets) == ["a/target"] and ids(task.searched.validation) == ["a/validation"]
     assert ids(task.searched.controls) == ["a/control"]
-    assert len(task.whole) == 5
+    assert len(task.whole) == len(ALL)
 
 
 def test_each_split_comes_from_its_own_set() -> None:
     task = Task.of([make("a", *ALL)], make("b", *ALL), make("c", *ALL))
     assert ids(task.searched.controls) == ["b/control"] and ids(task.whole.split("unseen")) == ["b/unseen"]
     assert ids(task.searched.targets) == ["a/target"] and ids(task.whole.split("heldout")) == ["c/heldout"]
+    assert ids(task.whole.split("unknown")) == ["c/unknown"]
 
 
-def test_heldout_never_reaches_the_search() -> None:
+def test_heldout_and_unknown_never_reach_the_search() -> None:
     searched = Task.of([make("a", *ALL)]).searched
     read = {probe.split for probe in (*searched.targets, *searched.controls, *searched.validation)}
     assert read == {"target", "validation", "control"}

@@ -12,7 +12,7 @@ from bankai.errors import ProbeFormatError
 from bankai.probes import Message, Probe, ProbeSet, builtin_probe_sets, load_probe_set
 from bankai.probes import probe as module
 
-SPLITS = ("target", "validation", "control", "heldout", "unseen")
+SPLITS = ("target", "validation", "control", "heldout", "unseen", "unknown")
 TEXT = st.text(min_size=1, max_size=8)
 PLAIN = {"id": "a", "item": "i", "category": "c", "split": "target", "prompt": "2+2=", "answers": ["4"]}
 
@@ -114,6 +114,8 @@ def test_a_table_is_told_how_to_become_a_set(tmp_path):
         (PLAIN | {"id": 3}, "line 2: field 'id' is a number; give text"),
         (PLAIN | {"colour": "red"}, "line 2: unknown field 'colour'; the fields are id, item"),
         (PLAIN | {"split": "train"}, f"line 2: .*'train'; give one of {', '.join(SPLITS)}$"),
+        (PLAIN | {"known": "maybe"}, "line 2: .*'maybe'; give one of reply, examples, no$"),
+        (PLAIN | {"known": True}, "line 2: field 'known'"),
         (PLAIN | {"answers": []}, "line 2"),
         (PLAIN | {"answers": "4"}, "line 2: field 'answers' is text; give a list"),
         (PLAIN | {"answers": [""]}, "line 2"),

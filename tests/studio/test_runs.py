@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from bankai.errors import StoreError, StudioError
 from bankai.jobs.search import search_file
@@ -12,6 +13,7 @@ from bankai.jobs.task import Task
 from bankai.patch import read_patch, write_patch
 from bankai.probes import ProbeSet, load_probe_set
 from bankai.search import SearchSettings
+from bankai.studio import html
 from bankai.studio.plots import draw_run
 from bankai.studio.runs import list_runs, read_run
 
@@ -22,6 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     whole = load_probe_set("elicitable")
     some = [probe for name in whole.splits for probe in whole.split(name)[:10]]
+    some += [replace(probe, split="unknown") for probe in whole.split("heldout")[10:15]]
     search_file("nano", folder / "found.bankai", Task.of([ProbeSet("some", some)]), SearchSettings(budget=30))
     return folder
 
@@ -47,8 +50,9 @@ def test_a_run_that_has_ended(folder):
     assert 0 < run.last.evaluations <= 30 and run.last.solved is not None
     told = patch.manifest.results
     assert {name: counts.counts for name, counts in run.results.items()} == {
-        name: told[name] for name in ("heldout", "control")
+        name: told[name] for name in ("heldout", "unknown", "control")
     }
+    assert run.results["unknown"].probes == 5 and "unknown failures" in html.run(run)
     assert run.results["heldout"].fixed_interval[1] > 0
     svg = draw_run(run)
     assert svg.startswith("<svg") and "currentColor" in svg and "evaluations" in svg and "#0b0c" not in svg

@@ -7,13 +7,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.baselines.baseline import Baseline
 from bankai.baselines.lesson import DEFAULTS, Lesson
 from bankai.probes.encode import encode
-from bankai.probes.probe import Message, Probe
+from bankai.probes.examples import right_text, with_examples
+from bankai.probes.probe import Probe
 from bankai.search.parts import SearchProbes
 from bankai.search.settings import SearchSettings
 
@@ -31,30 +31,17 @@ class FewShot(Baseline):
     @property
     def bytes(self) -> int:
         """Of their text."""
-        texts = [f"{_prompt(probe)}{_answer(probe)}" for probe in self.examples]
+        texts = [f"{_prompt(probe)}{right_text(probe)}" for probe in self.examples]
         return len("".join(texts).encode())
 
     def asked(self, probe: Probe) -> Probe:
         """See :meth:`Baseline.asked`."""
         others = [one for one in self.examples if one.item != probe.item]  # none may tell its own answer
-        if probe.messages is None:
-            text = "".join(f"{one.prompt}{_answer(one)}{one.stop}" for one in others if one.prompt)
-            return msgspec.structs.replace(probe, prompt=f"{text}{probe.prompt}")
-        before = [
-            message
-            for one in others
-            if one.messages
-            for message in (*one.messages, Message("assistant", _answer(one)))
-        ]
-        return msgspec.structs.replace(probe, messages=(*before, *probe.messages))
+        return with_examples(probe, others)
 
 
 def _prompt(probe: Probe) -> str:
     return probe.prompt or "".join(message.content for message in probe.messages or ())
-
-
-def _answer(probe: Probe) -> str:
-    return f"{probe.prefix}{probe.answers[0]}"
 
 
 def choose_examples(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "Split", "evaluate"]
 
 Engine = Literal["torch", "llama", "mlx"]
-Split = Literal["target", "validation", "control", "heldout", "unseen", "all"]
+Split = Literal["target", "validation", "control", "heldout", "unseen", "unknown", "all"]
 SHOWN = 20
 
 

@@ -10,8 +10,8 @@ from bankai.jobs.describe import PatchDescription, describe_patch
 
 __all__ = ["description_lines", "info"]
 
-_MEASURED = {"heldout": "held-out", "control": "unseen controls"}
-"""What `bankai search` calls two results of a manifest when it prints them."""
+_MEASURED = {"heldout": "held-out", "unknown": "unknown failures", "control": "unseen controls"}
+"""What `bankai search` calls results of a manifest when it prints them."""
 
 
 def info(

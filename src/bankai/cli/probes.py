@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import fill
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,6 +32,10 @@ __all__ = ["app", "audit", "from_failures", "probes"]
 
 BAD_PROBES = 1
 SHOWN = 5
+Unknown = Literal["apart", "keep"]
+MaxTokens = Annotated[
+    int, typer.Option(min=0, metavar="N", help="The most tokens to read of a wrong reply; 0 reads none.")
+]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 
@@ -47,16 +51,33 @@ def probes(context: typer.Context) -> None:
 def audit(
     probe_set: Annotated[str, typer.Argument(metavar="SET", help="A JSONL file or a built-in set.")],
     model: Annotated[str, typer.Option(metavar="MODEL", help="The model that the probes are for.")],
+    max_tokens: MaxTokens = 48,
     json: Json = False,
 ) -> None:
-    """Name each bad probe and why (exit code 1)."""
+    """Name each bad probe and why (exit code 1), and tell which failures are known.
+
+    A failure is known when the model names the answer in a longer reply of its own, as a whole word, or gives it
+    right after three solved examples of the same category. A patch can be expected to help with those. What the set
+    says of a probe itself (known) is taken as it is.
+    """
+    from bankai.cli.tables import print_knowledge
     from bankai.jobs.audit import audit_file
 
-    findings = audit_file(model, probe_set)
+    with step_progress() as listen:
+        audited = audit_file(model, probe_set, max_tokens=max_tokens, listen=listen)
+    findings = audited.findings
     errors = sum(finding.severity == "error" for finding in findings)
     if json:
-        print_json({"errors": errors, "warnings": len(findings) - errors, "findings": findings})
+        print_json(
+            {
+                "errors": errors,
+                "warnings": len(findings) - errors,
+                "findings": findings,
+                "knowledge": audited.knowledge,
+            }
+        )
     else:
+        print_knowledge(audited.knowledge)
         _print(findings)
         typer.echo(f"{counted(errors, 'error')}, {counted(len(findings) - errors, 'warning')}")
     if errors:
@@ -105,10 +126,10 @@ def from_failures(
     passed: Annotated[
         str, typer.Option(metavar="C/U", help="Percent of passing items: control, unseen.")
     ] = "60/40",
-    max_tokens: Annotated[
-        int,
-        typer.Option(min=0, metavar="N", help="The most tokens to read of a wrong reply; 0 reads none."),
-    ] = 32,
+    unknown: Annotated[
+        Unknown, typer.Option(help="Failures that are not known: a split apart, or targets all the same.")
+    ] = "apart",
+    max_tokens: MaxTokens = 48,
     seed: Seed = 0,
     device: Device = "cpu",
     dtype: Dtype = "float32",
@@ -123,6 +144,10 @@ def from_failures(
     the model says, else the more probable one, stands. Failures become target, validation and held-out probes,
     passes controls and unseen controls, by item. A target begins where the model first goes wrong. Rows that
     the audit refuses are dropped and named.
+
+    A failure is known when the model names the answer in a longer reply of its own, as a whole word, or gives it
+    right after three solved examples of the same category; then so is its item. A patch can be expected to help with
+    those. The others become the split unknown, which reports tell and no search reads.
     """
     from bankai.jobs.failures import probes_from_failures
 
@@ -137,6 +162,7 @@ def from_failures(
             chat=chat,
             chat_template=chat_template,
             chat_template_kwargs=read_chat_template_kwargs(chat_template_kwargs),
+            unknown=unknown,
             max_tokens=max_tokens,
             seed=seed,
             device=device,
@@ -165,15 +191,16 @@ def _shares(text: str, names: "tuple[Split, ...]", option: str) -> "dict[Split, 
 
 
 def _print_result(result: "FailuresResult") -> None:
-    from bankai.cli.tables import print_table
+    from bankai.cli.tables import print_knowledge, print_table
 
     kinds = {
         f"Rows, by {result.engine} on {result.model}": ("rows", "passed", "failed", "dropped"),
-        "Probes": ("target", "validation", "heldout", "control", "unseen"),
+        "Probes": ("target", "validation", "heldout", "unknown", "control", "unseen"),
     }
     counted = [*result.categories.items(), ("all", result.counts)]
     for title, columns in kinds.items():
         print_table(title, ("", *columns), [(name, *map(counts.get, columns)) for name, counts in counted])
+    print_knowledge(result.knowledge)
     if result.dropped:
         reasons = Counter(drop.kind for drop in result.dropped)
         print_table("Dropped", ("reason", "rows"), reasons.most_common())
@@ -183,7 +210,8 @@ def _print_result(result: "FailuresResult") -> None:
     shown = [failure for failure in result.failures if failure is first[failure.category]][:SHOWN]
     for failure in shown:
         said = "" if failure.said is None else f"; the model says {failure.said!r}"
-        print_line(f"{failure.id}: {failure.expected!r} is right{said}")
+        known = "" if failure.known != "no" else " (unknown)"
+        print_line(f"{failure.id}: {failure.expected!r} is right{said}{known}")
     if len(result.failures) > len(shown):
         print_line(f"and {len(result.failures) - len(shown)} more failures; --json has them")
     print_line(

@@ -299,6 +299,11 @@ def _print(result: "SearchResult") -> None:
             print_line(
                 f"{title}: {read.base.solved} of {read.probes} solved before, {read.patched.solved} with it"
             )
-    for title, comparison in (("held-out", result.heldout), ("unseen controls", result.control)):
+    reported = {
+        "held-out": result.heldout,
+        "unknown failures": result.unknown,
+        "unseen controls": result.control,
+    }
+    for title, comparison in reported.items():
         if comparison is not None:
             print_comparison(title, comparison)

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from bankai.cli.output import clean
+from bankai.cli.output import clean, print_line
 
 if TYPE_CHECKING:
+    from bankai.evaluation.known import KnowledgeReport
     from bankai.evaluation.report import Comparison, Counts, Summary
 
-__all__ = ["print_comparison", "print_table"]
+__all__ = ["print_comparison", "print_knowledge", "print_table"]
 
 
 def print_table(
@@ -50,3 +51,17 @@ def _compared(name: str, row: "Counts") -> tuple[object, ...]:
     failing = row.probes - row.base.solved
     fixed, broke = f"{row.fixed} of {failing}", f"{row.broke} of {row.base.solved}"
     return name, row.probes, row.base.solved, row.patched.solved, fixed, broke, f"{row.p_value:.2g}"
+
+
+def print_knowledge(report: "KnowledgeReport") -> None:
+    """How the model shows that it knows answers that it fails, by category and together; nothing without failures."""
+    if not report.failed:
+        return
+    rows = [*report.categories.items(), ("all", report)]
+    columns = ("", "failed", "known", "by its reply", "after examples")
+    counts = [(name, row.failed, row.known, row.reply, row.examples) for name, row in rows]
+    print_table("Failures whose answer the model knows", columns, counts)
+    print_line(
+        f"{report.known} of {report.failed} failures are known; a patch can be expected to help with "
+        f"{'those' if report.known else 'none of them'}"
+    )

@@ -24,6 +24,7 @@ from bankai.model.text_stream import TextStream
 from bankai.model.tokenizer import end_tokens
 from bankai.probes.encode import EncodedAnswer, encode
 from bankai.probes.probe import Probe
+from bankai.steps import StepListener, ignore_steps
 
 __all__ = ["Engine", "Reply", "Trace"]
 
@@ -102,10 +103,14 @@ class Engine(ABC):
             log_probs, margins = token_scores(logits, torch.tensor(answer.targets))
             yield index, Trace(tuple(log_probs.tolist()), tuple(margins.tolist()))
 
-    def score(self, probes: Sequence[Probe]) -> list[ProbeScore]:
+    def score(self, probes: Sequence[Probe], listen: StepListener = ignore_steps) -> list[ProbeScore]:
         """One score per probe, in their order, each the best over its answers."""
         encoded = [encode(probe, self.tokenizer) for probe in probes]
-        traces = dict(self.traces([answer for alternates in encoded for answer in alternates]))
+        answers = [answer for alternates in encoded for answer in alternates]
+        traces: dict[int, Trace] = {}
+        for index, trace in self.traces(answers):
+            traces[index] = trace
+            listen("reading answers", len(traces), len(answers))
         in_order = (traces[index] for index in range(len(traces)))
         found = [[next(in_order) for _ in alternates] for alternates in encoded]
         return [

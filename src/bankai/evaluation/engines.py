@@ -17,6 +17,7 @@ from bankai.evaluation.engine import Engine, Trace
 from bankai.evaluation.scoring import score_batch
 from bankai.model.generation import CachedStep, Step
 from bankai.model.loader import load
+from bankai.model.sampling import Logits
 from bankai.model.tokenizer import make_tokenizer
 from bankai.probes.encode import EncodedAnswer
 
@@ -86,6 +87,22 @@ class LlamaEngine(Engine):
         self._llama.reset()
         self._llama.eval(list(ids))
         return np.array(self._llama.scores[: len(ids)], dtype=np.float32)
+
+    def step(self) -> Step:
+        """See :class:`Engine`; what was read is kept, unless another text was read in between."""
+        text: list[int] = []
+
+        def step(new: Sequence[Sequence[int]]) -> Sequence[Logits]:
+            (tokens,) = new
+            known = self._llama.input_ids[: self._llama.n_tokens].tolist()
+            going_on = bool(text) and known == text and len(text) + len(tokens) <= self._llama.n_ctx()
+            text.extend(tokens)
+            if not going_on:
+                return [self.logits(text)[-1]]
+            self._llama.eval(list(tokens))
+            return [np.array(self._llama.scores[len(text) - 1], dtype=np.float32)]
+
+        return step
 
     def _open(self, context: int) -> None:
         try:

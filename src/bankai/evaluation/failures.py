@@ -8,7 +8,7 @@ and its stop. What a model computed is given.
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -158,11 +158,13 @@ def assign(
     *,
     failed: Mapping[Split, int] = FAILED_SHARES,
     passed: Mapping[Split, int] = PASSED_SHARES,
+    unknown: Collection[str] = (),
     seed: int = 0,
 ) -> list[Split | None]:
     """A split for every probe, by item, in given shares of the items of each category and of all.
 
-    An item with a failure is a failing item; its passes have no place on that side and get None.
+    An item with a failure is a failing item; its passes have no place on that side and get None. Failing items that
+    are `unknown` are in no share but in the split of that name.
     """
     categories: dict[str, str] = {}
     failing: set[str] = set()
@@ -171,10 +173,12 @@ def assign(
         if not case.solved:
             failing.add(case.probe.item)
     rng = random.Random(seed)
-    of_failing = _shared_out([item for item in categories if item in failing], categories, failed, rng)
+    known = [item for item in categories if item in failing and item not in unknown]
+    of_failing = _shared_out(known, categories, failed, rng)
     of_passing = _shared_out([item for item in categories if item not in failing], categories, passed, rng)
     return [
-        of_passing.get(case.probe.item) if case.solved else of_failing[case.probe.item] for case in judged
+        of_passing.get(case.probe.item) if case.solved else of_failing.get(case.probe.item, "unknown")
+        for case in judged
     ]
 
 

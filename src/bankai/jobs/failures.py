@@ -4,10 +4,10 @@ Nothing here prints; progress goes to a listener. Needs the `[search]` extra.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from re import escape, search
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -25,17 +25,26 @@ from bankai.evaluation.failures import (
     place,
     spell,
 )
+from bankai.evaluation.known import (
+    REPLY_TOKENS,
+    KnowledgeReport,
+    by_item,
+    count_known,
+    find_known,
+    read_replies,
+)
 from bankai.jobs.checks import require_base
 from bankai.jobs.patch_files import check_output
 from bankai.model.tokenizer import choose_chat_template
-from bankai.probes import Probe, ProbeSet, Split, builtin_probe_sets
+from bankai.probes import Known, Probe, ProbeSet, Split, builtin_probe_sets
 from bankai.probes.cases import read_cases
-from bankai.probes.encode import context_ids
 from bankai.steps import StepListener, ignore_steps
 
-__all__ = ["FEW_TARGETS", "Failure", "FailuresResult", "probes_from_failures"]
+__all__ = ["FEW_TARGETS", "Failure", "FailuresResult", "Unknown", "probes_from_failures"]
 
 FEW_TARGETS = 20
+Unknown = Literal["apart", "keep"]
+"""What becomes of failures that are not known: a split of their own, or the splits of the others."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -45,12 +54,14 @@ class Failure(msgspec.Struct, frozen=True):
     category: str
     expected: str
     said: str | None
+    known: Known
 
 
 class FailuresResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the rows: each is dropped or in one split.
 
-    `counts` has rows, passed, failed, dropped and the splits; `categories` the same of each category.
+    `counts` has rows, passed, failed, known (of the failed), dropped and the splits; `categories` the same of each
+    category. `knowledge` tells how the known failures are known.
     """
 
     output: str
@@ -61,6 +72,7 @@ class FailuresResult(msgspec.Struct, frozen=True, kw_only=True):
     categories: dict[str, dict[str, int]]
     dropped: list[Dropped]
     failures: list[Failure]
+    knowledge: KnowledgeReport
     warnings: list[str]
 
 
@@ -75,7 +87,8 @@ def probes_from_failures(
     chat_template_kwargs: Mapping[str, Any] | None = None,
     failed: Mapping[Split, int] = FAILED_SHARES,
     passed: Mapping[Split, int] = PASSED_SHARES,
-    max_tokens: int = 32,
+    unknown: Unknown = "apart",
+    max_tokens: int = REPLY_TOKENS,
     seed: int = 0,
     device: str = "cpu",
     dtype: str = "float32",
@@ -84,10 +97,10 @@ def probes_from_failures(
     """Run the model on every row of `file` and write a probe set, ready for a search, to `out`.
 
     Chats are rendered by the chat template of the name `chat_template`, None for the default, with its variables
-    `chat_template_kwargs`, which go into the probes, where a row does not set them. Replies to failing rows
-    are read for `max_tokens` tokens; with 0 there are none. Raises ProbeFormatError for
-    the file, AuditError when nothing is left to target, StateError when the model has patches on, StoreError
-    when `out` cannot be written, and what opening the model raises; nothing is written then.
+    `chat_template_kwargs`, which go into the probes, where a row does not set them. Replies to failing rows are read
+    for `max_tokens` tokens; with 0 there are none, and only examples tell what is known. Raises ProbeFormatError for
+    the file, AuditError when nothing is left to target, StateError when the model has patches on, StoreError when
+    `out` cannot be written, and what opening the model raises; nothing is written then.
     """
     _check_output(out, Path(file))
     cases = read_cases(file, chat=chat, chat_template_kwargs=chat_template_kwargs)
@@ -95,14 +108,18 @@ def probes_from_failures(
     model = open_engine(engine, source, device=device, dtype=dtype)
     choose_chat_template(model.tokenizer, chat_template)
     judged, unsound = _judge(model, cases.probes, listen)
-    replies = _replies(model, [case.probe for case in judged if not case.solved], max_tokens, listen)
-    splits = assign(judged, failed=failed, passed=passed, seed=seed)
-    probes, refused = _probes(model, judged, splits, replies)
+    failing = [case.probe for case in judged if not case.solved]
+    whole = read_replies(model, failing, max_tokens, listen)
+    known = _known(model, judged, whole, seed, listen)
+    replies = {probe.id: _up_to_stop(whole[probe.id], probe) for probe in failing if probe.id in whole}
+    apart = {probe.item for probe in failing if known[probe.id] == "no"} if unknown == "apart" else set()
+    splits = assign(judged, failed=failed, passed=passed, unknown=apart, seed=seed)
+    probes, refused = _probes(model, judged, splits, replies, known)
     dropped = [*unsound, *refused]
     if not any(probe.split == "target" for probe in probes):
-        raise AuditError(_nothing(judged, dropped))
+        raise AuditError(_nothing(judged, dropped, apart))
     ProbeSet(out.stem, probes).save(out)
-    counts, categories = _counts(cases.probes, judged, dropped, probes)
+    counts, categories = _counts(cases.probes, judged, known, dropped, probes)
     return FailuresResult(
         output=str(out),
         model=Path(source).name,
@@ -111,8 +128,9 @@ def probes_from_failures(
         counts=counts,
         categories=categories,
         dropped=dropped,
-        failures=[_failure(case.probe, replies) for case in judged if not case.solved],
-        warnings=[*_warnings(cases.ignored, counts), *_longer(judged, replies)],
+        failures=[_failure(probe, replies, known) for probe in failing],
+        knowledge=count_known(known, failing),
+        warnings=[*_warnings(cases.ignored, counts), *_taken(counts, apart), *_longer(judged, replies)],
     )
 
 
@@ -141,23 +159,31 @@ def _judge(
     return [judge(probe, found, [next(inorder) for _ in found]) for probe, found in sound], dropped
 
 
-def _replies(
-    model: Engine, probes: Sequence[Probe], max_tokens: int, listen: StepListener
-) -> dict[str, Reply]:
-    """What the model says instead, by the probe's id."""
-    if not max_tokens:
-        return {}
-    contexts = [context_ids(probe, model.tokenizer) for probe in probes]
-    replies: dict[str, Reply] = {}
-    stops = [() if probe.stop is None else (probe.stop,) for probe in probes]
-    for index, reply in model.replies(contexts, stops, max_tokens):
-        replies[probes[index].id] = reply
-        listen("reading failures", len(replies), len(probes))
-    return replies
+def _known(
+    model: Engine, judged: Sequence[Judged], replies: Mapping[str, Reply], seed: int, listen: StepListener
+) -> dict[str, Known]:
+    """How the model shows that it knows the answer of each failing row, by the probe's id."""
+    failing = [case.probe for case in judged if not case.solved]
+    passed = {case.probe.item for case in judged if case.solved}
+    every = [case.probe for case in judged]
+    found = find_known(model, failing, every, replies, seed=seed, listen=listen)
+    return by_item(found, failing, passed)
+
+
+def _up_to_stop(reply: Reply, probe: Probe) -> Reply:
+    """What counts as the reply to a probe, of a text that goes on past its stop."""
+    if probe.stop is None:
+        return reply
+    text, stop, _ = reply.text.partition(probe.stop)
+    return Reply(text, reply.whole or bool(stop))
 
 
 def _probes(
-    model: Engine, judged: Sequence[Judged], splits: Sequence[Split | None], replies: Mapping[str, Reply]
+    model: Engine,
+    judged: Sequence[Judged],
+    splits: Sequence[Split | None],
+    replies: Mapping[str, Reply],
+    known: Mapping[str, Known],
 ) -> tuple[list[Probe], list[Dropped]]:
     """The probes of the set, and those that have no place in it.
 
@@ -171,7 +197,8 @@ def _probes(
             continue
         probe = place(case, model.tokenizer) if split == "target" else case.probe
         said = _said(case.probe, probe, replies.get(case.probe.id))
-        probes.append(msgspec.structs.replace(probe, split=split, distractor=said))
+        way = known.get(case.probe.id)
+        probes.append(msgspec.structs.replace(probe, split=split, distractor=said, known=way))
     errors = {
         finding.probe_id: Dropped(finding.probe_id, finding.kind, finding.message)
         for finding in audit(None, model.tokenizer, probes)
@@ -189,33 +216,44 @@ def _said(whole: Probe, placed: Probe, reply: Reply | None) -> str | None:
     return None if said in ("", *placed.answers) else said  # the same text in other tokens is no contrast
 
 
-def _nothing(judged: Sequence[Judged], dropped: Sequence[Dropped]) -> str:
-    if judged and all(case.solved for case in judged):
+def _nothing(judged: Sequence[Judged], dropped: Sequence[Dropped], apart: Collection[str]) -> str:
+    failing = {case.probe.item for case in judged if not case.solved}
+    if judged and not failing:
         return f"the model passes all {len(judged)} rows; give prompts that it fails"
+    if failing and failing <= {*apart}:
+        return (
+            "the model knows the answer to no row that it fails, and a patch does not teach; give rows whose answers "
+            "it knows, or take unknown ones as targets all the same with --unknown keep"
+        )
     first = f", such as {dropped[0].id}: {dropped[0].message}" if dropped else ""
     return f"no row is left as a target ({len(dropped)} dropped{first}); give more rows or a larger share"
 
 
 def _counts(
-    rows: Sequence[Probe], judged: Sequence[Judged], dropped: Sequence[Dropped], probes: Sequence[Probe]
+    rows: Sequence[Probe],
+    judged: Sequence[Judged],
+    known: Mapping[str, Known],
+    dropped: Sequence[Dropped],
+    probes: Sequence[Probe],
 ) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
     """Of all rows, and by category."""
     category = {row.id: row.category for row in rows}
     tally = Counter[tuple[str, str]]()
     tally.update((name, "rows") for name in category.values())
     tally.update((case.probe.category, "passed" if case.solved else "failed") for case in judged)
+    tally.update((category[name], "known") for name, way in known.items() if way != "no")
     tally.update((category[drop.id], "dropped") for drop in dropped)
     tally.update((probe.category, probe.split) for probe in probes)
-    columns = ("rows", "passed", "failed", "dropped", *get_args(Split))
+    columns = ("rows", "passed", "failed", "known", "dropped", *get_args(Split))
     categories = {
         name: {column: tally[name, column] for column in columns} for name in sorted(set(category.values()))
     }
     return {column: sum(counts[column] for counts in categories.values()) for column in columns}, categories
 
 
-def _failure(probe: Probe, replies: Mapping[str, Reply]) -> Failure:
-    reply = replies.get(probe.id)
-    return Failure(probe.id, probe.category, probe.answers[0], None if reply is None else reply.text)
+def _failure(probe: Probe, replies: Mapping[str, Reply], known: Mapping[str, Known]) -> Failure:
+    said = replies[probe.id].text if probe.id in replies else None
+    return Failure(probe.id, probe.category, probe.answers[0], said, known[probe.id])
 
 
 def _warnings(ignored: Sequence[str], counts: Mapping[str, int]) -> Iterator[str]:
@@ -233,6 +271,16 @@ def _warnings(ignored: Sequence[str], counts: Mapping[str, int]) -> Iterator[str
         yield "no controls: nothing limits what a patch breaks; give rows that pass, or search with --control SET"
     elif not counts["unseen"]:
         yield "no unseen controls: nothing measures what a patch breaks; give more rows that pass"
+
+
+def _taken(counts: Mapping[str, int], apart: Collection[str]) -> Iterator[str]:
+    """Unknown failures among the others."""
+    unknown = counts["failed"] - counts["known"]
+    if unknown and not apart:
+        yield (
+            f"{unknown} of {counts['failed']} failures are not known: the model gives their answers in no other way; "
+            "a patch can only memorize what the model does not know, and that can outweigh the others"
+        )
 
 
 def _longer(judged: Sequence[Judged], replies: Mapping[str, Reply]) -> Iterator[str]:

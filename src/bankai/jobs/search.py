@@ -85,7 +85,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One search: `target` and `validation` are what it read, `heldout` and `control` (unseen) what it did not.
+    """One search: `target` and `validation` are what it read, `heldout`, `unknown` and `control` (unseen) the others.
 
     Each is None where there are no such probes.
 
@@ -107,6 +107,7 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
     target: Comparison | None
     validation: Comparison | None
     heldout: Comparison | None
+    unknown: Comparison | None
     control: Comparison | None
 
 
@@ -245,10 +246,12 @@ def result_of(
     def measured(probes: Sequence[Probe]) -> Comparison | None:
         return bench.compare(patch, probes) if probes else None
 
-    heldout, control = measured(task.whole.split("heldout")), measured(task.whole.split("unseen"))
+    heldout, unknown, control = (
+        measured(task.whole.split(split)) for split in ("heldout", "unknown", "unseen")
+    )
     manifest = msgspec.structs.replace(
         patch.manifest,
-        results=_results(finished, heldout=heldout, control=control),
+        results=_results(finished, heldout=heldout, unknown=unknown, control=control),
         metadata={BITS: count_bits(ModelMatrices(bench.model), patch.flips)},
     )
     patch = replace(patch, manifest=manifest)
@@ -267,6 +270,7 @@ def result_of(
         target=measured(task.searched.targets),
         validation=measured(task.searched.validation),
         heldout=heldout,
+        unknown=unknown,
         control=control,
     )
     return result, patch

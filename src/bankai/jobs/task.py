@@ -25,7 +25,7 @@ class Task:
         heldout: ProbeSet | None = None,
         texts: Sequence[str] = (),
     ) -> "Task":
-        """Targets and validation of some sets, each a domain; controls of another; held-out probes of a third.
+        """Targets and validation of some sets, each a domain; controls of another; held-out and unknown of a third.
 
         Sets that are not given are the target sets. Raises ProbeFormatError when the splits share an item.
         """
@@ -42,7 +42,8 @@ class Task:
             texts=tuple(texts),
             domains=tuple(domains.values()),
         )
-        reported = (*_split(reports, "heldout"), *_split(controls, "unseen"))
+        failing = (*_split(reports, "heldout"), *_split(reports, "unknown"))
+        reported = (*failing, *_split(controls, "unseen"))
         read = (*searched.targets, *searched.validation, *searched.controls)
         return cls(searched, ProbeSet("+".join(probes.name for probes in targets), (*read, *reported)))
 

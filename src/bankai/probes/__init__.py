@@ -4,11 +4,12 @@
 """
 
 from bankai.probes.neutral import builtin_neutral_texts, load_neutral_texts
-from bankai.probes.probe import Message, Probe, ProbeSet, Split, builtin_probe_sets, load_probe_set
+from bankai.probes.probe import Known, Message, Probe, ProbeSet, Split, builtin_probe_sets, load_probe_set
 from bankai.probes.questions import Question, builtin_question_sets, load_questions
 from bankai.probes.requests import Requests, load_requests
 
 __all__ = [
+    "Known",
     "Message",
     "Probe",
     "ProbeSet",

@@ -64,7 +64,8 @@ def _inner(hint: object) -> type[msgspec.Struct] | None:
 
 def _choices(struct: type[msgspec.Struct], place: str) -> tuple[str, ...]:
     hint = get_type_hints(struct).get(place.rpartition(".")[2])
-    return get_args(hint) if get_origin(hint) is Literal else ()
+    kinds = (hint, *get_args(hint))  # an optional field is a union
+    return next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
 
 
 def _words(kinds: str) -> str:

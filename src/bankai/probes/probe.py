@@ -21,6 +21,7 @@ from bankai.probes.faults import explain
 
 __all__ = [
     "TEXT_STOP",
+    "Known",
     "Message",
     "Probe",
     "ProbeSet",
@@ -31,7 +32,11 @@ __all__ = [
 
 TEXT_STOP = "\n"
 MAX_FILE_BYTES = 64 * 2**20
-Split = Literal["target", "validation", "control", "heldout", "unseen"]
+Split = Literal["target", "validation", "control", "heldout", "unseen", "unknown"]
+"""`unknown`: what the model fails and does not know; reported, never searched on."""
+Known = Literal["reply", "examples", "no"]
+"""How a model that fails a probe shows that it knows the answer: it names the answer in a longer reply of its own, or
+gives it after solved examples. `no`: in neither way."""
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,8 +52,9 @@ class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     ``prefix`` is assistant text before the answer. An answer counts only with its ``stop``, so that " 6" cannot pass
     for " 63": by default a newline after a prompt, and None after chat messages, which is the end of the turn: any
     token that ends a text for the model. ``distractor`` is a wrong answer that the model is expected to give.
-    ``chat_template_kwargs`` are variables of the model's chat template, such as ``{"enable_thinking": false}``. Raises
-    ProbeFormatError when unsound.
+    ``chat_template_kwargs`` are variables of the model's chat template, such as ``{"enable_thinking": false}``.
+    ``known`` is what was found out of a probe that the model fails, and None of others. Raises ProbeFormatError when
+    unsound.
     """
 
     id: str
@@ -62,6 +68,7 @@ class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     stop: str | None = None
     distractor: str | None = None
     chat_template_kwargs: dict[str, Any] = {}
+    known: Known | None = None
 
     def __hash__(self) -> int:
         """By its id: variables have no hash."""
@@ -71,6 +78,10 @@ class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         if self.split not in get_args(Split):
             raise ProbeFormatError(
                 f"probe {self.id!r}: split {self.split!r} is not one of {', '.join(get_args(Split))}"
+            )
+        if self.known not in (None, *get_args(Known)):
+            raise ProbeFormatError(
+                f"probe {self.id!r}: known {self.known!r} is not one of {', '.join(get_args(Known))}"
             )
         if not (self.id and self.item and self.category):
             raise ProbeFormatError(f"probe {self.id!r}: id, item and category must not be empty")

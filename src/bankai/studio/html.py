@@ -30,7 +30,7 @@ __all__ = [
 FULL = 3.0  # nats of change that color a token fully
 SHOWN = 200  # rows of a table
 BLANK = "␣"
-RESULTS = {"heldout": "held-out probes", "control": "unseen controls"}
+RESULTS = {"heldout": "held-out probes", "unknown": "unknown failures", "control": "unseen controls"}
 
 
 def refusal(message: str) -> str:

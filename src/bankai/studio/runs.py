@@ -92,9 +92,9 @@ def _patch(path: Path) -> Patch | None:
 
 
 def _results(patch: Patch) -> dict[str, Counts]:
-    """What the manifest tells of held-out probes and unseen controls; nothing of what is no count."""
+    """What the manifest tells of probes that the search did not read; nothing of what is no count."""
     found = {}
-    for name in ("heldout", "control"):
+    for name in ("heldout", "unknown", "control"):
         try:
             found[name] = _counts(patch.manifest.results[name])
         except (KeyError, TypeError, ValueError):

@@ -79,6 +79,7 @@ def _search(job: Job) -> News:
         job.source,
         Path(job.probes),
         chat=job.chat,
+        unknown="keep",  # told in the warnings
         device=job.device,
         dtype=job.dtype,
         listen=_step,

@@ -8,10 +8,12 @@ from transformers import PreTrainedTokenizerBase
 from bankai.architectures import Architecture
 from bankai.evaluation.batches import Batch, Prepared, prepare
 from bankai.jobs.task import Task
-from bankai.probes.probe import Probe
+from bankai.probes.probe import Probe, Split
 from bankai.search.parts import Contents, draw_texts, encode_parts
 
 __all__ = ["Work"]
+
+REPORTED: tuple[Split, ...] = ("heldout", "unknown", "unseen")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Work:
             texts=sum(part.texts for part in parts),
             tokens=sum(batch.unpadded for part in parts for batch in part.all_read()),
             validation=whole(task.searched.validation),
-            reports=tuple(whole(task.whole.split(split)) for split in ("heldout", "unseen")),
+            reports=tuple(whole(task.whole.split(split)) for split in REPORTED),
             audited=whole(distracted),
         )
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bankai.jobs.failures import FailuresResult
     from bankai.probes import Split
 
-__all__ = ["app", "audit", "from_failures", "probes"]
+__all__ = ["app", "audit", "from_failures", "probes", "replies"]
 
 BAD_PROBES = 1
 SHOWN = 5
@@ -177,6 +177,43 @@ def from_failures(
         print_json(result)
     else:
         _print_result(result)
+
+
+@app.command()
+def replies(
+    model: Annotated[str, typer.Option(metavar="MODEL", help="The chat model to ask.")],
+    output: Output,
+    chat_template: ChatTemplate = None,
+    max_tokens: Annotated[
+        int, typer.Option(min=2, metavar="N", help="The most tokens to read of a reply.")
+    ] = 48,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    json: Json = False,
+) -> None:
+    """Write a chat model's own replies to everyday requests: neutral text for a search.
+
+    Give the file to `bankai search` with --text. The search keeps the model's distribution on half of the replies and
+    reports the drift on the other half, which it never reads.
+    """
+    from bankai.jobs.replies import write_replies
+
+    with tells_interrupt(output), step_progress() as listen:
+        result = write_replies(
+            model,
+            output,
+            max_tokens=max_tokens,
+            chat_template=chat_template,
+            device=device,
+            dtype=dtype,
+            listen=listen,
+        )
+    if json:
+        print_json(result)
+    else:
+        print_line(
+            f"{result.output}: {result.control} replies for searches, {result.unseen} for their reports"
+        )
 
 
 def _shares(text: str, names: "tuple[Split, ...]", option: str) -> "dict[Split, int]":

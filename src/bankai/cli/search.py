@@ -1,6 +1,6 @@
 """`bankai search`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bankai.jobs.planning.plan import Plan
     from bankai.jobs.search import SearchResult
     from bankai.jobs.task import Task
+    from bankai.probes import Probe
     from bankai.search import SearchSettings
 
 __all__ = ["Gain", "Granularity", "Loss", "Strategy", "search"]
@@ -54,7 +55,10 @@ Heldout = Annotated[
 ]
 Text = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="Neutral text to leave as it is: a file, neutral-en or nano-neutral."),
+    typer.Option(
+        metavar="TEXT",
+        help="Neutral text to leave as it is: a file, neutral-en, nano-neutral, or what `bankai probes replies` wrote.",
+    ),
 ]
 By = Annotated[Strategy, typer.Option(help="How candidates are chosen.")]
 Objective = Annotated[
@@ -190,11 +194,27 @@ def _require_alone(context: typer.Context) -> None:
 
 def _task(target: list[str], control: str | None, heldout: str | None, text: str | None) -> "Task":
     from bankai.jobs.task import Task
-    from bankai.probes import load_neutral_texts, load_probe_set
+    from bankai.probes import load_probe_set
 
     controls, reported = (None if name is None else load_probe_set(name) for name in (control, heldout))
-    texts = () if text is None else load_neutral_texts(text)
-    return Task.of([load_probe_set(name) for name in target], controls, reported, texts)
+    texts, unread = _neutral(text)
+    return Task.of([load_probe_set(name) for name in target], controls, reported, texts, unread)
+
+
+def _neutral(text: str | None) -> "tuple[Sequence[str | Probe], Sequence[Probe]]":
+    """What a search leaves as it is, and replies for its report alone."""
+    from bankai.probes import load_neutral_texts, load_probe_set
+
+    if text is None:
+        return (), ()
+    if text.endswith(".jsonl"):
+        replies = load_probe_set(text)
+        if not replies.split("control"):
+            raise typer.BadParameter(
+                f"{text} has no probes to keep; make it with: bankai probes replies", param_hint="--text"
+            )
+        return replies.split("control"), replies.split("unseen")
+    return load_neutral_texts(text), ()
 
 
 def _search(wanted: _Wanted, cluster: "Cluster | None") -> "SearchResult":
@@ -276,7 +296,10 @@ def _warnings(wanted: _Wanted) -> Iterator[str]:
     if not task.searched.controls:
         yield "no controls: nothing limits what this breaks; add --control SET"
     if not task.searched.texts:
-        yield "no neutral text: nothing keeps what no probe asks for; add --text FILE, or --text neutral-en"
+        yield (
+            "no neutral text: nothing keeps what no probe asks for; add --text neutral-en, or of a chat model its own "
+            "replies: bankai probes replies"
+        )
     if not task.searched.validation:
         yield "no validation probes: nothing tells chance hits from learning; add some to the target set"
     if not task.whole.split("heldout"):
@@ -307,3 +330,5 @@ def _print(result: "SearchResult") -> None:
     for title, comparison in reported.items():
         if comparison is not None:
             print_comparison(title, comparison)
+    if result.drift is not None:
+        print_line(f"drift on replies that were not read: {result.drift:.4f} nats a token")

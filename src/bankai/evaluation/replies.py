@@ -1,13 +1,14 @@
 """Free replies to questions, and which of them are right: what a model still knows, and which forms it keeps."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bankai.evaluation.engine import Engine
 from bankai.model.chat import render_chat
+from bankai.probes.probe import Message, Probe, Split
 from bankai.probes.questions import Question
 
-__all__ = ["JudgedReply", "judge_replies"]
+__all__ = ["JudgedReply", "judge_replies", "own_replies"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,44 @@ def judge_replies(
 
     Raises UnsupportedModelError when the model's chat template is missing or fails.
     """
-    contexts = [_context(engine, question) for question in questions]
+    contexts = [_context(engine, question.question) for question in questions]
     for index, reply in engine.replies(contexts, [()] * len(contexts), max_tokens):
         yield JudgedReply(questions[index], reply.text, reply.whole)
 
 
-def _context(engine: Engine, question: Question) -> list[int]:
-    text = render_chat(engine.tokenizer, [{"role": "user", "content": question.question}])
+def own_replies(
+    engine: Engine, requests: Mapping[str, Split], *, max_tokens: int
+) -> Iterator[tuple[str, Probe | None]]:
+    """The model's own reply to each request as a probe of that split, in any order: what a patch should leave alone.
+
+    The replies are greedy, of at most `max_tokens` tokens. Of one that goes on then the last whole word stands for the
+    stop; None for one of fewer than two words. Raises UnsupportedModelError when the model's chat template is missing
+    or fails.
+    """
+    asked = list(requests)
+    contexts = [_context(engine, request) for request in asked]
+    for index, reply in engine.replies(contexts, [()] * len(contexts), max_tokens):
+        request, text, stop = asked[index], reply.text, None
+        if not reply.whole:
+            text, _, stop = text.rpartition(" ")[0].rpartition(" ")
+            stop = f" {stop}"
+        if not text.strip():
+            yield request, None
+            continue
+        yield (
+            request,
+            Probe(
+                id=f"reply/{request}",
+                item=request,
+                category="reply",
+                split=requests[request],
+                answers=(text,),
+                messages=(Message("user", request),),
+                stop=stop,
+            ),
+        )
+
+
+def _context(engine: Engine, asked: str) -> list[int]:
+    text = render_chat(engine.tokenizer, [{"role": "user", "content": asked}])
     return engine.tokenizer(text, add_special_tokens=False)["input_ids"]

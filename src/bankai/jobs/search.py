@@ -77,6 +77,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     searched: SearchProbes
     whole: tuple[Probe, ...]
+    unread: tuple[Probe, ...] = ()
     device: Device
     dtype: Dtype
     threads: Annotated[int, msgspec.Meta(ge=1, le=1024)]
@@ -87,7 +88,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
     """One search: `target` and `validation` are what it read, `heldout`, `unknown` and `control` (unseen) the others.
 
-    Each is None where there are no such probes.
+    Each is None where there are no such probes. `drift` is on neutral replies that it did not read, see
+    `Workbench.drift`.
 
     `bare_bytes` is the patch file without its manifest; `warnings` of the audit do not stop a search. A search
     that found no flips wrote no file: `patch` is None and `file_bytes` 0.
@@ -109,6 +111,7 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
     heldout: Comparison | None
     unknown: Comparison | None
     control: Comparison | None
+    drift: float | None
 
 
 def run_folder(out: Path) -> Path:
@@ -155,6 +158,7 @@ def search_file(
         name=task.whole.name,
         searched=task.searched,
         whole=task.whole.probes,
+        unread=task.unread,
         device=device,
         dtype=dtype,
         threads=threads_of(cluster),
@@ -205,7 +209,7 @@ def _go_on(
     hire: Hire,
     warnings: int,
 ) -> SearchResult:
-    task = Task(asked.searched, ProbeSet(asked.name, asked.whole))
+    task = Task(asked.searched, ProbeSet(asked.name, asked.whole), asked.unread)
     out = Path(asked.output)
     try:
         finished = searched(bench, task, asked.settings, listen, state=state, folder=folder, hire=hire)
@@ -249,6 +253,7 @@ def result_of(
     heldout, unknown, control = (
         measured(task.whole.split(split)) for split in ("heldout", "unknown", "unseen")
     )
+    drift = bench.drift(patch, task.unread) if task.unread else None
     manifest = msgspec.structs.replace(
         patch.manifest,
         results=_results(finished, heldout=heldout, unknown=unknown, control=control),
@@ -272,6 +277,7 @@ def result_of(
         heldout=heldout,
         unknown=unknown,
         control=control,
+        drift=drift,
     )
     return result, patch
 

@@ -12,10 +12,14 @@ __all__ = ["Task"]
 
 @dataclass(frozen=True)
 class Task:
-    """What the search may read, and `whole`: that and what is reported on."""
+    """What the search may read, and `whole`: that and what is reported on.
+
+    `unread` are neutral replies on which the drift is reported.
+    """
 
     searched: SearchProbes
     whole: ProbeSet
+    unread: tuple[Probe, ...] = ()
 
     @classmethod
     def of(
@@ -23,7 +27,8 @@ class Task:
         targets: Sequence[ProbeSet],
         control: ProbeSet | None = None,
         heldout: ProbeSet | None = None,
-        texts: Sequence[str] = (),
+        texts: Sequence[str | Probe] = (),
+        unread: Sequence[Probe] = (),
     ) -> "Task":
         """Targets and validation of some sets, each a domain; controls of another; held-out and unknown of a third.
 
@@ -45,7 +50,8 @@ class Task:
         failing = (*_split(reports, "heldout"), *_split(reports, "unknown"))
         reported = (*failing, *_split(controls, "unseen"))
         read = (*searched.targets, *searched.validation, *searched.controls)
-        return cls(searched, ProbeSet("+".join(probes.name for probes in targets), (*read, *reported)))
+        name = "+".join(probes.name for probes in targets)
+        return cls(searched, ProbeSet(name, (*read, *reported)), tuple(unread))
 
     def drawn(self, targets: int, controls: int, seed: int) -> "Task":
         """The same task with a random part of what the search reads, in equal numbers of every category."""

@@ -4,14 +4,19 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from bankai.checkpoint.model_file import Checkpoint, open_checkpoint
+from bankai.evaluation.batches import Batch, prepare_encoded
 from bankai.evaluation.report import Comparison, compare
-from bankai.evaluation.scoring import perplexity, score_probes
+from bankai.evaluation.scoring import answer_hidden, perplexity, score_probes
 from bankai.model import load, patched
+from bankai.model.divergence import divergence
 from bankai.model.generation import stream
 from bankai.patch import Patch
 from bankai.probes import Probe
-from bankai.probes.encode import context_ids
+from bankai.probes.encode import context_ids, encode
 
 __all__ = ["DENSE_BYTES", "ITEM_BYTES", "Workbench", "keeps_dense"]
 
@@ -34,6 +39,23 @@ class Workbench:
         with patched(self.model, patch):
             changed = score_probes(self.model, self.tokenizer, probes)
         return compare(base, changed, probes)
+
+    @torch.no_grad()
+    def drift(self, patch: Patch, replies: Sequence[Probe]) -> float:
+        """KL divergence of the base from the patched model on replies, in nats per token: the mean over the replies."""
+        prepared = prepare_encoded([encode(probe, self.tokenizer)[:1] for probe in replies])
+        found: list[Tensor] = []
+        for batch in prepared.batches:
+            base = self._log_probs(batch)
+            with patched(self.model, patch):
+                kl = divergence(base, self._log_probs(batch)).cpu()
+            _, at = batch.owners.unique(return_inverse=True)
+            found.append(kl.new_zeros(int(at.max()) + 1).index_add(0, at, kl) / at.bincount())
+        return float(torch.cat(found).mean())
+
+    def _log_probs(self, batch: Batch) -> Tensor:
+        """At every position: [positions, vocabulary]."""
+        return self.model.lm_head(answer_hidden(self.model, batch)).float().log_softmax(1)
 
     def perplexity(self, probes: Sequence[Probe]) -> float:
         """Of running text: two answered plain probes after one another, geometric mean over the pairs.

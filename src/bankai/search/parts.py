@@ -56,13 +56,13 @@ class SearchProbes:
     """What a search may read; it is never given held-out or unseen probes.
 
     `domains`: the index of the domain of each target, all one when empty. `texts` are neutral: the search keeps the
-    distribution of the model on them.
+    distribution of the model on them, of a probe on its first answer and stop.
     """
 
     targets: tuple[Probe, ...]
     controls: tuple[Probe, ...] = ()
     validation: tuple[Probe, ...] = ()
-    texts: tuple[str, ...] = ()
+    texts: tuple[str | Probe, ...] = ()
     domains: tuple[int, ...] = ()
 
 
@@ -75,10 +75,13 @@ def spread(probes: Sequence[Probe], seed: int = 0) -> list[int]:
     return [index for row in rounds for index in row if index is not None]
 
 
-def windows(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> list[EncodedAnswer]:
-    """Texts as sequences of at most `WINDOW` tokens in which every token after the first is read."""
+def windows(texts: Iterable[str | Probe], tokenizer: PreTrainedTokenizerBase) -> list[EncodedAnswer]:
+    """Texts as sequences of at most `WINDOW` tokens, all read but the first; of probes the first answers."""
     found = []
     for text in texts:
+        if isinstance(text, Probe):
+            found += encode(text, tokenizer)[:1]
+            continue
         ids = tuple(tokenizer(text)["input_ids"])
         pieces = (ids[start : start + WINDOW] for start in range(0, len(ids), WINDOW))
         found += [EncodedAnswer(piece, 1) for piece in pieces if len(piece) > 1]

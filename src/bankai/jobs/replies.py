@@ -1,0 +1,71 @@
+"""A chat model's own replies to everyday requests, as the neutral text of a search.
+
+Nothing here prints; progress goes to a listener. Needs the `[search]` extra.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from bankai.errors import AuditError, UnsupportedModelError
+from bankai.evaluation.engines import open_engine
+from bankai.evaluation.replies import own_replies
+from bankai.jobs.checks import require_base
+from bankai.jobs.patch_files import check_output
+from bankai.model.tokenizer import choose_chat_template
+from bankai.probes import Probe, ProbeSet, Split, load_requests
+from bankai.steps import StepListener, ignore_steps
+
+__all__ = ["REPLY_TOKENS", "RepliesResult", "write_replies"]
+
+REPLY_TOKENS = 48
+
+
+class RepliesResult(msgspec.Struct, frozen=True, kw_only=True):
+    """`control` replies are for searches, `unseen` ones for their reports; `left_out` were of fewer than two words."""
+
+    output: str
+    model: str
+    control: int
+    unseen: int
+    left_out: int
+
+
+def write_replies(
+    source: str | Path,
+    out: Path,
+    *,
+    max_tokens: int = REPLY_TOKENS,
+    chat_template: str | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    listen: StepListener = ignore_steps,
+) -> RepliesResult:
+    """Ask the model the built-in requests and write its replies, of at most `max_tokens` tokens, as a probe set.
+
+    Raises UnsupportedModelError for a model without a chat template, AuditError when it says nothing, StateError when
+    it has patches on, StoreError when `out` cannot be written.
+    """
+    check_output(out, "probe set", ProbeSet.load)
+    require_base(source, "ask")
+    engine = open_engine("torch", source, device=device, dtype=dtype)
+    choose_chat_template(engine.tokenizer, chat_template)
+    if engine.tokenizer.chat_template is None:
+        raise UnsupportedModelError(
+            f"{source} has no chat template, so it has no replies; give --text a file"
+        )
+    search, report = load_requests()
+    requests: dict[str, Split] = {request: "control" for request in search}
+    requests |= {request: "unseen" for request in report}
+    found: dict[str, Probe | None] = {}
+    for request, probe in own_replies(engine, requests, max_tokens=max_tokens):
+        found[request] = probe
+        listen("reading replies", len(found), len(requests))
+    probes = [probe for request in requests if (probe := found[request]) is not None]
+    if not any(probe.split == "control" for probe in probes):
+        raise AuditError("the model says nothing to everyday requests; give another neutral text")
+    ProbeSet(out.stem, probes).save(out)
+    counts = {split: sum(probe.split == split for probe in probes) for split in ("control", "unseen")}
+    return RepliesResult(
+        output=str(out), model=Path(source).name, left_out=len(requests) - len(probes), **counts
+    )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from builders import build_tiny_gguf, tiny_tokenizer
 
 from bankai.errors import UnsupportedModelError
 from bankai.evaluation.engines import TorchEngine
@@ -88,7 +89,8 @@ def test_drift_is_the_mean_divergence_of_the_replies(bench, written):
             other = log_probs()
         wanted.append((np.exp(base) * (base - other)).sum(1).mean())
     assert bench.drift(patch, replies) == pytest.approx(np.mean(wanted), rel=1e-4)
-    assert bench.drift(Patch.empty(), replies) == pytest.approx(0, abs=1e-6)
+    nothing = bind(Patch.empty(), ModelMatrices(bench.model))
+    assert bench.drift(nothing, replies) == pytest.approx(0, abs=1e-6)
 
 
 def test_a_search_reports_the_drift_on_replies_that_it_did_not_read(tmp_path, written):
@@ -109,7 +111,8 @@ def test_a_reply_of_one_word_that_goes_on_is_left_out(bench):
     assert probe is None or probe.stop is None
 
 
-def test_a_model_without_a_template_is_told_so(tmp_path, wide_gguf):
-    with pytest.raises(UnsupportedModelError, match="chat template"):
-        write_replies(wide_gguf, tmp_path / "r.jsonl")
+def test_a_model_without_a_template_is_told_so(tmp_path):
+    bare = build_tiny_gguf(tmp_path / "m.gguf", tokenizer=tiny_tokenizer(chat_template=None))
+    with pytest.raises(UnsupportedModelError, match="no chat template; give the search a file"):
+        write_replies(bare, tmp_path / "r.jsonl")
     assert not (tmp_path / "r.jsonl").exists()

@@ -12,7 +12,7 @@ from bankai.evaluation.engines import open_engine
 from bankai.evaluation.replies import own_replies
 from bankai.jobs.checks import require_base
 from bankai.jobs.patch_files import check_output
-from bankai.model.tokenizer import choose_chat_template
+from bankai.model.tokenizer import choose_chat_template, missing_template
 from bankai.probes import Probe, ProbeSet, Split, load_requests
 from bankai.steps import StepListener, ignore_steps
 
@@ -51,9 +51,8 @@ def write_replies(
     engine = open_engine("torch", source, device=device, dtype=dtype)
     choose_chat_template(engine.tokenizer, chat_template)
     if engine.tokenizer.chat_template is None:
-        raise UnsupportedModelError(
-            f"{source} has no chat template, so it has no replies; give --text a file"
-        )
+        told = missing_template(engine.tokenizer, "give the search a file of neutral text")
+        raise UnsupportedModelError(f"{source}: {told}")
     search, report = load_requests()
     requests: dict[str, Split] = {request: "control" for request in search}
     requests |= {request: "unseen" for request in report}

@@ -16,13 +16,15 @@ from pathlib import Path
 from reprlib import Repr
 from typing import IO, Any
 
-from bankai.errors import ModelFormatError, StoreError
+from bankai.errors import FormatError, ModelFormatError, StoreError
 
 __all__ = [
     "LargeFileError",
     "RefusedFileError",
     "check_absent",
+    "check_fetched",
     "check_space",
+    "decode_text",
     "map_file",
     "open_regular",
     "parse_object",
@@ -31,9 +33,14 @@ __all__ = [
     "release",
     "sweep",
     "sync",
+    "visible_files",
     "writing",
     "writing_directory",
 ]
+
+
+# Source: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+_LFS = b"version https://git-lfs.github.com/spec/"
 
 
 class RefusedFileError(OSError):
@@ -81,14 +88,31 @@ def read_bounded(path: str | Path, limit: int) -> bytes:
         return file.read(size)
 
 
+def decode_text(data: bytes) -> str:
+    """The text in a file that somebody wrote: UTF-8 without its byte-order mark, every line ended by a newline alone.
+
+    So the same words are the same text, whichever editor and system saved them. Raises UnicodeDecodeError.
+    """
+    return data.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def visible_files(folder: Path, suffix: str) -> list[Path]:
+    """What a folder holds under names with that ending, sorted; without hidden files, such as macOS's `._NAME`, and
+    without folders.
+    """
+    found = (path for path in folder.iterdir() if path.name.endswith(suffix))
+    return sorted(path for path in found if not path.name.startswith(".") and not path.is_dir())
+
+
 def map_file(path: Path, minimum: int) -> mmap.mmap:
     """Map the regular file ``path`` to be read.
 
-    Raises ModelFormatError for a missing file, one that is not regular, cannot be opened or is shorter than
-    ``minimum`` bytes (at least 1).
+    Raises ModelFormatError for a missing file, one that is not regular, cannot be opened, is shorter than ``minimum``
+    bytes (at least 1) or only points at a file elsewhere.
     """
     try:
         with open_regular(path) as file:
+            check_fetched(file.read(len(_LFS)), str(path))
             size = os.fstat(file.fileno()).st_size
             if size < minimum:
                 raise ModelFormatError(f"{path} has only {size} bytes; get the file again")
@@ -97,6 +121,12 @@ def map_file(path: Path, minimum: int) -> mmap.mmap:
         raise ModelFormatError(f"{path} is {error.strerror}; give a model file") from None
     except (OSError, ValueError) as error:
         raise ModelFormatError(f"{path} cannot be opened: {error}; check path and permissions") from error
+
+
+def check_fetched(data: bytes, what: str, kind: type[FormatError] = ModelFormatError) -> None:
+    """Raises an error of that kind for what Git leaves in place of a large file that it has not fetched."""
+    if data.startswith(_LFS):
+        raise kind(f"{what} is not here yet, only a pointer to it; get it with `git lfs pull`")
 
 
 def release(mapped: mmap.mmap) -> None:
@@ -109,6 +139,8 @@ def parse_object(data: bytes, what: str) -> dict[str, Any]:
     """The JSON object in ``data``. Raises ModelFormatError for anything else, duplicate keys and NaN included."""
     import json  # here, so that what reads patches only starts without it
 
+    check_fetched(data, what)
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         parsed = dict(pairs)
         if len(parsed) != len(pairs):
@@ -119,7 +151,7 @@ def parse_object(data: bytes, what: str) -> dict[str, Any]:
         raise ValueError(f"{constant} is not JSON")
 
     try:
-        parsed = json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
+        parsed = json.loads(decode_text(data), object_pairs_hook=unique, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
         raise ModelFormatError(f"{what} is not sound JSON ({error}); get the model again") from error
     if not isinstance(parsed, dict):

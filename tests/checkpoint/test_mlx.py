@@ -214,7 +214,7 @@ FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safete
             "contradicts",
         ),
         (lambda i: i["weight_map"].pop("lm_head.weight"), "contradicts"),
-        (lambda i: i["weight_map"].update(x="absent.safetensors"), "cannot be opened"),
+        (lambda i: i["weight_map"].update(x="absent.safetensors"), "has no absent.safetensors"),
         (lambda i: i["weight_map"].update(x="../model.safetensors"), "no name of a shard"),
         (lambda i: i["weight_map"].update(x="/etc/passwd"), "no name of a shard"),
         (lambda i: i["weight_map"].update(x="\ud800.safetensors"), "no name of a shard"),
@@ -281,6 +281,15 @@ def test_the_template_may_have_a_file_of_its_own(model: Path) -> None:
         (model / "tokenizer_config.json").unlink()
         (model / "chat_template.jinja").unlink()
         assert checkpoint.tokenizer().eos_id is None
+
+
+def test_templates_may_be_a_list_of_named_ones(model: Path) -> None:
+    """As Hugging Face's configurations have them."""
+    named = [{"name": "default", "template": CHATML}, {"name": "tool_use", "template": "{{ tools }}"}]
+    rewrite(model / "tokenizer_config.json", lambda config: config.update(chat_template=named))
+    with open_checkpoint(model) as checkpoint:
+        assert checkpoint.tokenizer().templates == {"default": CHATML, "tool_use": "{{ tools }}"}
+        assert checkpoint.tokenizer().chat_template == CHATML
 
 
 def test_more_templates_may_have_files_of_their_own(model: Path) -> None:

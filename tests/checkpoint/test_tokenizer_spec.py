@@ -201,7 +201,7 @@ def test_named_templates_survive_both_formats(default: str | None, others: dict[
 
 def test_templates_as_llama_cpp_s_converter_writes_them() -> None:
     metadata = tiny_tokenizer(chat_template="a").to_gguf() | {
-        "tokenizer.chat_templates": ["tool_use"],
+        "tokenizer.chat_templates": ["tool_use", "default"],
         "tokenizer.chat_template.tool_use": "b",
         "tokenizer.chat_template.unlisted": "c",
     }

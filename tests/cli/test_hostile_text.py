@@ -1,5 +1,9 @@
-"""Text from files in the output: cleaned where a terminal reads it, escaped in JSON."""
+"""Text from files in the output: cleaned where a terminal reads it, escaped in JSON and where it cannot be shown."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +65,41 @@ def test_a_title_wider_than_its_table_is_one_line(capsys: pytest.CaptureFixture[
 def test_title_of_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(EVIL, (EVIL,), [(EVIL,)])
     assert_clean(capsys.readouterr().out)
+
+
+def on_a_console(encoding: str, *arguments: object) -> str:
+    """What the command writes where Python takes the console to be of that encoding, as Windows has them."""
+    command = [sys.executable, "-m", "bankai", *map(str, arguments)]
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run(command, capture_output=True, env=environment)
+    assert (result.returncode, result.stderr) == (0, b"")
+    return result.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "gbk", "utf-8"])
+def test_what_a_console_cannot_show_is_escaped(patch: Path, tmp_path: Path, encoding: str) -> None:
+    """In lines, in tables and in JSON, which stays what it is."""
+    name = "naïve 😀 模型 И"
+    value = read_patch(patch)
+    write_patch(
+        Patch(value.flips, value.binding, Manifest(name=name, description=name)), tmp_path / "p.bankai"
+    )
+    shown = name.encode(encoding, "backslashreplace").decode(encoding)
+    assert shown in on_a_console(encoding, "info", tmp_path / "p.bankai")
+    document = json.loads(on_a_console(encoding, "info", tmp_path / "p.bankai", "--json"))
+    assert document["manifest"]["name"] == name
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "gbk", "utf-8"])
+def test_what_a_model_writes_is_escaped_too(gguf: Path, tmp_path: Path, encoding: str) -> None:
+    """A model of noise writes bytes that are no text and characters of all alphabets."""
+    command = ("generate", gguf, "the", "--temperature", "2", "--seed", "3", "--max-tokens", "60")
+    texts = [on_a_console(one, *command).rstrip("\r\n") for one in (encoding, "utf-8")]
+    assert texts[0] == texts[1].encode(encoding, "backslashreplace").decode(encoding) and "\ufffd" in texts[1]
+
+
+def test_a_table_on_a_console_that_cannot_show_it(gguf: Path, tmp_path: Path) -> None:
+    probe = Probe(id="a", item="a", category="模型", split="heldout", prompt="the answer is", answers=("6",))
+    ProbeSet("set", [probe]).save(tmp_path / "set.jsonl")
+    found = on_a_console("cp1252", "eval", gguf, "--probes", tmp_path / "set.jsonl")
+    assert "\\u6a21\\u578b" in found

@@ -51,6 +51,21 @@ def test_add_refuses_what_is_there(refused, library: Path, patch: Path, tmp_path
     assert model.read_bytes() == b"GGUF"
 
 
+def test_add_names_the_way_to_a_new_signature(
+    run, refused, library: Path, patch: Path, tmp_path: Path
+) -> None:
+    write_signature(sign(patch.read_bytes(), KEY, "since"), patch)
+    assert "give --replace to renew its signature" in refused("library", "add", LIB, patch).err
+    outcome = run("library", "add", LIB, tmp_path)
+    assert f"{patch}: there already, as three; --replace takes its new signature\n" in outcome.err
+    assert f"{tmp_path / 'two.bankai'}: there already, as two\n" in outcome.err
+    document = run("library", "add", LIB, tmp_path, "--replace", "--json").document
+    assert [(entry["name"], entry["key"]) for entry in document["added"]] == [
+        ("three", key_text(b"12345678"))
+    ]
+    assert document["known"] == {str(tmp_path / "two.bankai"): "two"}
+
+
 def test_replace(run, library: Path, patch: Path) -> None:
     write_patch(Patch.of([Flip("lm_head", 5)], Manifest(name="three")), patch)
     (added,) = run("library", "add", LIB, patch, "--replace", "--json").document["added"]

@@ -2,6 +2,8 @@
 
 import hashlib
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from builders import flip_bytes
 
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.journal import journal_path
-from bankai.patch import Flip, Manifest, Patch, fingerprint, write_patch
+from bankai.patch import Flip, Manifest, Patch, fingerprint, read_patch, write_patch
 from bankai.patching import bind_patch, sidecar_path
 
 
@@ -163,6 +165,80 @@ def test_convert_says_that_a_record_is_left_behind(run, gguf: Path) -> None:
     assert outcome.code == 0 and outcome.document["applied"] == []
     assert "not carried over: model.gguf.bankai.json is ignored" in outcome.err
     assert not Path("mlx/bankai.json").exists()
+
+
+def test_convert_a_patch_both_ways(run, patch: Path, unbound: Path) -> None:
+    outcome = run("convert", unbound, "two.bankai")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert (
+        outcome.out
+        == f"{unbound} -> two.bankai: 2 flips, not bound to a model (bankai bind ties it to one)\n"
+    )
+    assert read_patch("two.bankai") == read_patch(unbound) and read_patch("two.bankai").manifest == Manifest()
+    document = run("convert", patch, "three.json", "--json").document
+    assert (document["flips"], document["bound"]) == (3, False)
+    back, bound = read_patch("three.json"), read_patch(patch)
+    assert back.flips == bound.flips and (back.manifest, back.binding) == (bound.manifest, None)
+    assert run("convert", patch, "copy.bankai").out == f"{patch} -> copy.bankai: 3 flips, bound\n"
+    assert Path("copy.bankai").read_bytes() == patch.read_bytes()
+
+
+def test_convert_refuses_what_a_patch_cannot_become(refused, patch: Path, unbound: Path) -> None:
+    for name in ("patch.gguf", "mlx", "patch.JSON"):
+        assert (
+            f"is a patch; name the file to write .bankai or .json, not {name}"
+            in refused("convert", unbound, name).err
+        )
+    assert f"{patch} exists" in refused("convert", unbound, patch).err
+    write_patch(Patch.of([Flip("lm_head", 5)]), "head.bankai")
+    assert "cannot name lm_head" in refused("convert", "head.bankai", "head.json").err
+    Path("damaged.bankai").write_bytes(patch.read_bytes()[:-1])
+    assert "damaged" in refused("convert", "damaged.bankai", "out.json").err
+    assert sorted(path.name for path in Path().iterdir()) == sorted(
+        ["damaged.bankai", "head.bankai", patch.name, unbound.name]
+    )
+
+
+READ_ONLY = """
+import errno, os, sys
+
+def read_only(event, arguments):
+    writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+    if event in ("os.remove", "os.rename", "os.mkdir") or event == "open" and (arguments[2] or 0) & writes:
+        if str(arguments[0]).startswith(sys.argv[1]):
+            raise OSError(errno.EROFS, "Read-only file system", arguments[0])
+
+from bankai.cli.main import main
+sys.addaudithook(read_only)
+main(sys.argv[2:])
+"""
+
+
+def on_a_read_only_disk(folder: Path, *arguments: object) -> tuple[int, str]:
+    """The command where the system refuses to write below `folder`, to remove what is not there too."""
+    command = [sys.executable, "-c", READ_ONLY, str(folder), *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    return result.returncode, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--volatile"]], ids=["durable", "volatile"])
+def test_a_swap_that_changes_nothing_writes_nothing(
+    run, gguf: Path, patch: Path, tmp_path: Path, options: list[str]
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    model = Path(shutil.move(gguf, disk / "model.gguf"))
+    swap = (disk, "swap", model, *options, "--to")
+    assert on_a_read_only_disk(*swap, "base") == (0, f"{model}: base (0 bytes changed)\n")
+    assert (
+        on_a_read_only_disk(disk, "recover", model)[0] == on_a_read_only_disk(disk, "status", model)[0] == 0
+    )
+    code, told = on_a_read_only_disk(*swap, patch)
+    assert code == 2 and "Read-only file system" in told
+    run("swap", model, "--to", patch)
+    assert on_a_read_only_disk(*swap, patch) == (0, f"{model}: three (0 bytes changed)\n")
+    code, told = on_a_read_only_disk(*swap, "base")
+    assert code == 2 and "Read-only file system" in told
 
 
 def test_swap_between_patches(run, gguf: Path, patch: Path, tiny_gguf: Path) -> None:

@@ -281,6 +281,52 @@ def test_files_of_a_directory(path: Path, tmp_path: Path) -> None:
             add_files(library, [folder / "p1.bankai"])
 
 
+def test_hidden_files_and_folders_are_no_patches(path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "sub.bankai").mkdir(parents=True)
+    (folder / "._p.bankai").write_bytes(b"\0\5\26\7\0\2\0\0Mac OS X")
+    (folder / ".p.bankai.0123abcd.tmp").write_bytes(b"half")
+    with Library(path, create=True) as library:
+        with pytest.raises(LibraryError, match=r"has no \.bankai files"):
+            add_files(library, [folder])
+        (folder / "p.bankai").write_bytes(patch_file(1))
+        assert [entry.name for entry in add_files(library, [folder]).added] == ["p"]
+        os.mkfifo(folder / "pipe.bankai")  # neither hidden nor a folder: it is told what it is
+        with pytest.raises(PatchFormatError, match=r"pipe\.bankai: not a regular file"):
+            add_files(library, [folder])
+
+
+def test_a_patch_that_was_signed_since(path: Path, tmp_path: Path) -> None:
+    """By its name or in a directory: who adds it again learns of --replace, which takes the signature alone."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    file = folder / "p.bankai"
+    file.write_bytes(patch_file(1))
+    (folder / "q.bankai").write_bytes(patch_file(2))
+    with Library(path, create=True) as library:
+        library.add(file, name="mine", tags=["t"])
+        library.add(folder / "q.bankai")
+        write_signature(sign(file.read_bytes(), KEY, "since"), file)
+        with pytest.raises(LibraryError, match="already, as mine; add it by that --name"):
+            library.add(file, replace=True)
+        with pytest.raises(LibraryError, match="already, as mine; give --replace to renew its signature"):
+            library.add(file, name="mine")
+        skipped = add_files(library, [folder])
+        assert (skipped.added, skipped.signed) == ((), (str(file),))
+        assert skipped.known == {str(file): "mine", str(folder / "q.bankai"): "q"}
+        assert library.get("mine").signature is None
+
+        renewed = add_files(library, [folder], replace=True)
+        assert [(entry.name, entry.tags, entry.key) for entry in renewed.added] == [
+            ("mine", ("t",), key_text(KEY.key_id))
+        ]
+        assert (renewed.known, renewed.signed) == ({str(folder / "q.bankai"): "q"}, ())
+        assert add_files(library, [folder], replace=True).added == ()  # nothing is new
+        Path(f"{file}.minisig").write_text("damaged since")
+        assert add_files(library, [folder], replace=True).added == ()
+        assert library.get("mine").signature is not None
+
+
 def test_files_go_in_all_or_none(path: Path, tmp_path: Path) -> None:
     sources = [tmp_path / f"{number}.bankai" for number in range(3)]
     for number, source in enumerate(sources):

@@ -67,6 +67,25 @@ def test_failing_template_is_one_refusal(template):
         context_text(probe, tokenizer)
 
 
+def test_templates_of_which_none_is_the_default_are_named(tiny_gguf):
+    model, _ = load(tiny_gguf)
+    named = {"tool_use": CHATML, "rag": CHATML}
+    tokenizer = make_tokenizer(builders.tiny_tokenizer(chat_template=None, other_templates=named))
+    probe = Probe(
+        id="a", item="a", category="c", split="target", answers=("6",), messages=(Message("user", "ok"),)
+    )
+    told = "choose one by --chat-template: 'tool_use', 'rag'"
+    with pytest.raises(ValueError, match=told):
+        prompt_ids(model, tokenizer, "ok", chat=True)
+    with pytest.raises(UnsupportedModelError, match=f"probe a: .*{told}"):
+        context_text(probe, tokenizer)
+    choose_chat_template(tokenizer, "rag")
+    assert prompt_ids(model, tokenizer, "ok", chat=True) and context_text(probe, tokenizer)
+    bare = make_tokenizer(builders.tiny_tokenizer(chat_template=None))
+    with pytest.raises(ValueError, match="this model has no chat template; ask without it"):
+        prompt_ids(model, bare, "ok", chat=True)
+
+
 def test_generate_refuses_a_failing_template(tiny_gguf):
     model, _ = load(tiny_gguf)
     tokenizer = make_tokenizer(builders.tiny_tokenizer(chat_template="{{ 1/0 }}"))

@@ -22,7 +22,9 @@ from bankai.probes import builtin_probe_sets, load_probe_set
 ROOT = Path(__file__).parents[2]
 SETS = ROOT / "src/bankai/probes/sets"
 TEXTS = SETS.parent / "texts"
+QUESTIONS = SETS.parent / "question_sets"
 BONSAI = ("bonsai-arithmetic", "bonsai-calculus", "bonsai-code", "bonsai-knowledge", "bonsai-language")
+SMOL = ("smol-new-kinds", "smol-rephrased", "smol-reworded", "smol-short")
 FROZEN = {  # published figures refer to these bytes
     "arithmetic": "811dcfd3b3d0358cb97d4bdd9620a7472db95f88cdd21cd2610096d6930938e0",
     "calculus": "0aaaacabb2bc1ffc678b434541237a32291c900dbc9bd84d433a4134c1e70bbf",
@@ -79,18 +81,26 @@ def agree(left, right, tolerance):
     return all(abs(a - b) <= tolerance * max(1, abs(a), abs(b)) for a, b in pairs)
 
 
-@pytest.mark.parametrize(("model", "names"), [("nano", NANO), ("bonsai", BONSAI)])
-def test_generator_writes_the_committed_files(tmp_path, model, names):
+@pytest.mark.parametrize(
+    ("model", "names", "beside"),
+    [
+        ("nano", NANO, [TEXTS / "nano-neutral.txt"]),
+        ("bonsai", BONSAI, []),
+        ("smol", SMOL, [QUESTIONS / "smol-format.jsonl", QUESTIONS / "smol-knowledge.jsonl"]),
+    ],
+)
+def test_generator_writes_the_committed_files(tmp_path, model, names, beside):
     script = ROOT / "models" / model / "probe_sets.py"
-    sets, texts = tmp_path / "sets", tmp_path / "texts"
-    folders = {"nano": [sets, texts], "bonsai": [sets]}[model]
+    sets, others = tmp_path / "sets", tmp_path / "others"
+    folders = [sets, *([others] if beside else [])]
     subprocess.run([sys.executable, script, *folders], check=True, capture_output=True)
     assert sorted(path.stem for path in sets.iterdir()) == sorted(names)
     for name in names:
         assert (sets / f"{name}.jsonl").read_bytes() == (SETS / f"{name}.jsonl").read_bytes(), name
-    if model == "nano":
-        assert [path.name for path in texts.iterdir()] == ["nano-neutral.txt"]
-        assert (texts / "nano-neutral.txt").read_bytes() == (TEXTS / "nano-neutral.txt").read_bytes()
+    if beside:
+        assert sorted(path.name for path in others.iterdir()) == [path.name for path in beside]
+    for path in beside:
+        assert (others / path.name).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize(("name", "sha256"), FROZEN.items())
@@ -99,10 +109,10 @@ def test_published_sets_are_frozen(name, sha256):
 
 
 def test_every_built_in_set_is_known_here():
-    assert builtin_probe_sets() == tuple(sorted(NANO + BONSAI))
+    assert builtin_probe_sets() == tuple(sorted(NANO + BONSAI + SMOL))
 
 
-@pytest.mark.parametrize("name", NANO + BONSAI)
+@pytest.mark.parametrize("name", NANO + BONSAI + SMOL)
 def test_no_prompt_is_asked_twice(name):
     counts = Counter(context(probe) for probe in load_probe_set(name))
     assert [prompt for prompt, count in counts.items() if count > 1] == []

@@ -71,11 +71,98 @@ def test_jsonl_holds_chats_and_lists(tmp_path):
     assert cases.ignored == ("extra",)
 
 
+def test_variables_of_the_template_keep_their_numbers(tmp_path):
+    variables = {"enable_thinking": False, "budget": 5, "names": ["a", 2.5]}
+    row = {"prompt": "2+3 =", "answer": 5, "chat_template_kwargs": variables}
+    (probe,) = read_cases(write(tmp_path, json.dumps(row), "file.jsonl"), chat=True).probes
+    assert probe.chat_template_kwargs == variables and probe.answers == ("5",)
+
+
 def test_a_probe_set_is_such_a_file(tmp_path):
     row = {"id": "a", "item": "i", "category": "c", "split": "heldout", "prompt": "x", "prefix": "p"}
     cases = read_cases(write(tmp_path, json.dumps(row | {"answers": [" y"], "distractor": "z"}), "s.jsonl"))
     assert cases.probes[0].answers == (" y",) and cases.probes[0].prefix == "p"
     assert cases.ignored == ("split", "distractor")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("name", ["file.csv", "file.tsv"])
+def test_cells_are_separated_as_the_header_shows(tmp_path, separator, name):
+    text = f'id{separator}"Prompt"{separator}answer\na{separator}"1;2,3\t4"{separator}x\n\nb{separator}y{separator}z\n'
+    first, second = read(tmp_path, text, name)
+    assert (first.prompt, first.answers) == ("1;2,3\t4", ("x",))
+    assert (second.id, second.prompt, second.answers) == ("b", "y", ("z",))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_excels_first_line_names_the_separator(tmp_path, separator):
+    """Also against what the header would show; the line counts, as in an editor."""
+    text = f"sep={separator}\nprompt{separator}answer\na{separator}b\n"
+    assert [probe.id for probe in read(tmp_path, text)] == ["row-3"]
+    text = f"SEP={separator}\nprompt{separator}right\n"
+    with pytest.raises(ProbeFormatError, match="row 2: no column 'answer' among prompt, right"):
+        read(tmp_path, text)
+
+
+def test_an_unnamed_first_column_is_ignored(tmp_path):
+    """As pandas numbers its rows."""
+    for separator in ",;\t":
+        (probe,) = read(tmp_path, f"{separator}prompt{separator}answer\n0{separator}a{separator}b\n")
+        assert (probe.prompt, probe.answers) == ("a", ("b",))
+
+
+def chat(*contents):
+    return [{"role": role, "content": text} for role, text in contents]
+
+
+def test_messages_that_end_with_the_assistants_are_a_prompt_and_its_reply(tmp_path):
+    asked = chat(("system", "Be brief."), ("user", "1+1?"), ("assistant", "2"), ("user", "2+2?"))
+    rows = [{"messages": [*asked, *chat(("assistant", "4 \n"))], "id": "given"}]
+    rows += [{"messages": [*asked, *chat(("assistant", "It is"))], "answer": " 4", "id": "begun"}]
+    given, begun = read(tmp_path, "\n".join(map(json.dumps, rows)), "file.jsonl")
+    assert given.messages == tuple(Message(**message) for message in asked) and given.answers == ("4",)
+    assert given.item == "be brief. 1+1? 2 2+2?" and given.stop is None
+    assert begun.messages[-1] == Message("assistant", "It is") and begun.answers == (" 4",)
+
+
+def test_what_else_a_message_holds_is_ignored(tmp_path):
+    """As rows for fine-tuning have it, and what a server answered."""
+    messages = [
+        chat(("user", "2+2?"))[0] | {"name": "Ann"},
+        chat(("assistant", "4"))[0] | {"weight": 1, "refusal": None},
+    ]
+    (probe,) = read(tmp_path, json.dumps({"messages": messages}), "file.jsonl")
+    assert (probe.messages, probe.answers) == ((Message("user", "2+2?"),), ("4",))
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_rows_may_be_a_list(tmp_path, name, indent):
+    """Then a row's number is its place in it."""
+    rows = [{"prompt": "2+2 =", "answer": 4}, {"messages": chat(("user", "2+2?"), ("assistant", "4"))}]
+    first, second = read(tmp_path, "\n" + json.dumps(rows, indent=indent) + "\n", name)
+    assert (first.id, first.answers, second.id, second.answers) == ("row-1", ("4",), "row-2", ("4",))
+    for wrong, match in (
+        ([*rows, 5], "row 3: the line is a number"),
+        ([*rows, {"prompt": "x"}], "row 3: no answer"),
+    ):
+        with pytest.raises(ProbeFormatError, match=match):
+            read(tmp_path, json.dumps(wrong, indent=indent), name)
+    with pytest.raises(ProbeFormatError, match="no rows; give"):
+        read(tmp_path, "[]", name)
+    with pytest.raises(ProbeFormatError, match="row 1: "):
+        read(tmp_path, json.dumps(rows, indent=indent)[:-1], name)
+
+
+@pytest.mark.parametrize("number", ["4", "-0.50", "1e3", "123456789012345678901234567890", "3.10"])
+def test_a_number_is_the_text_that_spells_it(tmp_path, number):
+    lines = [f'{{"id": {number}, "prompt": {number}, "answer": {number}}}']
+    lines += [
+        f'{{"id": "b", "messages": [{{"role": "user", "content": {number}}}], "answers": [{number}, "x"]}}'
+    ]
+    first, second = read(tmp_path, "\n".join(lines), "file.jsonl")
+    assert (first.id, first.prompt, first.answers) == (number, number, (number,))
+    assert (second.messages, second.answers) == ((Message("user", number),), (number, "x"))
 
 
 def test_chat_asks_prompts_as_messages(tmp_path):
@@ -91,7 +178,9 @@ def test_chat_asks_prompts_as_messages(tmp_path):
         ("prompt,answer\n", "no rows; give"),
         ("prompt,answer\n\n \n", "no rows; give"),
         ("question,answer\na,b\n", "row 1: no column 'prompt' among question, answer; name it so"),
-        ("prompt;answer\na;b\n", "row 1: no column 'prompt' among prompt;answer; .* commas"),
+        ("prompt|answer\na|b\n", "row 1: no column 'prompt' among prompt|answer; .* commas"),
+        ("prompt;answer\na;b;c\n", "row 2: 3 cells under 2 columns; put quotes .* semicolon"),
+        ("prompt\tright\na\tb\n", "row 1: no column 'answer' among prompt, right; name it so"),
         ("prompt,right\na,b\n", "row 1: no column 'answer' among prompt, right; name it so"),
         ("prompt,answer,Prompt\na,b,c\n", "row 1: column 'prompt' appears twice; rename"),
         ("prompt,answer\na,b\nc,d,e\n", "row 3: 3 cells under 2 columns; put quotes"),
@@ -122,7 +211,20 @@ def test_csv_faults(tmp_path, text, match):
         ({"answer": "x"}, "no prompt; give one"),
         ({"prompt": "x"}, "no answer; give one"),
         ({"prompt": "x", "answer": " \n"}, "no answer; give one"),
-        ({"prompt": "x", "answer": 6}, "field 'answer' is a number; give text"),
+        ({"prompt": "x", "answer": True}, "field 'answer' is true or false; give text"),
+        ({"prompt": "x", "answer": {"a": 6}}, "field 'answer' is an object; give text"),
+        ({"prompt": "x", "answer": None, "answers": [[6]]}, "field 'answers.*' is a list; give text"),
+        ({"prompt": "x", "completion": "6"}, "no field 'answer' among 'prompt', 'completion'; name it so"),
+        ({"question": "x", "answer": "6"}, "no field 'prompt' among 'question', 'answer'; name it so"),
+        ({"instruction": "x", "a" * 999: 6}, "no field 'prompt' among 'instruction', 'a+\\.\\.\\.a+'; name"),
+        ({"messages": [{"role": "user", "content": "x"}], "tools": []}, "no answer; give one"),
+        ({"messages": [{"role": "assistant", "content": "6"}]}, "no prompt; give one"),
+        (
+            {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": " "}]},
+            "no answer",
+        ),
+        ({"messages": [{"role": "user", "content": "x"}]}, "no answer; give one"),
+        ({"messages": [{"role": "user", "content": ["x"]}], "answer": "6"}, "is a list; give text"),
         ({"prompt": "x", "answers": "6"}, "field 'answers' is text; give a list"),
         ({"prompt": "x", "answer": "6", "stop": ""}, "stop must not be empty"),
         ({"messages": [{"role": "robot", "content": "x"}], "answer": "6"}, "'robot'; give one of"),
@@ -164,9 +266,20 @@ def test_normalizing_is_stable(text):
     assert normalized(normalized(text) + " ") == normalized(normalized(text))
 
 
-@given(data=st.binary(max_size=200), kind=st.sampled_from(["csv", "jsonl"]), head=st.booleans())
+@given(
+    data=st.binary(max_size=200), kind=st.sampled_from(["csv", "tsv", "json", "jsonl"]), head=st.booleans()
+)
 def test_any_bytes_are_read_or_refused(tmp_path_factory, data, kind, head):
-    start = {"csv": b"prompt,answer\n", "jsonl": b'{"prompt": "a", "answer": "b"}\n'}[kind] if head else b""
+    start = (
+        {
+            "csv": b"prompt,answer\n",
+            "tsv": b"prompt\tanswer\n",
+            "json": b"[",
+            "jsonl": b'{"prompt": "a", "answer": "b"}\n',
+        }[kind]
+        if head
+        else b""
+    )
     path = tmp_path_factory.mktemp("bytes") / f"file.{kind}"
     path.write_bytes(start + data)
     try:

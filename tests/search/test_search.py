@@ -4,6 +4,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
@@ -21,6 +22,7 @@ from bankai.search import (
     Joined,
     Problem,
     Pruned,
+    Ranked,
     SearchProbes,
     SearchSettings,
     Space,
@@ -303,3 +305,58 @@ def test_a_model_that_computes_no_numbers_is_refused(damaged, monkeypatch, strat
     monkeypatch.setitem(parameters, "weight", torch.full_like(parameters["weight"], torch.nan))
     with pytest.raises(UnsupportedModelError, match="no numbers"):
         next(run_search(model, tokenizer, probes, SearchSettings(strategy=strategy)))
+
+
+LONG = tuple(f"{word} " * 150 for word in ("hello", "the cat", "abcd", "what is", "a b c", "answer"))
+
+
+def long_texts(damaged) -> SearchProbes:
+    return replace(damaged[2], texts=LONG)
+
+
+def test_a_round_reads_a_few_neutral_texts_and_the_next_round_others(damaged) -> None:
+    model, tokenizer, _ = damaged
+    settings = SearchSettings(neutral=1500, drift=1.0)
+    with Problem(model, tokenizer, long_texts(damaged), settings) as problem:
+        whole = [len(part.neutral.batches) for part in problem.parts]
+        assert max(whole) > 1
+        read = []
+        for number in range(1, 9):
+            problem.draw(number)
+            read.append([list(part.drawn) for part in problem.parts])
+            tokens = sum(part.neutral.batches[at].tokens for part in problem.parts for at in part.drawn)
+            assert 0 < tokens <= 1500
+            assert problem.current.drift.shape == (sum(part.texts for part in problem.parts),)
+            assert problem.fitness == 0 and problem.current.drift.abs().max() < 1e-5
+        assert problem.evaluations == 8 and len({str(one) for one in read}) > 3
+        change = frozenset([Flip("model.layers.0.mlp.up_proj", 130)])
+        (measured,) = problem.measure([change])
+        problem.move_to(change)
+        assert problem.fitness == pytest.approx(measured, abs=1e-5)
+        problem.move_to([])
+        kept = [sum(texts for texts, _ in part._streams) for part in problem.parts]
+        assert kept == [1, 1, 1]  # others are forgotten
+
+
+def test_a_search_that_draws_goes_on_as_if_it_had_never_stopped(damaged) -> None:
+    model, tokenizer, _ = damaged
+    probes, settings = long_texts(damaged), SearchSettings(budget=70, neutral=1500)
+    *_, whole = run_search(model, tokenizer, probes, settings)
+    state = State()
+    for event in run_search(model, tokenizer, probes, settings, state=state):
+        if isinstance(event, Ranked) and state.rounds == 2:
+            break
+    saved = msgspec.json.decode(msgspec.json.encode(state), type=State)
+    *_, resumed = run_search(model, tokenizer, probes, settings, state=saved)
+    assert (resumed.flips, resumed.evaluations) == (whole.flips, whole.evaluations) and resumed.flips
+
+
+def test_short_texts_are_read_whole_whatever_a_round_draws(damaged) -> None:
+    model, tokenizer, probes = damaged
+    probes = replace(probes, texts=("hello there", "what is this"))
+    found = [
+        run_search(model, tokenizer, probes, SearchSettings(budget=60, neutral=neutral))
+        for neutral in (None, 1500)
+    ]
+    ends = [[*events][-1] for events in found]
+    assert ends[0].flips == ends[1].flips and ends[0].evaluations == ends[1].evaluations

@@ -205,6 +205,23 @@ def test_unsigned(tmp_path: Path) -> None:
         read_signature(tmp_path / "x.bankai")
 
 
+AFTER = {"a blank line": "\n", "blank lines": "\r\n \n\n", "a note": "\nfetched on Monday\n", "no end": ""}
+
+
+@pytest.mark.parametrize("kind", AFTER)
+def test_the_first_lines_are_read_as_minisign_does(kind: str) -> None:
+    """What follows them, and the first line of a key, are nobody's."""
+
+    def longer(text: str) -> str:
+        return text + AFTER[kind] if AFTER[kind] else text.rstrip("\n")
+
+    assert Signature.decode(longer(SIGNED.encode())) == SIGNED
+    for first in ("untrusted comment: minisign public key", "the key of Ann", ""):
+        assert PublicKey.decode(longer(f"{first}\n{KEY.public.line}\n")) == KEY.public
+        assert SecretKey.decode(longer(f"{first}\n{KEY.encode().split(chr(10))[1]}\n")) == KEY
+    assert AFTER[kind].strip() or PublicKey.decode(longer(f"{KEY.public.line}\n")) == KEY.public
+
+
 # Hostile keys and signatures
 
 
@@ -220,8 +237,7 @@ PUBLIC = b"Ed" + PLAIN.key_id + PLAIN.key
 HOSTILE_PUBLIC = {
     "empty": "",
     "blank lines": "\n\n\n",
-    "no comment": f"x\n{PLAIN.line}\n",
-    "three lines": PLAIN.encode() + "more\n",
+    "a blank line first": f"\n\n{PLAIN.line}\n",
     "short": armor(PUBLIC[:-1]),
     "long": armor(PUBLIC + b"\0"),
     "another algorithm": armor(b"ED" + PUBLIC[2:]),
@@ -234,7 +250,8 @@ HOSTILE_SIGNATURES = {
     "empty": "",
     "a key": PLAIN.encode(),
     "signify's two lines": "\n".join(SIGNED.encode().split("\n")[:2]),
-    "five lines": SIGNED.encode() + "more\n",
+    "a blank line first": "\n" + SIGNED.encode(),
+    "a blank line between": SIGNED.encode().replace("trusted comment: a", "\ntrusted comment: a"),
     "huge": SIGNED.encode() + "\n" * MAX_TEXT,
     "long comment": SIGNED.encode().replace("a comment", "a" * (MAX_COMMENT + 1)),
     "escape in the comment": SIGNED.encode().replace("a comment", "\x1b[31m"),
@@ -448,6 +465,12 @@ def test_what_people_write_into_the_file_stays(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
 
 
+def test_public_key_files_may_be_put_together(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text(f"{PLAIN.encode()}\n{LOCKED.encode()}")
+    assert trusted_keys(path) == (PLAIN, LOCKED)
+
+
 def test_a_bad_trusted_keys_file_is_refused_whole(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text(f"{PLAIN.line}\n{LOCKED.line[:-1]}\n")
@@ -528,6 +551,17 @@ def test_we_sign_with_minisigns_keys(minisign: Callable[..., str], tmp_path: Pat
         assert key.public == read_public_key(tmp_path / public)
         write_signature(sign(DATA, key, name), tmp_path / "rows.bankai")
         assert f"Trusted comment: {name}\n" in minisign("-V", "-m", "rows.bankai", "-p", public)
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("kind", AFTER)
+def test_minisign_reads_the_first_lines_too(minisign: Callable[..., str], tmp_path: Path, kind: str) -> None:
+    signature = write_signature(SIGNED, tmp_path / "rows.bankai")
+    signature.write_text(signature.read_text() + AFTER[kind])
+    (tmp_path / "me.pub").write_text(f"the key of Ann\n{KEY.public.line}\n{AFTER[kind]}")
+    minisign("-V", "-m", "rows.bankai", "-p", "me.pub")
+    assert read_signature(tmp_path / "rows.bankai") == SIGNED
+    assert read_public_key(tmp_path / "me.pub") == KEY.public
 
 
 @pytest.mark.engines

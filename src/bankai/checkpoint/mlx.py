@@ -22,7 +22,15 @@ from bankai.checkpoint.safetensors import SafetensorsFile, TensorEntry, write_sa
 from bankai.checkpoint.tokenizer_json import MAX_TEMPLATES
 from bankai.checkpoint.tokenizer_spec import TokenizerSpec
 from bankai.errors import ModelFormatError, UnsupportedModelError
-from bankai.io import RefusedFileError, parse_object, quote, read_bounded, writing_directory
+from bankai.io import (
+    RefusedFileError,
+    decode_text,
+    parse_object,
+    quote,
+    read_bounded,
+    visible_files,
+    writing_directory,
+)
 from bankai.quantization import Blocks, PackedTensor
 from bankai.quantization.one_bit import Q1_0, one_bit_blocks, scales_of, signs_of
 
@@ -31,9 +39,10 @@ __all__ = ["MLXDirectory", "write_mlx"]
 _ONE_BIT = {"group_size": Q1_0.weights, "bits": 1}
 ONE_BIT_ONLY = "of MLX directories only 1-bit ones in groups of 128 are supported yet, use a GGUF file"
 
+_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _LIMITS = {  # bytes of a file; several times the largest in use
     "config.json": 1 << 20,
-    "model.safetensors.index.json": 16 << 20,
+    _INDEX: 16 << 20,
     "tokenizer.json": 64 << 20,
     "tokenizer_config.json": 16 << 20,
     "generation_config.json": 1 << 20,
@@ -41,6 +50,7 @@ _LIMITS = {  # bytes of a file; several times the largest in use
 _LONGEST_TEMPLATE = 1 << 20
 _TEMPLATE, _TEMPLATES = "chat_template.jinja", "additional_chat_templates"
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.safetensors")
+_NUMBERED = re.compile(r"model-\d{5}-of-(\d{5})\.safetensors")
 _MAX_SHARDS = 1000
 
 
@@ -135,14 +145,12 @@ class MLXDirectory:
         """Chat templates that are files of their own; if there are any, those of tokenizer_config.json do not count."""
         files = {"default": _TEMPLATE} if self._has(_TEMPLATE) else {}
         if (self.path / _TEMPLATES).is_dir():
-            names = [path.name for path in self._inside(_TEMPLATES).glob("*.jinja")]
-            files |= {name.removesuffix(".jinja"): f"{_TEMPLATES}/{name}" for name in sorted(names)}
+            names = [path.name for path in visible_files(self._inside(_TEMPLATES), ".jinja")]
+            files |= {name.removesuffix(".jinja"): f"{_TEMPLATES}/{name}" for name in names}
         if len(files) > MAX_TEMPLATES:
             raise ModelFormatError(f"{self.path} has {len(files)} chat templates; get the model again")
         try:
-            return [
-                {"name": name, "template": self._read(file).decode("utf-8")} for name, file in files.items()
-            ]
+            return [{"name": name, "template": decode_text(self._read(file))} for name, file in files.items()]
         except UnicodeDecodeError as error:
             raise ModelFormatError(f"{self.path}: a chat template is not UTF-8; get it again") from error
 
@@ -158,11 +166,11 @@ class MLXDirectory:
 
     def _open_shards(self) -> None:
         index: dict[str, Any] | None = None
-        if self._has("model.safetensors.index.json"):
-            index = self._object("model.safetensors.index.json").get("weight_map")
+        if self._has(_INDEX):
+            index = self._object(_INDEX).get("weight_map")
             if not isinstance(index, dict) or not all(isinstance(name, str) for name in index.values()):
                 raise ModelFormatError(f"{self.path}: the index has no weight_map; get the model again")
-        shards = set(index.values()) if index is not None else {"model.safetensors"}
+        shards = set(index.values()) if index is not None else self._unlisted_shards()
         if len(shards) > _MAX_SHARDS:
             raise ModelFormatError(f"{self.path} claims {len(shards)} shards; get the model again")
         for shard in sorted(shards):
@@ -170,6 +178,8 @@ class MLXDirectory:
                 raise ModelFormatError(
                     f"{self.path}: {quote(shard)} is no name of a shard; get the model again"
                 )
+            if not self._has(shard):
+                raise self._lacks(shard)
             file = SafetensorsFile(self._inside(shard))
             self._files.append(file)
             for name in file.tensors:
@@ -183,6 +193,25 @@ class MLXDirectory:
             raise ModelFormatError(
                 f"{self.path}: {quote(min(missing))} is in the index only; get the model again"
             )
+
+    def _unlisted_shards(self) -> set[str]:
+        """The files of the weights where no index lists them: one, or those whose names say how many they are."""
+        for path in [] if self._has(_WEIGHTS) else visible_files(self.path, ".safetensors"):
+            if found := _NUMBERED.fullmatch(path.name):
+                numbers = range(1, min(int(found[1]), _MAX_SHARDS) + 1)
+                return {f"model-{number:05d}-of-{found[1]}.safetensors" for number in numbers}
+        return {_WEIGHTS}
+
+    def _lacks(self, name: str) -> ModelFormatError:
+        """What to say of a folder without a file of that name."""
+        models = visible_files(self.path, ".gguf") if name == "config.json" else []
+        if models:
+            return ModelFormatError(f"{self.path} is a folder of GGUF files; give one, such as {models[0]}")
+        if name == "config.json" and self._has("adapter_config.json"):
+            return ModelFormatError(
+                f"{self.path} is an adapter (LoRA), not a model; give the model that it is for"
+            )
+        return ModelFormatError(f"{self.path} has no {name}; get the model again, with all its files")
 
     def _array(self, name: str) -> NDArray[Any]:
         return self._owner[name].array(name)
@@ -210,6 +239,8 @@ class MLXDirectory:
         path, most = self._inside(name), _LIMITS.get(name, _LONGEST_TEMPLATE)
         try:
             return read_bounded(path, most)
+        except FileNotFoundError:
+            raise self._lacks(name) from None
         except RefusedFileError as error:
             raise ModelFormatError(f"{path} is {error.strerror}; get the model again") from None
         except OSError as error:
@@ -259,9 +290,7 @@ def write_mlx(
         for name, content in files.items():
             text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
             (directory / name).write_text(text, encoding="utf-8")
-        write_safetensors(
-            directory / "model.safetensors", _layout(tensors), _arrays(tensors), {"format": "mlx"}
-        )
+        write_safetensors(directory / _WEIGHTS, _layout(tensors), _arrays(tensors), {"format": "mlx"})
 
 
 def _layout(tensors: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:

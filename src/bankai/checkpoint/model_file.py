@@ -7,7 +7,7 @@ that `open_checkpoint` has a change undone that was cut short.
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -17,14 +17,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bankai.architectures import Config, architecture, config_from_gguf, config_from_hf
+from bankai.architectures import Architecture, Config, architecture, config_from_gguf, config_from_hf
 from bankai.architectures.order import Order
 from bankai.checkpoint.gguf import GGUFFile, TensorInfo
 from bankai.checkpoint.mlx import ONE_BIT_ONLY, MLXDirectory
+from bankai.checkpoint.parts import check_model, check_uncut
 from bankai.checkpoint.safetensors import TensorEntry
 from bankai.checkpoint.tokenizer_spec import TokenizerSpec
 from bankai.errors import ModelFormatError, UnknownTensorError, UnsupportedModelError
-from bankai.io import quote
+from bankai.io import quote, visible_files
 from bankai.journal import recover
 from bankai.quantization import Blocks, MatrixInfo, PackedTensor
 from bankai.quantization.one_bit import Q1_0
@@ -76,6 +77,7 @@ class Checkpoint(ABC):
     architecture: str
     config: Config
     metadata: Mapping[str, Any]
+    _arch: Architecture
     _matrices: dict[str, MatrixInfo]
     _vectors: dict[str, tuple[int, ...]]
 
@@ -133,6 +135,11 @@ class Checkpoint(ABC):
     @abstractmethod
     def _vector(self, name: str) -> NDArray[np.float32]: ...
 
+    def _names(self) -> Iterator[str]:
+        """Of all tensors that a model of this configuration must have."""
+        yield from self._arch.matrix_shapes(self.config)
+        yield from self._arch.vector_shapes(self.config)
+
     def _check_name(self, name: str, known: Mapping[str, object]) -> None:
         if name not in known:
             raise UnknownTensorError(
@@ -154,7 +161,10 @@ class Checkpoint(ABC):
             raise ModelFormatError(f"{self.path}: {layers} layers in {tensors} tensors; get the model again")
 
     def _check_rest(self, rest: Mapping[str, object]) -> None:
-        """Refuse tensors that are left over: what is not known would not be computed."""
+        """Refuse tensors that are left over: what is not known would not be computed.
+
+        A model that has others in place of those it lacks, such as one of experts, is not incomplete either.
+        """
         if rest:
             raise UnsupportedModelError(
                 f"{self.path}: {self.architecture} with a tensor {quote(min(rest))} is not supported yet"
@@ -176,9 +186,14 @@ class GGUFCheckpoint(Checkpoint):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._file = GGUFFile(self.path)
+        try:
+            self._file = GGUFFile(self.path)
+        except ModelFormatError:
+            check_uncut(self.path)
+            raise
         try:
             self.metadata = self._file.metadata
+            check_model(self.path, self.metadata)
             self._arch = architecture(self.metadata.get("general.architecture"))
             self.architecture = self._arch.name
             self.config = self._read_config()
@@ -252,6 +267,9 @@ class GGUFCheckpoint(Checkpoint):
     def _take(self, rest: dict[str, TensorInfo], name: str, shape: tuple[int, ...]) -> TensorInfo:
         stored = self._arch.gguf_name(name)
         info = rest.pop(stored, None)
+        if info is None:
+            known = {*map(self._arch.gguf_name, self._names()), *self._arch.optional.values()}
+            self._check_rest({other: 0 for other in rest if other not in known})
         self._check_shape(stored, info.shape if info else None, shape)
         assert info is not None  # the check has raised
         return info
@@ -323,6 +341,10 @@ class MLXCheckpoint(Checkpoint):
         self, rest: dict[str, TensorEntry], name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]
     ) -> None:
         entry = rest.pop(name, None)
+        if entry is None:
+            parts = ("weight", "scales", "biases")
+            known = {f"{one}.{part}" for one in self._names() for part in parts}
+            self._check_rest({other: 0 for other in rest if other not in known})
         self._check_shape(name, entry.shape if entry else None, shape)
         if entry and entry.dtype not in dtypes:
             raise UnsupportedModelError(
@@ -333,8 +355,7 @@ class MLXCheckpoint(Checkpoint):
 def builtin_models() -> dict[str, Path]:
     """The files of models that come with the package, by name."""
     data = files("bankai") / "data"
-    found = [Path(str(entry)) for entry in data.iterdir()] if data.is_dir() else []
-    return {path.stem: path for path in sorted(found) if path.suffix == ".gguf"}
+    return {path.stem: path for path in visible_files(Path(str(data)), ".gguf")} if data.is_dir() else {}
 
 
 def open_checkpoint(source: str | Path) -> Checkpoint:

@@ -340,7 +340,7 @@ def _gguf_templates(metadata: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     prefix = f"{_TEMPLATE}."
     others = {key.removeprefix(prefix): metadata[key] for key in metadata if key.startswith(prefix)}
     listed = metadata.get(_TEMPLATES, [])
-    if not _strings(listed) or not others.keys() >= set(listed):
+    if not _strings(listed) or not others.keys() | {DEFAULT} >= set(listed):
         raise ModelFormatError(
             f"{_TEMPLATES} is {quote(listed)}, not a list of chat templates in the file; get the model again"
         )

@@ -68,7 +68,8 @@ def add(
 ) -> None:
     """Put patches in, all or none; makes the library.
 
-    PATCH.minisig beside a patch goes in with it. Of a directory, patches that the library has are skipped.
+    PATCH.minisig beside a patch goes in with it. Of a directory, patches that the library has are skipped, unless they
+    have a new signature and --replace is given.
     """
     from bankai.library.library import Library, add_files
 
@@ -78,7 +79,8 @@ def add(
         print_json(result)
         return
     for source, holder in result.known.items():
-        note(f"{source}: there already, as {holder}")
+        renew = "; --replace takes its new signature" if source in result.signed else ""
+        note(f"{source}: there already, as {holder}{renew}")
     for entry in result.added[:SHOWN]:
         print_line(f"{entry.name}: {counted(entry.flips, 'flip')}, {entry.file_bytes} bytes{_by(entry)}")
     print_line(f"{path}: {len(result.added)} added")

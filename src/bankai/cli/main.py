@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -127,6 +128,9 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     # Read when torch loads. Threads that spin while they wait made a demo on a busy machine 3 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     args = sys.argv[1:] if args is None else args
+    if isinstance(sys.stdout, TextIOWrapper):
+        # As on stderr: what the terminal's encoding cannot hold is escaped, and ends no command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     fault = _fault(args)
     sys.exit(_refuse(fault) if fault else _run(args))
 

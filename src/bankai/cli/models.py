@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from bankai.cli.options import Json, Model, Output, Seed
-from bankai.cli.output import note, print_json, print_line, print_pairs
+from bankai.cli.output import counted, note, print_json, print_line, print_pairs
 
 __all__ = ["Shape", "convert", "model", "synth"]
 
@@ -48,17 +48,46 @@ def model(model: Model, json: Json = False) -> None:
 
 def convert(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A .gguf file, an MLX directory or a built-in model.")
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A .gguf file, an MLX directory or a built-in model; or a patch."
+        ),
     ],
     target: Annotated[
-        Path, typer.Argument(metavar="TARGET", help="A .gguf file for GGUF, else an MLX directory.")
+        Path,
+        typer.Argument(
+            metavar="TARGET",
+            help="A .gguf file for GGUF, else an MLX directory; for a patch a .bankai or .json file.",
+        ),
     ],
     json: Json = False,
 ) -> None:
-    """Convert a model between GGUF and MLX, bit for bit.
+    """Convert a model between GGUF and MLX, or a patch.
 
-    The tokenizer and the record of applied patches are kept too.
+    A model stays the same bit for bit, with its tokenizer and the record of applied patches. A patch goes between
+    .bankai and bankai_row_xor_v1 (.json), which cannot say to which bits it is bound.
     """
+    from bankai.checkpoint.model_file import builtin_models
+    from bankai.patch.files import is_patch_file
+
+    if source not in builtin_models() and is_patch_file(source):
+        _convert_patch(source, target, json)
+    else:
+        _convert_model(source, target, json)
+
+
+def _convert_patch(source: str, target: Path, json: bool) -> None:
+    from bankai.jobs.patch_files import convert_patch_file
+
+    description = convert_patch_file(source, target)
+    if json:
+        print_json(description)
+    else:
+        bound = "bound" if description.bound else "not bound to a model (bankai bind ties it to one)"
+        print_line(f"{source} -> {target}: {counted(description.flips, 'flip')}, {bound}")
+
+
+def _convert_model(source: str, target: Path, json: bool) -> None:
     from bankai.jobs.describe import describe_model
     from bankai.jobs.patch_files import convert_file
     from bankai.patching import sidecar_path

@@ -78,7 +78,7 @@ Unbound = Annotated[
 ]
 
 
-def read_budget(text: str) -> dict[str, float | None]:
+def read_budget(text: str) -> dict[str, Any]:
     """`budget` and `minutes` of search settings, from "300" or "15m"."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(m|min)?", text.strip())
     if not found or not float(found[1]):

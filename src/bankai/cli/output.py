@@ -4,9 +4,11 @@ Text from files is cleaned before a terminal sees it; JSON escapes it instead. T
 in `bankai.cli.tables`.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +67,17 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def print_json(value: Any) -> None:
-    """One indented JSON document on stdout; structs and dataclasses become objects, paths text."""
+    """One indented JSON document on stdout; structs and dataclasses become objects, paths text.
+
+    In ASCII where stdout's encoding cannot hold it.
+    """
     data = msgspec.json.encode(value, enc_hook=str, order="deterministic")
-    typer.echo(msgspec.json.format(data, indent=2).decode())
+    text = msgspec.json.format(data, indent=2).decode()
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = re.sub(r"[^\0-\x7f]+", lambda found: dumps(found[0])[1:-1], text)
+    typer.echo(text)
 
 
 def print_pairs(pairs: Mapping[str, object]) -> None:

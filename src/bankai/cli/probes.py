@@ -108,7 +108,9 @@ def _print_wrapped(text: str) -> None:
 def from_failures(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="Prompts with right answers: .csv with a header, or .jsonl."),
+        typer.Argument(
+            metavar="FILE", help="Prompts with right answers: .csv or .tsv with a header, .jsonl or .json."
+        ),
     ],
     model: Annotated[str, typer.Option(metavar="MODEL", help="The base model to run.")],
     output: Output,
@@ -135,12 +137,13 @@ def from_failures(
 ) -> None:
     """Make a probe set of what a model gets wrong, for a search.
 
-    FILE has the fields prompt and answer, and may have answers (a list; in CSV separated by ||), reply (a whole
-    right reply), item, category, id, stop and prefix; JSONL also messages and chat_template_kwargs. A row
-    passes when the model's greedy text is an accepted answer and its stop. An answer is tried as it is and with
-    a space before it: the one that the model says, else the more probable one, stands. Failures become target,
-    validation and held-out probes, passes controls and unseen controls, by item. A target begins where the
-    model first goes wrong. Rows that the audit refuses are dropped and named.
+    FILE has the fields prompt and answer, and may have answers (a list; in a table separated by ||), reply (a whole
+    right reply), item, category, id, stop and prefix; JSON also messages, whose last may be the right reply, and
+    chat_template_kwargs. Cells are separated by commas, semicolons or tabs. A row passes when the model's greedy
+    text is an accepted answer and its stop. An answer is tried as it is and with a space before it: the one that
+    the model says, else the more probable one, stands. Failures become target, validation and held-out probes,
+    passes controls and unseen controls, by item. A target begins where the model first goes wrong. Rows that
+    the audit refuses are dropped and named.
 
     A failure is known when the model names the answer in a longer reply of its own, as a whole word, or gives it
     right after three solved examples of the same category; then so is its item. A patch can be expected to help with

@@ -142,7 +142,7 @@ def search(
     if model is None or not target or output is None:
         raise typer.BadParameter("Missing MODEL, --target SET or -o FILE; or give --resume DIR")
     from bankai.jobs.search import run_folder
-    from bankai.search import SearchSettings, Space
+    from bankai.search import NEUTRAL_TOKENS, SearchSettings, Space
 
     task = _task(target, control, heldout, text)
     settings = SearchSettings(
@@ -152,6 +152,7 @@ def search(
         loss=preserve,
         penalty=penalty,
         drift=drift,
+        neutral=NEUTRAL_TOKENS,
         space=Space(
             projections=read_projections(projections), layers=read_layers(layers), granularity=granularity
         ),

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.errors import ProbeFormatError
 from bankai.evaluation.scoring import token_scores
-from bankai.io import RefusedFileError, read_bounded
+from bankai.io import RefusedFileError, decode_text, read_bounded
 from bankai.model.divergence import divergence
 from bankai.model.loader import load
 from bankai.model.patching import patched
@@ -124,7 +124,7 @@ def _content(text: str | Path) -> str:
     if str(text) in builtin_neutral_texts():
         return "\n\n".join(load_neutral_texts(text))
     try:
-        return read_bounded(text, MAX_FILE_BYTES).decode()
+        return decode_text(read_bounded(text, MAX_FILE_BYTES))
     except RefusedFileError as error:
         raise ProbeFormatError(f"{text} is {error.strerror}; give a text file") from None
     except UnicodeDecodeError as error:

@@ -13,13 +13,21 @@ import msgspec
 
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import FormatError, StoreError, WrongBaseError
+from bankai.io import check_absent
 from bankai.jobs.describe import BITS, PatchDescription, count_bits, describe_patch
 from bankai.patch import Manifest, Patch, read_patch, write_patch
 from bankai.patching import bind_patch, sidecar_path
 from bankai.patching.ledger import Ledger
 from bankai.patching.sidecar import save
 
-__all__ = ["bind_file", "check_output", "compose_files", "convert_file", "read_named_patch"]
+__all__ = [
+    "bind_file",
+    "check_output",
+    "compose_files",
+    "convert_file",
+    "convert_patch_file",
+    "read_named_patch",
+]
 
 
 def check_output(path: Path, kind: str = "patch", read: Callable[[Path], object] = read_patch) -> None:
@@ -78,6 +86,19 @@ def compose_files(
         composed = replace(composed, manifest=Manifest(description=f"composed of {names}"))
     write_patch(composed if model is None else _bound(composed, model), out)
     return describe_patch(out)
+
+
+def convert_patch_file(source: str | Path, target: str | Path) -> PatchDescription:
+    """Write the patch of a file in the other format, or the same: `target` ends in .bankai or in .json.
+
+    JSON has no place for a binding. Raises PatchFormatError, and StoreError when `target` exists or is no such name.
+    """
+    path = Path(target)
+    if path.suffix not in (".bankai", ".json"):
+        raise StoreError(f"{source} is a patch; name the file to write .bankai or .json, not {path.name}")
+    check_absent(path)
+    write_patch(read_patch(source), path)
+    return describe_patch(path)
 
 
 def convert_file(source: str | Path, target: str | Path) -> str:

@@ -16,8 +16,15 @@ from typing import Any, Self
 
 import msgspec
 
-from bankai.errors import BankaiError, LibraryError, PatchFormatError, SignatureError, UnsignedError
-from bankai.io import check_absent, writing
+from bankai.errors import (
+    BankaiError,
+    LibraryError,
+    PatchFormatError,
+    SignatureError,
+    SignatureFormatError,
+    UnsignedError,
+)
+from bankai.io import check_absent, visible_files, writing
 from bankai.library.entries import (
     COLUMNS,
     Entry,
@@ -47,10 +54,14 @@ __all__ = ["Added", "Checked", "Finding", "Library", "add_files"]
 
 
 class Added(msgspec.Struct, frozen=True):
-    """What was put in, and by path the name under which the library had what was skipped."""
+    """What was put in, and by path the name under which the library had what was skipped.
+
+    `signed`: the paths of those skipped that have another signature beside them than the library has.
+    """
 
     added: tuple[Entry, ...]
     known: dict[str, str]
+    signed: tuple[str, ...] = ()
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -123,7 +134,9 @@ class Library:
         data = read_patch_bytes(path)
         try:
             if not data.startswith(MAGIC):
-                raise PatchFormatError("not a .bankai file, which is what a library keeps; see `bankai bind`")
+                raise PatchFormatError(
+                    "not a .bankai file, which is what a library keeps; make one: bankai convert"
+                )
             name = name or decode(data).manifest.name or Path(path).stem
             return self.put(data, _signature_of(path), name=name, tags=tags, replace=replace, keys=keys)
         except (LibraryError, PatchFormatError, SignatureError) as error:
@@ -150,8 +163,12 @@ class Library:
         with self.change():
             vouched(data, signature, trusted, signed_only=self.policy == "signed")
             holder, old = self.holder(data), self._lines("WHERE name = ?", name)
-            if holder is not None and not (replace and holder == name):
-                raise LibraryError(f"{self.path} has this patch already, as {holder}")
+            if holder is not None and holder != name:
+                raise LibraryError(f"{self.path} has this patch already, as {holder}; add it by that --name")
+            if holder is not None and not replace:
+                raise LibraryError(
+                    f"{self.path} has this patch already, as {holder}; give --replace to renew its signature or tags"
+                )
             if old and not replace:
                 raise LibraryError(
                     f"{self.path} has another patch named {name}; give --replace, or a new --name"
@@ -286,20 +303,32 @@ def add_files(
 ) -> Added:
     """Put in files, and all `.bankai` files of directories that the library does not have yet: all or none.
 
-    Raises as `Library.add`, and LibraryError for a directory without patches or a `name` for more than one file.
+    With `replace` also those of directories that it has with another signature. Raises as `Library.add`, and
+    LibraryError for a directory without patches or a `name` for more than one file.
     """
     added: list[Entry] = []
     known: dict[str, str] = {}
+    signed: list[str] = []
     with library.change():
         for path, named in _files(sources):
             holder = None if named else library.holder(read_patch_bytes(path))
-            if holder is not None:
+            fresh = holder is not None and _is_signed_anew(path, library.get(holder))
+            if holder is not None and not (fresh and replace):
                 known[str(path)] = holder
+                signed += [str(path)] * fresh
                 continue
             if name is not None and added:
                 raise LibraryError("one --name cannot be that of several patches; add them one by one")
-            added.append(library.add(path, name=name, tags=tags, replace=replace, keys=keys))
-    return Added(tuple(added), known)
+            added.append(library.add(path, name=holder or name, tags=tags, replace=replace, keys=keys))
+    return Added(tuple(added), known, tuple(signed))
+
+
+def _is_signed_anew(path: Path, stored: Stored) -> bool:
+    """Whether a sound signature beside a patch is another than the library has."""
+    try:
+        return read_signature(path) != stored.signature
+    except (UnsignedError, SignatureFormatError):
+        return False
 
 
 def _files(sources: Iterable[str | Path]) -> Iterator[tuple[Path, bool]]:
@@ -308,7 +337,7 @@ def _files(sources: Iterable[str | Path]) -> Iterator[tuple[Path, bool]]:
         if not source.is_dir():
             yield source, True
             continue
-        found = sorted(source.glob("*.bankai"))
+        found = visible_files(source, ".bankai")
         if not found:
             raise LibraryError(f"{source} has no .bankai files; name some, or another directory")
         for path in found:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bankai.model.chat import render_chat
 from bankai.model.sampling import Choice, Logits, Sampler
 from bankai.model.text_stream import BROKEN, TextStream
-from bankai.model.tokenizer import end_tokens
+from bankai.model.tokenizer import end_tokens, missing_template
 
 __all__ = ["CachedStep", "Ending", "Step", "Writer", "Written", "prompt_ids", "stream", "write"]
 
@@ -120,7 +120,7 @@ def prompt_ids(
     UnsupportedModelError for a template that fails.
     """
     if chat and not tokenizer.chat_template:
-        raise ValueError("this model has no chat template; ask without it")
+        raise ValueError(missing_template(tokenizer, "ask without it"))
     if chat:
         messages = [{"role": "user", "content": prompt}]
         prompt = render_chat(tokenizer, messages)

@@ -14,7 +14,7 @@ from bankai.checkpoint.tokenizer_spec import CONTROL, USER_DEFINED, TokenizerSpe
 from bankai.errors import ModelFormatError, UnsupportedModelError
 from bankai.io import quote
 
-__all__ = ["choose_chat_template", "end_tokens", "make_tokenizer"]
+__all__ = ["choose_chat_template", "end_tokens", "make_tokenizer", "missing_template"]
 
 
 def make_tokenizer(spec: TokenizerSpec) -> PreTrainedTokenizerFast:
@@ -70,6 +70,14 @@ def choose_chat_template(
             f"this model has no chat template {quote(name)}; those that it has: {names}"
         )
     tokenizer.chat_template = templates[name]
+
+
+def missing_template(tokenizer: PreTrainedTokenizerBase, instead: str) -> str:
+    """Why a tokenizer without a template for chats has none, and what to do: `instead` where none can be chosen."""
+    names = ", ".join(map(quote, getattr(tokenizer, "chat_templates", {})))
+    if names:
+        return f"none of this model's chat templates is the default; choose one by --chat-template: {names}"
+    return f"this model has no chat template; {instead}"
 
 
 def _bpe(spec: TokenizerSpec, ignore_merges: bool) -> models.BPE:

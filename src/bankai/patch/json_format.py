@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from bankai.errors import PatchFormatError
+from bankai.io import decode_text
 from bankai.patch import rice
 from bankai.patch.codec import MAX_MANIFEST
 from bankai.patch.patch import MAX_GROUP, MAX_ROW, Flip, Manifest, Patch
@@ -70,7 +71,7 @@ def decode_json(data: bytes) -> Patch:
     Takes at most 64 bytes of memory per byte of the file.
     """
     try:
-        file = msgspec.json.decode(data, type=_File)
+        file = msgspec.json.decode(decode_text(data), type=_File)
         if len(file.flips) > rice.MAX_COUNT:
             raise ValueError(f"it has more than {rice.MAX_COUNT} flips; split the patch")
         flips = [

@@ -5,7 +5,9 @@ writes it whole or not at all. The sidecar of `FILE` is `FILE.bankai.json`; of a
 `bankai.json` inside. This module does not look at the model's bits.
 """
 
+import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from bankai.errors import PatchFormatError, StoreError
-from bankai.io import RefusedFileError, read_bounded, sync, writing
+from bankai.io import RefusedFileError, decode_text, read_bounded, sync, writing
 from bankai.patch import Flip, Patch, decode, encode
 
 __all__ = ["Applied", "combined", "load", "save", "sidecar_path"]
@@ -85,7 +87,7 @@ def _read(path: Path) -> bytes:
 
 
 def _parse(data: bytes) -> tuple[Applied, ...]:
-    lines = msgspec.json.decode(data, type=_File).patches
+    lines = msgspec.json.decode(decode_text(data), type=_File).patches
     if len(lines) > _MAX_PATCHES:
         raise ValueError(f"it lists more than {_MAX_PATCHES} patches")
     applied: dict[Patch, Applied] = {}
@@ -107,16 +109,12 @@ def _manifest_bytes(patch: Patch) -> int:
 
 
 def save(path: Path, applied: Sequence[Applied]) -> None:
-    """Write the sidecar, or remove it when nothing is applied.
+    """Write the sidecar, or remove it when nothing is applied; nothing where it says so already.
 
     Raises StoreError when it cannot be written, or lists more than `load` would read.
     """
     if not applied:
-        try:
-            path.unlink(missing_ok=True)
-            sync(path.parent)
-        except OSError as error:
-            raise StoreError(f"{path} cannot be removed: {error}; remove it yourself") from error
+        _remove(path)
         return
     lines = [_Line(entry.name, entry.time, encode(entry.patch), entry.pending) for entry in applied]
     data = msgspec.json.format(msgspec.json.encode(_File(1, lines)), indent=1) + b"\n"
@@ -130,5 +128,18 @@ def save(path: Path, applied: Sequence[Applied]) -> None:
     )
     if any(size > limit for size, limit in sizes):
         raise StoreError("too many patches are applied to list; compose them into one with `bankai compose`")
+    with suppress(OSError):
+        if read_bounded(path, _MAX_BYTES) == data:
+            return
     with writing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def _remove(path: Path) -> None:
+    if not os.path.lexists(path):  # on a read-only disk, removing even that would fail
+        return
+    try:
+        path.unlink(missing_ok=True)
+        sync(path.parent)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be removed: {error}; remove it yourself") from error

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from bankai.errors import ProbeFormatError, UnsupportedModelError
 from bankai.model.chat import render_chat
-from bankai.model.tokenizer import end_tokens
+from bankai.model.tokenizer import end_tokens, missing_template
 from bankai.probes.probe import Probe
 
 __all__ = ["EncodedAnswer", "context_ids", "context_text", "encode", "encode_answer"]
@@ -55,7 +55,7 @@ def context_text(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> str:
     messages = [{"role": message.role, "content": message.content} for message in probe.messages]
     if tokenizer.chat_template is None:
         raise UnsupportedModelError(
-            f"probe {probe.id}: the model has no chat template; give a prompt instead"
+            f"probe {probe.id}: {missing_template(tokenizer, 'give a prompt instead')}"
         )
     try:
         return f"{render_chat(tokenizer, messages, probe.chat_template_kwargs)}{probe.prefix}"

@@ -10,7 +10,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from bankai.errors import ProbeFormatError
-from bankai.io import LargeFileError, read_bounded
+from bankai.io import LargeFileError, decode_text, read_bounded
 
 __all__ = ["builtin_neutral_texts", "load_neutral_texts"]
 
@@ -51,12 +51,12 @@ def load_neutral_texts(source: str | Path) -> tuple[str, ...]:
 
 def _paragraphs(data: bytes, source: str) -> tuple[str, ...]:
     try:
-        text = data.decode("utf-8-sig")
+        text = decode_text(data)
     except UnicodeDecodeError as error:
         raise ProbeFormatError(
             f"{source}: byte {error.start} is not UTF-8; save the text as UTF-8"
         ) from error
-    paragraphs = EMPTY_LINES.split(text.replace("\r\n", "\n"))
+    paragraphs = EMPTY_LINES.split(text)
     found = tuple(paragraph.strip("\n") for paragraph in paragraphs if paragraph.strip())
     if not found:
         raise ProbeFormatError(f"{source}: no text; write paragraphs with an empty line between them")

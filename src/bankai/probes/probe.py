@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from bankai.errors import ProbeFormatError
-from bankai.io import LargeFileError, read_bounded, writing
+from bankai.io import LargeFileError, decode_text, read_bounded, writing
 from bankai.probes.faults import explain
 
 __all__ = [
@@ -157,19 +157,24 @@ class ProbeSet:
 
 
 def _decode_lines(data: bytes, source: str) -> Iterator[Probe]:
-    if source.lower().endswith(".csv"):
+    if source.lower().endswith((".csv", ".tsv")):
         raise ProbeFormatError(
             f"{source}: a table is no probe set; make one: bankai probes from-failures {source}"
         )
+    try:
+        text = decode_text(data)
+    except UnicodeDecodeError as error:
+        bad = data.count(b"\n", 0, error.start) + 1
+        raise ProbeFormatError(f"{source}, line {bad}: {explain(error, Probe)}") from error
     decoder = msgspec.json.Decoder(Probe)
-    for number, line in enumerate(data.split(b"\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             yield decoder.decode(line)
         except ProbeFormatError as error:
             raise ProbeFormatError(f"{source}, line {number}: {error}") from error
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise ProbeFormatError(f"{source}, line {number}: {explain(error, Probe)}") from error
 
 

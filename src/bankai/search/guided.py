@@ -35,8 +35,8 @@ def guided(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
     """One round. Deterministic: what it draws follows from the seed and its number."""
     phases = {"climb": _climb, "prune": _prune, "swap": _swap}
     problem.draw(state.rounds)
-    state.rounds += 1
     yield from phases[state.phase](problem, state, budget)
+    state.rounds += 1
 
 
 def _climb(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:

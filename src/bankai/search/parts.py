@@ -35,6 +35,7 @@ __all__ = [
     "Piece",
     "SearchProbes",
     "Slice",
+    "draw_texts",
     "encode_parts",
     "join",
     "make_parts",
@@ -44,7 +45,7 @@ __all__ = [
 
 SHARES = (0.25, 0.5, 1.0)  # of everything, read after each part
 WINDOW = 64  # tokens of neutral text in one sequence
-TEXT_TOKENS = 512  # of neutral text in one batch: what a round reads is drawn by batches
+TEXT_TOKENS = 500  # of neutral text in one batch: what a round reads is drawn by batches
 LOGITS = 2**25  # held at once
 NOTHING: frozenset[Flip] = frozenset()
 Candidates = Sequence[frozenset[Flip]]
@@ -137,9 +138,9 @@ class Contents:
         """Those of the texts, or of the answers."""
         return (self.neutral if texts else self.answers).batches
 
-    def all_batches(self) -> tuple[Batch, ...]:
-        """Those of the answers, then those of the texts."""
-        return *self.batches(texts=False), *self.batches(texts=True)
+    def all_read(self) -> list[Batch]:
+        """The batches that are read, those of the answers, then those of the texts."""
+        return [batch for texts in (False, True) for _, batch in self._read(texts)]
 
     def followed(self, best: Tensor) -> Iterator[tuple[int, Tensor]]:
         """The answers that attribution follows, of every probe the one in `best` [probes].
@@ -367,6 +368,15 @@ def encode_parts(tokenizer: PreTrainedTokenizerBase, probes: SearchProbes) -> tu
         some = [slice(cut[index], cut[index + 1]) for cut in cuts]
         slices.append((targets[some[0]], controls[some[1]], texts[some[2]]))
     return slices, order
+
+
+def draw_texts(parts: Iterable[Contents], tokens: int | None, seed: str) -> bool:
+    """Have each part read its share of about so many tokens of text, or all; tells whether there is a choice."""
+    if tokens is None:
+        return False
+    parts, rng = list(parts), random.Random(seed)
+    count = max(1, tokens // (len(parts) * TEXT_TOKENS))
+    return any([part.draw(count, rng) for part in parts])
 
 
 def make_parts(

@@ -4,7 +4,6 @@ A problem holds the current flips, counts the work in evaluations and leaves the
 measured in batches from cached streams, or one by one as the published loop does. All computing is left to a crew.
 """
 
-import random
 import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -18,7 +17,7 @@ from bankai.model.decoder import Decoder
 from bankai.patch import Flip
 from bankai.search.crew import Hire, alone, read, score
 from bankai.search.objective import Objective, Readings
-from bankai.search.parts import TEXT_TOKENS, SearchProbes, encode_parts, join
+from bankai.search.parts import SearchProbes, draw_texts, encode_parts, join
 from bankai.search.ranking import Ranked, rank
 from bankai.search.settings import SearchSettings
 from bankai.search.state import Best, State
@@ -85,11 +84,7 @@ class Problem:
             self._take(join(read(self.crew, range(len(self.parts)), [NOTHING])).at(0))
 
     def _draw(self, number: int) -> bool:
-        if self._neutral is None:
-            return False
-        rng = random.Random(f"{self.seed}/{number}")
-        count = max(1, self._neutral // (len(self.parts) * TEXT_TOKENS))
-        return any([part.draw(count, rng) for part in self.parts])
+        return draw_texts(self.parts, self._neutral, f"{self.seed}/{number}")
 
     def toggle(self, flips: Iterable[Flip]) -> None:
         """Flip bits without measuring; a flip that is on goes off."""

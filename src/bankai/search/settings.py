@@ -7,7 +7,10 @@ import msgspec
 from bankai.errors import PlaceError
 from bankai.search.space import Space
 
-__all__ = ["SearchSettings"]
+__all__ = ["NEUTRAL_TOKENS", "SearchSettings"]
+
+NEUTRAL_TOKENS = 1500
+"""Of neutral text in a round: enough to tell candidates apart, as the next round reads others."""
 
 Weight = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 

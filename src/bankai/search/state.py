@@ -31,7 +31,7 @@ class Best(msgspec.Struct, frozen=True):
 class State(msgspec.Struct):
     """Flips that are on, work done, the best so far and the phase of the strategy.
 
-    `rounds` were begun. `reason` ends the search; `why` is the reason in waiting while the result is refined.
+    `rounds` are over. `reason` ends the search; `why` is the reason in waiting while the result is refined.
     """
 
     flips: tuple[Flip, ...] = ()

@@ -64,13 +64,10 @@ class PublicKey:
 
     @classmethod
     def decode(cls, text: str) -> "PublicKey":
-        """The key of a public key file, or of its second line alone. Raises SignatureFormatError."""
-        lines = _lines(text, "public key")
-        if len(lines) == 1:
-            lines.insert(0, _UNTRUSTED)
-        if len(lines) != 2 or not lines[0].startswith(_UNTRUSTED):
-            raise _no("public key")
-        data = _bytes(lines[1], 42, "public key")
+        """The key of a public key file, its second line, or of that line alone. Raises SignatureFormatError."""
+        first, *others = _lines(text, "public key")
+        alone = not "".join(others).strip()
+        data = _bytes(first if alone else others[0], 42, "public key")
         if data[:2] != _PURE:
             raise _no("public key")
         if int.from_bytes(data[10:], "little") % 2**255 in _SMALL_ORDER:
@@ -187,7 +184,7 @@ class Signature:
     def decode(cls, text: str) -> "Signature":
         """The signature in the text of a signature file. Raises SignatureFormatError."""
         lines = _lines(text, "signature")
-        if len(lines) != 4 or not lines[0].startswith(_UNTRUSTED) or not lines[2].startswith(_TRUSTED):
+        if len(lines) < 4 or not lines[0].startswith(_UNTRUSTED) or not lines[2].startswith(_TRUSTED):
             raise _no("signature")
         head, end = _bytes(lines[1], 74, "signature"), _bytes(lines[3], 64, "signature")
         return cls._of(head, end, lines[2].removeprefix(_TRUSTED))
@@ -240,7 +237,7 @@ def _check_comment(comment: str) -> None:
 def _secret_bytes(text: str) -> bytes:
     """The bytes of a secret key file, of a known kind."""
     lines = _lines(text, "secret key")
-    if len(lines) != 2 or not lines[0].startswith(_UNTRUSTED):
+    if len(lines) < 2:
         raise _no("secret key")
     data = _bytes(lines[1], 158, "secret key")
     if data[:2] != _PURE or data[2:4] not in (_NO_PASSWORD, _SCRYPT) or data[4:6] != _BLAKE2:
@@ -279,7 +276,10 @@ def _scrypt_parameters(work: int, memory: int) -> tuple[int, int]:
 
 
 def _lines(text: str, what: str) -> list[str]:
-    """Lines without their ends; SignatureFormatError when the text is too long."""
+    """Lines without their ends; SignatureFormatError when the text is too long.
+
+    Like minisign, who asks for a key or signature reads the first lines of its kind and no more.
+    """
     if len(text) > MAX_TEXT:
         raise SignatureFormatError(
             f"the {what} is longer than {MAX_TEXT} bytes; give a {what} of minisign's kind"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bankai.errors import SignatureFormatError, StoreError, TamperedError, UnsignedError, UntrustedKeyError
-from bankai.io import RefusedFileError, check_absent, read_bounded, writing
+from bankai.io import RefusedFileError, check_absent, decode_text, read_bounded, writing
 from bankai.signing.minisign import MAX_TEXT, PublicKey, SecretKey, Signature, is_encrypted, key_text
 
 __all__ = [
@@ -162,7 +162,8 @@ def trusted_keys_path() -> Path:
 def trusted_keys(path: str | Path | None = None) -> tuple[PublicKey, ...]:
     """The keys of a trusted-keys file, the user's own by default; none when it does not exist.
 
-    One key a line, as `PublicKey.line`; "#" begins a comment. Raises SignatureFormatError.
+    One key a line, as `PublicKey.line`; "#" begins a comment, and so does the first line of a public key file. Raises
+    SignatureFormatError.
     """
     path = trusted_keys_path() if path is None else Path(path)
     return tuple(_trusted(path, _read_trusted(path)))
@@ -174,23 +175,26 @@ def trust(key: PublicKey, path: str | Path | None = None) -> bool:
     Raises SignatureFormatError for a file that is unsound, StoreError for one that cannot be written.
     """
     path = trusted_keys_path() if path is None else Path(path)
-    text = _read_trusted(path)
-    if key in _trusted(path, text):
+    data = _read_trusted(path)
+    if key in _trusted(path, data):
         return False
-    text += "\n" if text and not text.endswith("\n") else ""
+    data += b"\n" if data and not data.endswith(b"\n") else b""
     path = Path(os.path.realpath(path))  # a link into a folder of settings stays one
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{path.parent} cannot be made: {error.strerror}; set XDG_CONFIG_HOME") from None
-    _write(path, f"{text}{key.line}\n", 0o600)
+    _write(path, f"{data.decode()}{key.line}\n", 0o600)
     return True
 
 
-def _trusted(path: Path, text: str) -> list[PublicKey]:
+def _trusted(path: Path, data: bytes) -> list[PublicKey]:
     keys = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if key := line.partition("#")[0].strip():
+    if b"\r" in data.replace(b"\r\n", b""):  # many programs show what follows it as a part of the same line
+        raise SignatureFormatError(f"{path} has carriage returns inside its lines; write one key a line")
+    for number, line in enumerate(_text(path, data).split("\n"), 1):
+        key = line.partition("#")[0].strip()
+        if key and not key.startswith("untrusted comment:"):
             try:
                 keys.append(PublicKey.decode(key))
             except SignatureFormatError as error:
@@ -198,14 +202,26 @@ def _trusted(path: Path, text: str) -> list[PublicKey]:
     return keys
 
 
-def _read_trusted(path: Path) -> str:
-    return _read(path, _MAX_TRUSTED) if os.path.lexists(path) else ""
+def _read_trusted(path: Path) -> bytes:
+    return _read_bytes(path, _MAX_TRUSTED) if os.path.lexists(path) else b""
 
 
-def _read(path: Path, limit: int = MAX_TEXT) -> str:
-    """The text of a small regular file. Raises SignatureFormatError."""
+def _read(path: Path) -> str:
+    """The text of a key or signature file. Raises SignatureFormatError."""
+    return _text(path, _read_bytes(path, MAX_TEXT))
+
+
+def _text(path: Path, data: bytes) -> str:
     try:
-        return read_bounded(path, limit).decode()
+        return decode_text(data)
+    except UnicodeDecodeError:
+        raise SignatureFormatError(f"{path} is not text; give a file of keys or a signature") from None
+
+
+def _read_bytes(path: Path, limit: int) -> bytes:
+    """What a small regular file holds. Raises SignatureFormatError."""
+    try:
+        return read_bounded(path, limit)
     except RefusedFileError as error:
         raise SignatureFormatError(
             f"{path} is {error.strerror}; give a file of keys or a signature"
@@ -214,8 +230,6 @@ def _read(path: Path, limit: int = MAX_TEXT) -> str:
         raise SignatureFormatError(
             f"cannot read {path}: {error.strerror}; check path and permissions"
         ) from None
-    except UnicodeDecodeError:
-        raise SignatureFormatError(f"{path} is not text; give a file of keys or a signature") from None
 
 
 def _write(path: Path, text: str, mode: int = 0o644) -> None:

@@ -10,6 +10,7 @@ import gradio as gr
 from bankai.errors import BankaiError, StudioError
 from bankai.io import writing
 from bankai.patch.files import read_patch_bytes
+from bankai.probes.cases import SUFFIXES
 from bankai.probes.neutral import builtin_neutral_texts
 from bankai.studio import html
 from bankai.studio.runs import Run, list_runs, read_run
@@ -109,7 +110,7 @@ def _form() -> list[Any]:
     """The controls that `_wanted` reads, in its order."""
     file = gr.File(
         label="Failures, CSV or JSONL",
-        file_types=[".csv", ".jsonl"],
+        file_types=[*SUFFIXES],
         height=150,
         elem_id="failures",
     )

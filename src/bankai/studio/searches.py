@@ -18,7 +18,8 @@ import msgspec
 
 from bankai.errors import StudioError
 from bankai.jobs.search import Device, Dtype
-from bankai.search import SearchSettings
+from bankai.probes.cases import SUFFIXES
+from bankai.search import NEUTRAL_TOKENS, SearchSettings
 from bankai.studio.worker import Job, News
 
 __all__ = ["MOST_BYTES", "MOST_EVALUATIONS", "MOST_MINUTES", "Objective", "Searches", "Status", "Wanted"]
@@ -113,7 +114,11 @@ class Searches:
             ) from None
         name = self._free(_plain(wanted.name or wanted.file.stem))
         settings = SearchSettings(
-            budget=wanted.evaluations, minutes=wanted.minutes, gain=wanted.objective, seed=wanted.seed
+            neutral=NEUTRAL_TOKENS,
+            budget=wanted.evaluations,
+            minutes=wanted.minutes,
+            gain=wanted.objective,
+            seed=wanted.seed,
         )
         return Job(
             source=self.source,
@@ -134,7 +139,7 @@ class Searches:
 
 
 def _check(wanted: Wanted) -> None:
-    if wanted.file.suffix.lower() not in (".csv", ".jsonl"):
+    if wanted.file.suffix.lower() not in SUFFIXES:
         raise StudioError(f"{wanted.file.name} is neither CSV nor JSONL; give a file of prompts and answers")
     if not wanted.file.is_file():
         raise StudioError(f"{wanted.file.name} was kept for an hour and is gone; drop it again")

@@ -117,7 +117,9 @@ def plan_checkpoint(
         raise AuditError("no target probes; give a set that has a target split")
     config, dense = checkpoint.config, keeps_dense(checkpoint, dtype)
     layers, arch = _layers(config, settings.space), architecture(checkpoint.architecture)
-    work = Work.of(task, make_tokenizer(checkpoint.tokenizer()), arch, config["num_hidden_layers"])
+    work = Work.of(
+        task, make_tokenizer(checkpoint.tokenizer()), arch, config["num_hidden_layers"], settings.neutral
+    )
     places = _places(checkpoint, settings.space, layers)
     memory = footprint(checkpoint, work, settings, places, dense=dense, device=device, dtype=dtype)
     widest = max(work.batches(), key=lambda batch: batch.tokens)

@@ -137,7 +137,8 @@ class Times:
         positions = [len(batch.rows) for batch in part.batches(texts=False)]
         pieces = [(part.answers.batches[index], piece) for index, piece in part.followed(_one_each(part))]
         if self.settings.drift:
-            pieces += [(batch, batch.answers()) for batch in part.batches(texts=True)]
+            texts = part.batches(texts=True)
+            pieces += [(texts[index], texts[index].answers()) for index in part.drawn]
         return sum(map(self.pace.head, positions)) + sum(self._followed(*one) for one in pieces)
 
     def _followed(self, batch: Batch, answers: Tensor) -> float:
@@ -154,7 +155,7 @@ class Times:
     def _from_layer(self, part: Contents, count: float, layer: int) -> float:
         """Candidates that begin in one layer, in as many chunks as they need."""
         seconds = 0.0
-        for batch in part.all_batches():
+        for batch in part.all_read():
             tokens, positions = batch.tokens, len(batch.rows)
             chunk = min(count, max(1, CHUNK_TOKENS // tokens))
             seconds += count / chunk * self._chunk(layer, chunk, tokens * chunk, positions * chunk)

@@ -9,7 +9,7 @@ from bankai.architectures import Architecture
 from bankai.evaluation.batches import Batch, Prepared, prepare
 from bankai.jobs.task import Task
 from bankai.probes.probe import Probe, Split
-from bankai.search.parts import Contents, encode_parts
+from bankai.search.parts import Contents, draw_texts, encode_parts
 
 __all__ = ["Work"]
 
@@ -34,9 +34,14 @@ class Work:
 
     @classmethod
     def of(
-        cls, task: Task, tokenizer: PreTrainedTokenizerBase, architecture: Architecture, layers: int
+        cls,
+        task: Task,
+        tokenizer: PreTrainedTokenizerBase,
+        architecture: Architecture,
+        layers: int,
+        neutral: int | None = None,
     ) -> "Work":
-        """For a model of so many layers. Raises what encoding raises."""
+        """For a model of so many layers; a round reads about so many `neutral` tokens. Raises what encoding raises."""
         recurrent = architecture.recurrent
 
         def whole(probes: Iterable[Probe]) -> Prepared:
@@ -45,13 +50,14 @@ class Work:
 
         slices, order = encode_parts(tokenizer, task.searched)
         parts = tuple(Contents(layers, *some, recurrent=recurrent) for some in slices)
+        draw_texts(parts, neutral, "")
         distracted = [probe for probe in task.whole if probe.distractor is not None]
         return cls(
             parts=parts,
             targets=len(order),
             controls=len(task.searched.controls),
             texts=sum(part.texts for part in parts),
-            tokens=sum(batch.unpadded for part in parts for batch in part.all_batches()),
+            tokens=sum(batch.unpadded for part in parts for batch in part.all_read()),
             validation=whole(task.searched.validation),
             reports=tuple(whole(task.whole.split(split)) for split in REPORTED),
             audited=whole(distracted),
@@ -70,4 +76,4 @@ class Work:
     def batches(self) -> Iterator[Batch]:
         """All that the search caches, part by part."""
         for part in self.parts:
-            yield from part.all_batches()
+            yield from part.all_read()

@@ -19,6 +19,7 @@ from bankai.probes.cases import normalized
 from bankai.probes.encode import context_ids
 from bankai.probes.examples import with_examples
 from bankai.probes.probe import Known, Probe
+from bankai.probes.questions import has_word
 from bankai.steps import StepListener, ignore_steps
 
 __all__ = [
@@ -107,11 +108,9 @@ def names_answer(probe: Probe, reply: str) -> bool:
     An answer that the question itself names does not count, as the reply may only repeat the question. A prefix that
     ends inside a word is read with what follows it.
     """
-    begun = _begun(probe)
-    question = normalized(_question(probe))
-    text = normalized(begun + reply)
-    words = [_whole(normalized(begun + answer)) for answer in probe.answers]
-    return any(word.search(text) and not word.search(question) for word in words if word)
+    begun, question = _begun(probe), _question(probe)
+    words = filter(None, (_word(f"{begun}{answer}") for answer in probe.answers))
+    return any(has_word(f"{begun}{reply}", [word]) and not has_word(question, [word]) for word in words)
 
 
 def choose_examples(probe: Probe, others: Iterable[Probe]) -> list[Probe]:
@@ -197,11 +196,7 @@ def _begun(probe: Probe) -> str:
     return found[0] if found and not any(answer[0].isspace() for answer in probe.answers) else ""
 
 
-def _whole(answer: str) -> re.Pattern[str] | None:
-    """What finds a normalized answer as a whole word, without its full stop; a number not as a part of another."""
-    word = answer.rstrip(".!?") or answer
-    if not word:
-        return None
-    before = r"(?<![\w−-])(?<!\d[.,])" if word[0].isdigit() else r"(?<!\w)"
-    after = r"(?!\w)(?![.,]\d)" if word[-1].isdigit() else r"(?!\w)"
-    return re.compile(f"{before}{re.escape(word)}{after}")
+def _word(answer: str) -> str:
+    """The answer without its full stop, unless it is nothing else."""
+    word = answer.strip()
+    return word.rstrip(".!?") or word

@@ -35,11 +35,13 @@ _FENCE = re.compile(r"```(?:json)?[ \t]*\n(?P<inside>.*)\n```", re.DOTALL | re.I
 def has_word(text: str, words: Iterable[str]) -> bool:
     """Whether one of the words or phrases stands in the text as a whole, whatever the case, blanks and width.
 
-    A number is not found inside a longer one: neither 7 in 7.4 nor 100 in 2,100.
+    A number is not found inside a longer one, neither 7 in 7.4 nor 100 in 2,100, nor under a minus: 7 in -7.
     """
     text = normalized(text)
     wanted = "|".join(re.escape(normalized(word)) for word in words)
-    return re.search(rf"(?<!\w)(?<!\d[.,])(?:{wanted})(?!\w)(?![.,]\d)", text) is not None
+    return (
+        re.search(rf"(?<!\w)(?<!\d[.,])(?<!(?<!\w)[-−](?=\d))(?:{wanted})(?!\w)(?![.,]\d)", text) is not None
+    )
 
 
 class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="judge"):

@@ -69,7 +69,8 @@ def test_replies_are_neutral_text_that_is_read_from_their_first_token(bench, wri
 
 def test_drift_is_the_mean_divergence_of_the_replies(bench, written):
     replies = written[1].split("unseen")[:5]
-    patch = Patch.of(Flip("model.layers.1.mlp.up_proj", row) for row in range(40))
+    flips = Patch.of(Flip("model.layers.1.mlp.up_proj", row) for row in range(40))
+    patch = bind(flips, ModelMatrices(bench.model))
     wanted = []
     for probe in replies:
         (answer,) = encode(probe, bench.tokenizer)

@@ -12,8 +12,8 @@ from bankai.jobs.replies import write_replies
 from bankai.jobs.search import search_file
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench
-from bankai.model import patched
-from bankai.patch import Flip, Patch
+from bankai.model import ModelMatrices, patched
+from bankai.patch import Flip, Patch, bind
 from bankai.probes import Probe, ProbeSet, load_probe_set, load_requests
 from bankai.probes.encode import encode
 from bankai.search import SearchSettings

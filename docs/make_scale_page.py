@@ -31,7 +31,7 @@ from benchmarks.forecast import (
 from benchmarks.outcomes import table_of
 from benchmarks.plan import ANSWERS, DRAWS, MEASURE, Plan, simulate
 
-from bankai.evaluation.scoring import prepare_encoded
+from bankai.evaluation.batches import prepare_encoded
 
 PAGE = Path(__file__).with_name("scale.md")
 LARGE = ("bonsai-8b", "bonsai-27b")

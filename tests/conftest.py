@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 from builders import build_tiny_gguf, tiny_tokenizer
 from hybrid import HYBRID
+from hypothesis import settings
 from wide import WIDE
+
+settings.register_profile("bankai", deadline=None)  # how long an example takes is a matter of the machine
+settings.load_profile("bankai")
 
 
 @pytest.fixture(scope="session")

@@ -103,7 +103,7 @@ def test_queries_and_keys_of_llama_are_where_the_converter_puts_them(
 
 
 @given(heads(), st.integers(0, 2**32))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_it_is_what_the_converter_does(config: dict[str, Any], seed: int) -> None:
     """The whole of `modify_tensors` in conversion/qwen.py, in floats."""
     rng = np.random.default_rng(seed)

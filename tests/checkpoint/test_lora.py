@@ -98,13 +98,13 @@ def gguf_changes(path: Path, base: Path) -> dict[str, np.ndarray]:
     return changes
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(FLIPS)
 def test_both_forms_are_the_change_exactly(wide_gguf, tmp_path_factory, flips) -> None:
     check_both_forms(wide_gguf, tmp_path_factory.mktemp("lora"), flips)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.frozensets(hybrid.places(), min_size=1, max_size=12))
 def test_both_forms_are_the_change_of_a_hybrid(hybrid_gguf, tmp_path_factory, flips) -> None:
     """PEFT's in the order of Hugging Face's modules, llama.cpp's in that of its file."""

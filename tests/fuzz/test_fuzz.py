@@ -14,7 +14,7 @@ from fuzz.seeds import seeds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 
 # What lengths, counts, offsets and types are wrong in: borders of their types, and just beside them.
 EDGES = st.sampled_from(

@@ -38,7 +38,7 @@ def same(one: Patch, other: Patch) -> bool:
     return (one.flips, one.binding, one.manifest) == (other.flips, other.binding, other.manifest)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(PATCHES)
 def test_a_directory_gives_the_patch_back(tmp_path_factory, patch) -> None:
     directory = tmp_path_factory.mktemp("hub") / "a" / "b"
@@ -109,7 +109,7 @@ def test_what_a_patch_says_of_itself_is_only_text() -> None:
     ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(TEXT, TEXT)
 def test_any_text_makes_a_sound_card(name, license) -> None:
     manifest = Manifest(name=name, description=name, results={name: RESULTS["heldout"]})

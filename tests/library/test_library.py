@@ -64,7 +64,7 @@ def names(path: Path) -> list[str]:
 
 
 @given(st.lists(PATCHES, max_size=5, unique_by=encode))
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_bytes_and_signatures_come_out_as_they_went_in(path: Path, patches: list[Patch]) -> None:
     path.unlink(missing_ok=True)
     files = {f"p{number}": encode(patch) for number, patch in enumerate(patches)}

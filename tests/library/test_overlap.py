@@ -48,7 +48,7 @@ def test_bases() -> None:
 
 
 @given(PATCHES, PATCHES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_order_does_not_matter_and_shares_are_ordered(first: Patch, second: Patch) -> None:
     found = overlap(first, second)
     assert found == overlap(second, first)

@@ -104,7 +104,7 @@ def test_places_on_one_row_combine_by_xor(model):
     assert torch.equal(flipped_rows(matrix, {group} | bits)[4], weight)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(blocks=CANDIDATES)
 @torch.no_grad()
 def test_each_block_is_the_model_with_its_flips(model, blocks):

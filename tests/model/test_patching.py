@@ -72,7 +72,7 @@ def test_a_bit_changes_one_weight(model):
     flip(model, [Flip(UP, 3, 0, 5), Flip(UP, 4, 0, 9), Flip(UP, 4, 0, 8)])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(first=FLIPS, second=FLIPS)
 def test_toggles_commute_and_undo(model, first, second):
     state = bits(model)

@@ -147,7 +147,7 @@ def test_apply_and_revert_in_place(model: Path) -> None:
     st.lists(st.frozensets(RANDOM_FLIPS, min_size=1, max_size=12), min_size=1, max_size=3),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_patches_come_off_in_any_order(
     model: Path, sets: list[frozenset[Flip]], order: random.Random
 ) -> None:

@@ -262,7 +262,7 @@ PLACES = st.builds(
 
 
 @given(st.frozensets(PLACES, max_size=20))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_edits_are_the_flips(model: Path, flips: frozenset[Flip]) -> None:
     """XORing the edits into the bytes of the file is what digests take the flips for."""
     data = np.frombuffer(data_file(model).read_bytes(), np.uint8).copy()

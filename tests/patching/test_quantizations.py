@@ -60,7 +60,7 @@ def weights(path: Path) -> dict[str, Any]:
 
 
 @KINDS
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_on_and_off_to_the_byte(
     models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject

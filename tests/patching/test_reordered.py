@@ -102,7 +102,7 @@ def test_the_patched_file_is_the_patched_model(model: Path, tmp_path: Path) -> N
     assert torch.equal(loaded(ids, use_cache=False).logits, base) and not torch.equal(base, wanted)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(flips=st.frozensets(places(linear=True), min_size=1, max_size=10))
 def test_any_places(
     hybrid_gguf: Path, tmp_path_factory: pytest.TempPathFactory, flips: frozenset[Flip]

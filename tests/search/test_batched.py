@@ -143,7 +143,7 @@ def test_chunks_do_not_matter(engine, monkeypatch, tokens):
         assert sum(sizes) == len(candidates) and max(sizes) <= max(1, tokens // stream.tokens)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(candidates=CANDIDATES)
 def test_any_candidates(engine, candidates):
     engine.check(candidates)

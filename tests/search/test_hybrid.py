@@ -133,7 +133,7 @@ def test_single_flips(engine, path, place):
     )
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(candidates=st.lists(st.frozensets(places(), max_size=6), min_size=1, max_size=4))
 def test_any_candidates(engine, candidates):
     check(engine, candidates)

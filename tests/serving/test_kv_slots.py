@@ -32,7 +32,7 @@ TEXTS = st.lists(st.integers(0, 1), min_size=1, max_size=14)
 ASKED = st.lists(st.tuples(st.sampled_from("ab"), TEXTS, st.integers(0, 3), st.booleans()), max_size=30)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(ASKED, st.integers(1, 4), st.integers(1, 3))
 def test_what_is_kept_was_computed_under_the_same_key_as_it_would_be_alone(asked, number, worth) -> None:
     slots = Slots(number, PIECE, CHUNK, worth)

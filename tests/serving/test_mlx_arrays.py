@@ -69,7 +69,7 @@ def test_tensors_are_those_of_the_file(directory, arrays) -> None:
             assert np.array_equal(tensors.packed(key).blocks, checkpoint.packed(key).blocks)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.frozensets(places(), min_size=1, max_size=10))
 def test_flips_are_the_masks_of_their_places_and_undo_themselves(directory, flips) -> None:
     arrays = arrays_of(directory)

@@ -135,7 +135,7 @@ def test_sixty_four_texts_of_eight_patches_and_base_in_random_order(nano, seed):
     assert len({tuple(generation.tokens) for generation in wanted}) > 20  # they are not all the same
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(CANDIDATES, st.lists(st.integers(0, 5), min_size=4, max_size=14), st.integers(1, 9))
 def test_texts_join_and_leave_between_any_steps(wide, candidates, schedule_of, share):
     """`schedule_of`: 0 and 1 add a text, 2 removes one, others only step."""

@@ -67,15 +67,24 @@ def answer_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
     return hidden[batch.rows.to(device), batch.columns.to(device)]
 
 
-def token_scores(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def token_scores(logits: Tensor, targets: Tensor, at: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Log-probability of the best of some right tokens, and its margin over the best of all others.
 
-    Logits [positions, vocab], targets [positions, alternatives] to two [positions].
+    Logits [positions, vocab], targets [positions, alternatives] to two [positions]. Where several tokens follow one
+    text, `at` [positions] says which of fewer logits each of them reads.
     """
     logits, targets = logits.float(), targets.to(logits.device)
-    right = logits.gather(1, targets).max(1).values  # with a gradient to one of those that are repeated
-    others = logits.scatter(1, targets, -torch.inf)
-    return right - logits.logsumexp(1), right - others.amax(1)
+    at = torch.arange(len(logits), device=logits.device) if at is None else at.to(logits.device)
+    right = logits[at[:, None], targets].max(1).values  # with a gradient to one of those that are repeated
+    best, token = logits.max(1)
+    others = best[at]
+    leads = (
+        (targets == token[at][:, None]).any(1).nonzero()[:, 0]
+    )  # the best of all is right: look for the next
+    if len(leads):
+        rest = logits[at[leads]].scatter(1, targets[leads], -torch.inf)
+        others = others.index_put((leads,), rest.amax(1))
+    return right - logits.logsumexp(1)[at], right - others
 
 
 def answer_scores(log_probs: Tensor, margins: Tensor, owners: Tensor, answers: int) -> tuple[Tensor, Tensor]:

@@ -324,13 +324,17 @@ def _answers(stream: Stream, candidates: Candidates) -> tuple[Tensor, Tensor]:
     """Log-probability and margin of every answer token, two [candidates, positions] on the CPU."""
     log_probs = torch.empty(len(candidates), len(stream.targets))
     margins = torch.empty_like(log_probs)
+    first, at = stream.shared
     for some, hidden in final_hidden(stream, candidates):
-        targets = stream.targets.repeat(len(some), 1).split(_rows(stream))
-        pieces = [
-            token_scores(*pair) for pair in zip(_logits(stream, hidden.flatten(0, 1)), targets, strict=True)
-        ]
-        right, lead = (torch.cat(column).view(len(some), -1).cpu() for column in zip(*pieces, strict=True))
-        log_probs[some], margins[some] = right, lead
+        read = torch.cat([at + index * len(first) for index in range(len(some))])
+        targets, found = stream.targets.repeat(len(some), 1), torch.empty(2, len(read))
+        start = 0
+        for logits in _logits(stream, hidden[:, first].flatten(0, 1)):
+            here = ((read >= start) & (read < start + len(logits))).nonzero()[:, 0]
+            scores = token_scores(logits, targets[here], read[here] - start)
+            found[:, here.cpu()] = torch.stack(scores).cpu()
+            start += len(logits)
+        log_probs[some], margins[some] = found.view(2, len(some), -1)
     return log_probs, margins
 
 

@@ -5,6 +5,7 @@ tensors are kept, the residual after the attention and what the MLP adds; their 
 """
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -37,6 +38,14 @@ class Residuals(ABC):
     def tokens(self) -> int:
         """With padding."""
         return self.batch.tokens
+
+    @cached_property
+    def shared(self) -> tuple[Tensor, Tensor]:
+        """Positions that read the same logits: one of each kind, int [kinds]; and the kind of each, int [positions]."""
+        places = self.rows * self.batch.ids.shape[1] + self.columns
+        kinds, at = places.unique(return_inverse=True)
+        first = torch.full((len(kinds),), len(at), device=at.device)
+        return first.scatter_reduce(0, at, torch.arange(len(at), device=at.device), "amin"), at
 
     @abstractmethod
     def entering(self, layer: int) -> Tensor:

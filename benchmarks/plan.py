@@ -119,7 +119,8 @@ class Plan:
 
     def _ranked(self, name: StreamName, batch: Batch) -> Iterator[Job]:
         kind, sums = (TEXTS, 1) if name.texts else (ANSWERS, SUMS)
-        tokens, read, returned = batch.tokens, len(batch.rows), sums * self.model.rows * FLOAT
+        tokens = batch.padded(batch.answers())  # each answer is followed as a sequence of its own
+        read, returned = len(batch.rows), sums * self.model.rows * FLOAT
         if self.split is None:
             yield Job(kind, name, self.model.attributing(tokens, read, texts=name.texts), returned)
             return

@@ -5,10 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from builders import build_tiny_gguf
+from hybrid import HYBRID
 from transformers import GenerationConfig
 
 from bankai.errors import UnsupportedModelError
-from bankai.evaluation.batches import prepare, prepare_encoded
+from bankai.evaluation.batches import BATCH_TOKENS, prepare, prepare_encoded
 from bankai.evaluation.scoring import ProbeScore, perplexity, score, score_probes, score_tensors, token_scores
 from bankai.model import load
 from bankai.probes import Message, Probe
@@ -17,12 +19,8 @@ from bankai.probes.encode import EncodedAnswer, encode
 
 @pytest.fixture(scope="module", params=["qwen3", "tied"])
 def loaded(request, tmp_path_factory):
-    import builders
-
     path = tmp_path_factory.mktemp(request.param) / "tiny.gguf"
-    return load(
-        builders.build_tiny_gguf(path, seed=4, tie_word_embeddings=request.param == "tied"), dense=True
-    )
+    return load(build_tiny_gguf(path, seed=4, tie_word_embeddings=request.param == "tied"), dense=True)
 
 
 def probe(prompt, answers, **changes):
@@ -84,6 +82,26 @@ def test_batches_keep_their_limit_and_hold_every_answer_once(loaded):
     assert all(len(batch.ids) == 1 or batch.ids.numel() <= 60 for batch in prepared.batches)
     owners = [set(batch.owners.tolist()) for batch in prepared.batches]
     assert sorted(owner for some in owners for owner in some) == list(range(len(prepared.probe_of)))
+
+
+def test_a_model_with_a_state_reads_a_tree_in_batches_of_sequences(tmp_path):
+    """A long beginning that many probes share would else be computed for all of them at once."""
+    model, tokenizer = load(build_tiny_gguf(tmp_path / "hybrid.gguf", seed=4, **HYBRID), dense=True)
+    shared = "the answer is the question and the number " * 4
+    probes = [probe(f"{shared}{word}", (f" {word}", f" {word}s")) for word in "abcdefghijklmnopqrst"]
+    prepared = prepare(tokenizer, probes)
+    (tree,) = prepared.batches
+    assert tree.sight is not None and tree.padded(tree.answers()) > 2 * BATCH_TOKENS
+    read = []
+    model.model.embed_tokens.register_forward_hook(
+        lambda _, __, embedded: read.append(embedded[..., 0].numel())
+    )
+    found = score(model, prepared)
+    assert len(read) > 2 and max(read) <= BATCH_TOKENS
+    answers = [encode(one, tokenizer) for one in probes]
+    for one, alternates in zip(found, answers, strict=True):
+        best = np.max([direct(model, answer) for answer in alternates], axis=0)
+        assert (one.score, one.margin) == pytest.approx(tuple(best), abs=1e-4)
 
 
 def test_prepared_probes_can_be_scored_again(loaded):

@@ -55,16 +55,22 @@ class ProbeScore:
 
 def answer_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Final hidden states (after the last norm) at the answer positions: [positions, hidden]."""
-    device = model.device
-    if batch.sight is None:
-        read = {}
-    elif architecture(model.config.model_type).recurrent:
-        return answer_hidden(model, batch.sequences(batch.answers())[0])
-    else:
+    device, read = model.device, {}
+    if batch.sight is not None:
+        if architecture(model.config.model_type).recurrent:
+            return _hidden_of_sequences(model, batch)
         sight = batch.sight.to(device)
         read = {"attention_mask": sight[None, None], "position_ids": sight.sum(1)[None] - 1}
     hidden = model.model(input_ids=batch.ids.to(device), use_cache=False, **read).last_hidden_state
     return hidden[batch.rows.to(device), batch.columns.to(device)]
+
+
+def _hidden_of_sequences(model: PreTrainedModel, tree: Batch) -> Tensor:
+    """The same of a tree, whose answers are read each as a sequence of its own, so many at a time as batches hold."""
+    pieces = [*tree.pieces(tree.answers(), BATCH_TOKENS)]
+    hidden = torch.cat([answer_hidden(model, tree.sequences(piece)[0]) for piece in pieces])
+    places = torch.cat([torch.isin(tree.owners, piece).nonzero()[:, 0] for piece in pieces])
+    return hidden[places.argsort().to(hidden.device)]
 
 
 def token_scores(logits: Tensor, targets: Tensor, at: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -78,10 +84,8 @@ def token_scores(logits: Tensor, targets: Tensor, at: Tensor | None = None) -> t
     right = logits[at[:, None], targets].max(1).values  # with a gradient to one of those that are repeated
     best, token = logits.max(1)
     others = best[at]
-    leads = (
-        (targets == token[at][:, None]).any(1).nonzero()[:, 0]
-    )  # the best of all is right: look for the next
-    if len(leads):
+    leads = (targets == token[at][:, None]).any(1).nonzero()[:, 0]
+    if len(leads):  # where the best of all is right, the next one counts
         rest = logits[at[leads]].scatter(1, targets[leads], -torch.inf)
         others = others.index_put((leads,), rest.amax(1))
     return right - logits.logsumexp(1)[at], right - others

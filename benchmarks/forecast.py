@@ -105,14 +105,19 @@ def link(gigabits: float = GIGABITS) -> Link:
 
 
 def contents(layers: int, targets: int, controls: int = 0, texts: int = 0) -> list[Contents]:
-    """The parts of a search on probes of equal length."""
+    """The parts of a search on probes of equal length that share no beginning."""
     kinds: list[list[Any]] = [encoded(count, LENGTH, ANSWER) for count in (targets, controls)]
     kinds.append([one for (one,) in encoded(texts, WINDOW - 1, WINDOW - 1)])
     cuts = [[0, *(math.ceil(share * len(kind)) for share in SHARES)] for kind in kinds]
     return [
-        Contents(layers, *(kind[cut[at] : cut[at + 1]] for kind, cut in zip(kinds, cuts, strict=True)))
+        _apart(layers, *(kind[cut[at] : cut[at + 1]] for kind, cut in zip(kinds, cuts, strict=True)))
         for at in range(len(SHARES))
     ]
+
+
+def _apart(layers: int, *some: Any) -> Contents:
+    """A part without prefix trees: what was measured to compare with had none yet."""
+    return Contents(layers, *some, recurrent=True)
 
 
 @cache
@@ -198,7 +203,7 @@ def _rounds(found: dict[str, Any], machine: Machine, threads: int) -> Iterator[C
     model, probes = Model.of(found["shape"]), sum(map(sum, BIG_PARTS))
     length = round(found["tokens"] / probes)
     kinds = [[encoded(count, length, BIG_ANSWER) for count in part] for part in BIG_PARTS]
-    plan = Plan(model, [Contents(len(model.layers), *some, []) for some in kinds], prepare_encoded([]))
+    plan = Plan(model, [_apart(len(model.layers), *some, []) for some in kinds], prepare_encoded([]))
     late = [frozenset([Flip(tensor, at)]) for at, tensor in enumerate(found["flips"])]
     stages = {"baseline": plan.baseline(), "attribution": plan.rank(), "measuring": plan.measure(late)}
     first, last = found["layers"]
@@ -222,7 +227,7 @@ def _nano() -> tuple[Plan, Machine]:
     tokenizer = Workbench("nano").tokenizer
     with open_checkpoint("nano") as checkpoint:
         model = Model.of_config("nano", checkpoint.config)
-    parts = [Contents(len(model.layers), *some) for some in encode_parts(tokenizer, searched)[0]]
+    parts = [_apart(len(model.layers), *some) for some in encode_parts(tokenizer, searched)[0]]
     plan = Plan(model, parts, prepare(tokenizer, searched.validation))
     operations = sum(job.work.flops for job in plan.baseline().jobs)
     return plan, Machine("nano", operations / found["wire"]["ReadPlainly"]["seconds"])

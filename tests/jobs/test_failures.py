@@ -163,6 +163,16 @@ def test_counts_add_up(asked, made):
     assert any(f" of {failed} failures are not known: " in warning for warning in result.warnings)
 
 
+def test_the_warning_of_longer_replies_finds_words_as_known_failures_do(tmp_path):
+    """In any case, and of any accepted answer."""
+    file = tmp_path / "rows.jsonl"
+    row = {"prompt": "What is the value of 30 cos(180)? Answer:", "answers": ["none", "X"]}
+    file.write_text(json.dumps(row) + "\n")
+    result = probes_from_failures(file, "nano", tmp_path / "set.jsonl", unknown="keep")
+    assert result.failures[0].known == "reply" and result.failures[0].said.startswith(" x = ")
+    assert any("in a longer reply: 1, such as ' x = " in warning for warning in result.warnings)
+
+
 TRIGONOMETRY = "What is the value of {} cos(180)? Answer:"  # nano says " x = -34"
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from builders import build_tiny_gguf, tiny_tokenizer
 
-from bankai.errors import UnsupportedModelError
+from bankai.errors import StoreError, UnsupportedModelError
+from bankai.evaluation.audit import audit
 from bankai.evaluation.engines import TorchEngine
 from bankai.evaluation.replies import own_replies
 from bankai.jobs.replies import write_replies
@@ -65,6 +66,24 @@ def test_replies_are_neutral_text_that_is_read_from_their_first_token(bench, wri
     found = windows(["some text here", *replies], bench.tokenizer)
     assert found[0].answer_start == 1
     assert found[1:] == [encode(probe, bench.tokenizer)[0] for probe in replies]
+
+
+def test_a_cut_reply_has_its_stop_nowhere_before(bench):
+    """Else the stop would end it there; nano says "and" twice here, and what was said is not changed."""
+    asked = "Give me a list of chores for two roommates to share."
+    engine = TorchEngine(bench.model, bench.tokenizer)
+    ((_, probe),) = own_replies(engine, {asked: "control"}, max_tokens=40)
+    assert probe.stop == " 118\nThe sum of 59 and" and probe.stop not in probe.answers[0]
+    assert audit(None, bench.tokenizer, [probe]) == []
+    ((_, reply),) = engine.replies([encode(probe, bench.tokenizer)[0].context], [()], 40)
+    assert reply.text.startswith(probe.answers[0] + probe.stop) and not reply.whole
+
+
+def test_replies_go_into_a_file_that_a_search_knows_by_its_name(tmp_path):
+    for name in ("replies", "smol-short", "replies.txt"):
+        with pytest.raises(StoreError, match=rf"name the file {name}\.jsonl"):
+            write_replies("nano", tmp_path / name)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_drift_is_the_mean_divergence_of_the_replies(bench, written):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from wide import CONTROLS, TARGETS, TEXTS, make_probe, name
 
+from bankai.errors import ProbeFormatError
 from bankai.evaluation.batches import prepare
 from bankai.evaluation.scoring import score_tensors
 from bankai.model import flip, load
@@ -190,6 +191,12 @@ def test_windows_of_long_texts(loaded):
     assert all(window.answer_start == 1 for window in found)
     over = windows(["x" * (WINDOW + 1)], tokenizer)
     assert [len(window.ids) for window in over] == [WINDOW]  # one token alone predicts nothing
+
+
+def test_text_of_single_tokens_is_refused(loaded):
+    assert windows([], loaded[1]) == []
+    with pytest.raises(ProbeFormatError, match="less than two tokens"):
+        windows(["x", "y"], loaded[1])
 
 
 def numbered(count, split):

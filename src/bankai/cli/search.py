@@ -207,7 +207,7 @@ def _neutral(text: str | None) -> "tuple[Sequence[str | Probe], Sequence[Probe]]
 
     if text is None:
         return (), ()
-    if text.endswith(".jsonl"):
+    if text.lower().endswith(".jsonl"):
         replies = load_probe_set(text)
         if not replies.split("control"):
             raise typer.BadParameter(

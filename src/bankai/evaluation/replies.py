@@ -42,16 +42,15 @@ def own_replies(
     """The model's own reply to each request as a probe of that split, in any order: what a patch should leave alone.
 
     The replies are greedy, of at most `max_tokens` tokens. Of one that goes on then the last whole word stands for the
-    stop; None for one of fewer than two words. Raises UnsupportedModelError when the model's chat template is missing
-    or fails.
+    stop, or as many words as stand nowhere else in it; None for one of fewer than two words. Raises
+    UnsupportedModelError when the model's chat template is missing or fails.
     """
     asked = list(requests)
     contexts = [_context(engine, request) for request in asked]
     for index, reply in engine.replies(contexts, [()] * len(contexts), max_tokens):
         request, text, stop = asked[index], reply.text, None
         if not reply.whole:
-            text, _, stop = text.rpartition(" ")[0].rpartition(" ")
-            stop = f" {stop}"
+            text, stop = _cut(text.rpartition(" ")[0])
         if not text.strip():
             yield request, None
             continue
@@ -67,6 +66,16 @@ def own_replies(
                 stop=stop,
             ),
         )
+
+
+def _cut(text: str) -> tuple[str, str]:
+    """A text before its last words, and as many of these as are not found in what is before them."""
+    head, _, word = text.rpartition(" ")
+    stop = f" {word}"
+    while stop in head:
+        head, _, word = head.rpartition(" ")
+        stop = f" {word}{stop}"
+    return head, stop
 
 
 def _context(engine: Engine, asked: str) -> list[int]:

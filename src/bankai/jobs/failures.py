@@ -6,7 +6,6 @@ Nothing here prints; progress goes to a listener. Needs the `[search]` extra.
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from re import escape, search
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -31,6 +30,7 @@ from bankai.evaluation.known import (
     by_item,
     count_known,
     find_known,
+    names_answer,
     read_replies,
 )
 from bankai.jobs.checks import require_base
@@ -286,11 +286,9 @@ def _taken(counts: Mapping[str, int], apart: Collection[str]) -> Iterator[str]:
 def _longer(judged: Sequence[Judged], replies: Mapping[str, Reply]) -> Iterator[str]:
     """A right answer in other words is a failure of form, which a user seldom means."""
     found = [
-        (answer.strip(), replies[case.probe.id].text)
+        (case.probe.answers[0].strip(), replies[case.probe.id].text)
         for case in judged
-        if not case.solved and case.probe.id in replies
-        for answer in case.probe.answers[:1]
-        if search(rf"(?<!\w){escape(answer.strip())}(?!\w)", replies[case.probe.id].text)
+        if case.probe.id in replies and names_answer(case.probe, replies[case.probe.id].text)
     ]
     if found:
         answer, said = found[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from bankai.errors import AuditError, UnsupportedModelError
+from bankai.errors import AuditError, StoreError, UnsupportedModelError
 from bankai.evaluation.engines import open_engine
 from bankai.evaluation.replies import own_replies
 from bankai.jobs.checks import require_base
@@ -44,8 +44,10 @@ def write_replies(
     """Ask the model the built-in requests and write its replies, of at most `max_tokens` tokens, as a probe set.
 
     Raises UnsupportedModelError for a model without a chat template, AuditError when it says nothing, StateError when
-    it has patches on, StoreError when `out` cannot be written.
+    it has patches on, StoreError when `out` cannot be written or does not end in .jsonl.
     """
+    if out.suffix.lower() != ".jsonl":
+        raise StoreError(f"{out} would be read as plain text by a search; name the file {out.name}.jsonl")
     check_output(out, "probe set", ProbeSet.load)
     require_base(source, "ask")
     engine = open_engine("torch", source, device=device, dtype=dtype)
@@ -62,7 +64,9 @@ def write_replies(
         listen("reading replies", len(found), len(requests))
     probes = [probe for request in requests if (probe := found[request]) is not None]
     if not any(probe.split == "control" for probe in probes):
-        raise AuditError("the model says nothing to everyday requests; give another neutral text")
+        raise AuditError(
+            "the model says nothing to everyday requests; read more, with --max-tokens, or give other text"
+        )
     ProbeSet(out.stem, probes).save(out)
     counts = {split: sum(probe.split == split for probe in probes) for split in ("control", "unseen")}
     return RepliesResult(

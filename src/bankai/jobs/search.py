@@ -42,6 +42,7 @@ from bankai.search import (
     run_search,
 )
 from bankai.search.crew import Hire, alone
+from bankai.search.parts import windows
 
 __all__ = [
     "Asked",
@@ -169,6 +170,7 @@ def search_file(
     bench = Workbench(source, device=device, dtype=dtype)
     warnings = len(require_sound(bench.model, bench.tokenizer, task.whole))
     settings.space.layers_of(Decoder(bench.model))  # refused before there is a folder
+    windows(task.searched.texts, bench.tokenizer)  # as is a text without a word
     with _staffed(bench, asked, cluster, listen) as hire:  # refused before there is a folder, too
         folder = RunFolder.create(run or run_folder(out), asked)
         return _go_on(bench, asked, folder, State(), listen, hire, warnings)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from bankai.errors import ProbeFormatError
 from bankai.evaluation.batches import BATCH_TOKENS, Batch, Prepared, prepare_encoded
 from bankai.evaluation.scoring import answer_scores, probe_scores, token_scores
 from bankai.model.decoder import Decoder
@@ -75,9 +76,12 @@ def spread(probes: Sequence[Probe], seed: int = 0) -> list[int]:
     return [index for row in rounds for index in row if index is not None]
 
 
-def windows(texts: Iterable[str | Probe], tokenizer: PreTrainedTokenizerBase) -> list[EncodedAnswer]:
-    """Texts as sequences of at most `WINDOW` tokens, all read but the first; of probes the first answers."""
-    found = []
+def windows(texts: Sequence[str | Probe], tokenizer: PreTrainedTokenizerBase) -> list[EncodedAnswer]:
+    """Texts as sequences of at most `WINDOW` tokens, all read but the first; of probes the first answers.
+
+    Raises ProbeFormatError when none of the texts has two tokens.
+    """
+    found: list[EncodedAnswer] = []
     for text in texts:
         if isinstance(text, Probe):
             found += encode(text, tokenizer)[:1]
@@ -85,6 +89,10 @@ def windows(texts: Iterable[str | Probe], tokenizer: PreTrainedTokenizerBase) ->
         ids = tuple(tokenizer(text)["input_ids"])
         pieces = (ids[start : start + WINDOW] for start in range(0, len(ids), WINDOW))
         found += [EncodedAnswer(piece, 1) for piece in pieces if len(piece) > 1]
+    if texts and not found:
+        raise ProbeFormatError(
+            "the neutral text has less than two tokens, so none to predict; give a longer one"
+        )
     return found
 
 

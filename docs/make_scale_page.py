@@ -61,8 +61,9 @@ def _asked() -> str:
     plan = large_plan(LARGE[0])
     texts = sum(name.texts for name, _ in plan.streams())
     return (
-        f"A guided search of {BUDGET} evaluations; {asked.format(**PROBES)}; {LENGTH} tokens a probe, which share no beginning. That is "
-        f"{plan.tokens():,} tokens in {len(list(plan.streams()))} batches, {texts} of them of neutral texts."
+        f"A guided search of {BUDGET} evaluations; {asked.format(**PROBES)}; {LENGTH} tokens a probe, which "
+        f"share no beginning. That is {plan.tokens():,} tokens in {len(list(plan.streams()))} batches, "
+        f"{texts} of them of neutral texts."
     )
 
 

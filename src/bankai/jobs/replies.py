@@ -9,6 +9,7 @@ import msgspec
 
 from bankai.errors import AuditError, StoreError, UnsupportedModelError
 from bankai.evaluation.engines import open_engine
+from bankai.evaluation.known import REPLY_TOKENS
 from bankai.evaluation.replies import own_replies
 from bankai.jobs.checks import require_base
 from bankai.jobs.patch_files import check_output
@@ -16,9 +17,7 @@ from bankai.model.tokenizer import choose_chat_template, missing_template
 from bankai.probes import Probe, ProbeSet, Split, load_requests
 from bankai.steps import StepListener, ignore_steps
 
-__all__ = ["REPLY_TOKENS", "RepliesResult", "write_replies"]
-
-REPLY_TOKENS = 48
+__all__ = ["RepliesResult", "write_replies"]
 
 
 class RepliesResult(msgspec.Struct, frozen=True, kw_only=True):

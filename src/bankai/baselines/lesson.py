@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.evaluation.batches import Prepared, prepare, prepare_encoded
-from bankai.evaluation.scoring import answer_hidden, score_tensors
+from bankai.evaluation.scoring import position_log_probs, score_tensors
 from bankai.model.divergence import divergence
 from bankai.probes.encode import encode
 from bankai.probes.probe import Probe
@@ -96,7 +96,7 @@ class Lesson:
     def _log_probs(self, piece: Prepared) -> Tensor:
         """At every position of a piece of text: [positions, vocabulary]."""
         (batch,) = piece.batches
-        return self.model.lm_head(answer_hidden(self.model, batch)).float().log_softmax(1)
+        return position_log_probs(self.model, batch)
 
 
 def train(lesson: Lesson, parameters: Sequence[Tensor], *, steps: int, rate: float) -> list[Tensor]:

@@ -116,8 +116,11 @@ class Prepared:
         """The same without trees, for a model whose layers keep a state of all tokens before."""
         batches: list[Batch] = []
         for batch in self.batches:
-            pieces = [] if batch.sight is None else batch.pieces(batch.answers(), BATCH_TOKENS)
-            batches += [batch] if batch.sight is None else (batch.sequences(some)[0] for some in pieces)
+            if batch.sight is None:
+                batches.append(batch)
+            else:
+                pieces = batch.pieces(batch.answers(), BATCH_TOKENS)
+                batches += (batch.sequences(some)[0] for some in pieces)
         return Prepared(self.probes, self.probe_of, tuple(batches))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bankai.evaluation.engine import Engine
+from bankai.evaluation.engine import Engine, Reply
 from bankai.model.chat import render_chat
 from bankai.probes.probe import Message, Probe, Split
 from bankai.probes.questions import Question
@@ -31,8 +31,7 @@ def judge_replies(
 
     Raises UnsupportedModelError when the model's chat template is missing or fails.
     """
-    contexts = [_context(engine, question.question) for question in questions]
-    for index, reply in engine.replies(contexts, [()] * len(contexts), max_tokens):
+    for index, reply in _replies(engine, [question.question for question in questions], max_tokens):
         yield JudgedReply(questions[index], reply.text, reply.whole)
 
 
@@ -46,8 +45,7 @@ def own_replies(
     UnsupportedModelError when the model's chat template is missing or fails.
     """
     asked = list(requests)
-    contexts = [_context(engine, request) for request in asked]
-    for index, reply in engine.replies(contexts, [()] * len(contexts), max_tokens):
+    for index, reply in _replies(engine, asked, max_tokens):
         request, text, stop = asked[index], reply.text, None
         if not reply.whole:
             text, stop = _cut(text.rpartition(" ")[0])
@@ -76,6 +74,12 @@ def _cut(text: str) -> tuple[str, str]:
         head, _, word = head.rpartition(" ")
         stop = f" {word}{stop}"
     return head, stop
+
+
+def _replies(engine: Engine, asked: Sequence[str], max_tokens: int) -> Iterator[tuple[int, Reply]]:
+    """The greedy reply to each text, as the one message of a user, with its index."""
+    contexts = [_context(engine, text) for text in asked]
+    return engine.replies(contexts, [()] * len(contexts), max_tokens)
 
 
 def _context(engine: Engine, asked: str) -> list[int]:

@@ -21,7 +21,9 @@ __all__ = [
     "ProbeScore",
     "answer_hidden",
     "answer_scores",
+    "means_by_group",
     "perplexity",
+    "position_log_probs",
     "probe_scores",
     "score",
     "score_batch",
@@ -71,6 +73,19 @@ def _hidden_of_sequences(model: PreTrainedModel, tree: Batch) -> Tensor:
     hidden = torch.cat([answer_hidden(model, tree.sequences(piece)[0]) for piece in pieces])
     places = torch.cat([torch.isin(tree.owners, piece).nonzero()[:, 0] for piece in pieces])
     return hidden[places.argsort().to(hidden.device)]
+
+
+def position_log_probs(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """Log-probabilities of every token at every position of a batch: float32 [positions, vocabulary]."""
+    return model.lm_head(answer_hidden(model, batch)).float().log_softmax(1)
+
+
+def means_by_group(values: Tensor, groups: Tensor) -> Tensor:
+    """Means over the groups that occur, ascending: [..., n] and the group of each, int [n], to [..., groups]."""
+    found, index = groups.unique(return_inverse=True)
+    index, size = index.to(values.device), len(found)
+    sums = values.new_zeros(*values.shape[:-1], size).index_add(-1, index, values)
+    return sums / index.bincount(minlength=size)
 
 
 def token_scores(logits: Tensor, targets: Tensor, at: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from bankai.checkpoint.model_file import Checkpoint, open_checkpoint
-from bankai.evaluation.batches import Batch, prepare_encoded
+from bankai.evaluation.batches import prepare_encoded
 from bankai.evaluation.report import Comparison, compare
-from bankai.evaluation.scoring import answer_hidden, perplexity, score_probes
+from bankai.evaluation.scoring import means_by_group, perplexity, position_log_probs, score_probes
 from bankai.model import load, patched
 from bankai.model.divergence import divergence
 from bankai.model.generation import stream
@@ -46,16 +46,11 @@ class Workbench:
         prepared = prepare_encoded([encode(probe, self.tokenizer)[:1] for probe in replies])
         found: list[Tensor] = []
         for batch in prepared.batches:
-            base = self._log_probs(batch)
+            base = position_log_probs(self.model, batch)
             with patched(self.model, patch):
-                kl = divergence(base, self._log_probs(batch)).cpu()
-            _, at = batch.owners.unique(return_inverse=True)
-            found.append(kl.new_zeros(int(at.max()) + 1).index_add(0, at, kl) / at.bincount())
+                kl = divergence(base, position_log_probs(self.model, batch)).cpu()
+            found.append(means_by_group(kl, batch.owners))
         return float(torch.cat(found).mean())
-
-    def _log_probs(self, batch: Batch) -> Tensor:
-        """At every position: [positions, vocabulary]."""
-        return self.model.lm_head(answer_hidden(self.model, batch)).float().log_softmax(1)
 
     def perplexity(self, probes: Sequence[Probe]) -> float:
         """Of running text: two answered plain probes after one another, geometric mean over the pairs.

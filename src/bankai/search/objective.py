@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from bankai.evaluation.scoring import means_by_group
 from bankai.search.settings import SearchSettings
 
 __all__ = ["GAINS", "LOSSES", "Gain", "Loss", "Objective", "Readings"]
@@ -76,25 +77,17 @@ class Loss:
     value: Callable[[Tensor, Tensor], Tensor]
 
 
-def _by_domain(values: Tensor, domain: Tensor) -> Tensor:
-    """Means over the domains that occur: [..., targets] to [..., domains]."""
-    found, index = domain.unique(return_inverse=True)
-    index, size = index.to(values.device), len(found)
-    sums = values.new_zeros(*values.shape[:-1], size).index_add(-1, index, values)
-    return sums / index.bincount(minlength=size)
-
-
 def _mean(now: Readings, base: Readings, domain: Tensor) -> Tensor:
-    return _by_domain(now.targets - base.targets, domain).mean(-1)
+    return means_by_group(now.targets - base.targets, domain).mean(-1)
 
 
 def _worst(now: Readings, base: Readings, domain: Tensor) -> Tensor:
-    return _by_domain(now.targets - base.targets, domain).amin(-1)
+    return means_by_group(now.targets - base.targets, domain).amin(-1)
 
 
 def _boundary(now: Readings, base: Readings, domain: Tensor) -> Tensor:
     near = [(readings.target_margins / STEEPNESS).sigmoid() for readings in (now, base)]
-    return _by_domain(near[0] - near[1], domain).mean(-1)
+    return means_by_group(near[0] - near[1], domain).mean(-1)
 
 
 def _score_loss(now: Tensor, base: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from bankai.errors import ProbeFormatError
 from bankai.evaluation.batches import BATCH_TOKENS, Batch, Prepared, prepare_encoded
-from bankai.evaluation.scoring import answer_scores, probe_scores, token_scores
+from bankai.evaluation.scoring import answer_scores, means_by_group, probe_scores, token_scores
 from bankai.model.decoder import Decoder
 from bankai.model.divergence import divergence
 from bankai.patch import Flip
@@ -206,9 +206,7 @@ class Contents:
     def _by_text(self, divergence: Tensor) -> Tensor:
         """Mean over the positions of each text: [candidates, positions] to [candidates, texts]."""
         owners = [batch.owners for _, batch in self._read(texts=True)]
-        _, at = torch.cat([torch.zeros(0, dtype=torch.long), *owners]).unique(return_inverse=True)
-        sums = divergence.new_zeros(len(divergence), self.texts).index_add(1, at, divergence)
-        return sums / at.bincount(minlength=self.texts)
+        return means_by_group(divergence, torch.cat([torch.zeros(0, dtype=torch.long), *owners]))
 
 
 class Part(Contents):

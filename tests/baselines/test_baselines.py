@@ -19,7 +19,6 @@ from bankai.baselines import (
     train_lora,
     train_scales,
 )
-from bankai.baselines.lesson import Lesson
 from bankai.baselines.steering import steering_vectors
 from bankai.errors import UnknownTensorError
 from bankai.evaluation import compare, score_probes
@@ -30,6 +29,7 @@ from bankai.patch.codec import encode
 from bankai.probes import Message, Probe
 from bankai.quantization.one_bit import scales_of
 from bankai.search import Problem, SearchProbes, SearchSettings
+from bankai.search.training import TrainingFitness
 
 PENALTY, DRIFT = SearchSettings().penalty, SearchSettings().drift
 UP = "model.layers.1.mlp.up_proj"
@@ -150,15 +150,15 @@ def test_examples_stand_before_the_prompt():
 
 def test_fitness_is_that_of_the_scores(tiny, probes):
     model, tokenizer = tiny
-    lesson = Lesson(model, tokenizer, probes)
+    training = TrainingFitness(model, tokenizer, probes)
     flips = Patch.of([Flip(UP, row) for row in range(80)])
     parts = (probes.validation, probes.controls, probes.targets)
     before = [[one.score for one in score_probes(model, tokenizer, part)] for part in parts]
-    assert lesson.fitness() == pytest.approx(0, abs=1e-5)
+    assert training.fitness() == pytest.approx(0, abs=1e-5)
     with patched(model, flips, unbound=True):
         after = [[one.score for one in score_probes(model, tokenizer, part)] for part in parts]
-        found = lesson.fitness()
-        loss = float(lesson.loss())  # fewer than a batch: all of them
+        found = training.fitness()
+        loss = float(training.loss(1))  # fewer than a batch: all of them
     lost = sum(max(0, old - new) for old, new in zip(before[1], after[1], strict=True)) / 4
     assert lost > 0
     assert found == pytest.approx(sum(after[0]) / 3 - sum(before[0]) / 3 - PENALTY * lost, abs=1e-4)
@@ -181,29 +181,31 @@ def test_training_is_on_the_fitness_of_a_search(tiny, probes, settings):
         probes, validation=(), texts=("the number 7 is what it is",), domains=(0, 0, 1, 1, 1, 0)
     )
     searched = replace(searched, targets=(*searched.targets[:5], solved(tiny)))
-    lesson = Lesson(model, tokenizer, searched, settings=settings)
+    training = TrainingFitness(model, tokenizer, searched, settings=settings)
     with Problem(model, tokenizer, searched, settings) as problem:
         assert problem.objective.kept.sum() == 1
         problem.move_to(Flip(UP, row) for row in range(80))
-        assert lesson.fitness() == pytest.approx(problem.fitness, rel=1e-3)
-        assert float(lesson.loss()) == pytest.approx(-problem.fitness, rel=1e-3)
+        assert training.fitness() == pytest.approx(problem.fitness, rel=1e-3)
+        assert float(training.loss(1)) == pytest.approx(-problem.fitness, rel=1e-3)
 
 
 def test_the_loss_has_the_slope_of_the_fitness(tiny, probes):
     model, tokenizer = tiny
     searched = replace(probes, validation=(), texts=("the number 7 is what it is",))
-    lesson = Lesson(model, tokenizer, searched, settings=SearchSettings(gain="boundary", drift=50.0))
+    training = TrainingFitness(
+        model, tokenizer, searched, settings=SearchSettings(gain="boundary", drift=50.0)
+    )
     a = torch.randn(1, 128, generator=torch.Generator().manual_seed(0)) / 128**0.5
     factors = {UP: (a, torch.full((256, 1), 0.1))}
     with Lora(factors).on(model):
         down = factors[UP][1].requires_grad_()
-        lesson.loss().backward()
+        training.loss(1).backward()
         slope, step = down.grad[:, 0], 1e-2 * down.grad / down.grad.norm()
         values = []
         for sign in (1, -1):
             with torch.no_grad():
                 down += sign * step
-                values.append(lesson.fitness())
+                values.append(training.fitness())
                 down -= sign * step
     assert values[0] - values[1] == pytest.approx(-2e-2 * float(slope.norm()), rel=0.05)
 
@@ -212,14 +214,14 @@ def test_drift_is_that_of_a_search(tiny, probes):
     model, tokenizer = tiny
     texts = ("the number 7 is what it is, and so on to the end of the text", "what is the end of it")
     with_texts = replace(probes, texts=texts)
-    plain, lesson = Lesson(model, tokenizer, probes), Lesson(model, tokenizer, with_texts)
-    assert lesson.fitness() == pytest.approx(plain.fitness(), abs=1e-6)
+    plain, training = TrainingFitness(model, tokenizer, probes), TrainingFitness(model, tokenizer, with_texts)
+    assert training.fitness() == pytest.approx(plain.fitness(), abs=1e-6)
     with Problem(model, tokenizer, with_texts, SearchSettings()) as problem:
         problem.toggle(Flip(UP, row) for row in range(80))
         drift = float(problem.read_plainly().drift.mean())
         assert drift > 1e-4
-        assert plain.fitness() - lesson.fitness() == pytest.approx(DRIFT * drift, rel=1e-3)
-        assert float(lesson.loss() - plain.loss()) == pytest.approx(
+        assert plain.fitness() - training.fitness() == pytest.approx(DRIFT * drift, rel=1e-3)
+        assert float(training.loss(1) - plain.loss(1)) == pytest.approx(
             DRIFT * drift, rel=1e-3
         )  # fewer than a batch
 
@@ -230,9 +232,9 @@ def test_training_raises_the_fitness_and_leaves_no_trace(tiny, probes, train):
     before = logits(model)
     made = train(model, tokenizer, probes, steps=12, rate=0.02)
     assert torch.equal(logits(model), before)
-    lesson = Lesson(model, tokenizer, probes)
+    training = TrainingFitness(model, tokenizer, probes)
     with made.on(model):
-        fitness = lesson.fitness()
+        fitness = training.fitness()
         assert not torch.equal(logits(model), before)
     assert fitness > 0.1 and made.bytes > 0
     assert torch.equal(logits(model), before)
@@ -289,17 +291,17 @@ def said_by(tiny):
 def test_steering_is_chosen_by_fitness(tiny, probes):
     model, tokenizer = tiny
     found = find_steering(model, tokenizer, probes)
-    lesson = Lesson(model, tokenizer, probes)
+    training = TrainingFitness(model, tokenizer, probes)
     with found.on(model):
-        assert (lesson.fitness() > 1e-6) == (found.strength > 0)
+        assert (training.fitness() > 1e-6) == (found.strength > 0)
     assert find_steering(model, tokenizer, probes, strengths=()).strength == 0
 
 
 def test_examples_are_chosen_by_fitness(tiny, probes):
     model, tokenizer = tiny
     chosen = choose_examples(model, tokenizer, probes)
-    lesson = Lesson(model, tokenizer, probes)
-    assert (lesson.fitness(chosen.asked) > 0) == bool(chosen.examples)
+    training = TrainingFitness(model, tokenizer, probes)
+    assert (training.fitness(chosen.asked) > 0) == bool(chosen.examples)
     assert choose_examples(model, tokenizer, probes, counts=()).examples == ()
     assert set(chosen.examples) <= set(probes.targets)
 

@@ -8,13 +8,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.baselines.baseline import Baseline, Outcome, measure
 from bankai.baselines.few_shot import choose_examples
-from bankai.baselines.lesson import DEFAULTS
 from bankai.baselines.lora import train_lora
 from bankai.baselines.scales import train_scales
 from bankai.baselines.steering import find_steering
 from bankai.probes.probe import Probe
 from bankai.search.parts import SearchProbes
 from bankai.search.settings import SearchSettings
+from bankai.search.training import DEFAULTS
 from bankai.steps import StepListener, ignore_steps
 
 __all__ = ["BASELINES", "compare_baselines"]

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.baselines.baseline import Baseline
-from bankai.baselines.lesson import DEFAULTS, Lesson
 from bankai.probes.encode import encode
 from bankai.probes.examples import right_text, with_examples
 from bankai.probes.probe import Probe
 from bankai.search.parts import SearchProbes
 from bankai.search.settings import SearchSettings
+from bankai.search.training import DEFAULTS, TrainingFitness
 
 __all__ = ["FewShot", "choose_examples"]
 
@@ -58,15 +58,15 @@ def choose_examples(
     Numbers that do not fit the context are left out; none may be the best.
     """
     order = random.Random(seed).sample(probes.targets, len(probes.targets))
-    lesson = Lesson(model, tokenizer, probes, settings=settings, seed=seed)
-    longest = _longest(FewShot(()), tokenizer, (*lesson.judges, *probes.controls))
+    training = TrainingFitness(model, tokenizer, probes, settings=settings, seed=seed)
+    longest = _longest(FewShot(()), tokenizer, (*training.judges, *probes.controls))
     best, found = 0.0, FewShot(())
     for count in counts:
         candidate = FewShot(tuple(order[:count]))
         added = _longest(candidate, tokenizer, order[:1]) - _longest(FewShot(()), tokenizer, order[:1])
         if 2 * longest + added > model.config.max_position_embeddings:  # held-out probes may be longer
             break
-        fitness = lesson.fitness(candidate.asked)
+        fitness = training.fitness(candidate.asked)
         if fitness > best:
             best, found = fitness, candidate
     return found

@@ -15,11 +15,12 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.baselines.baseline import Baseline
-from bankai.baselines.lesson import DEFAULTS, Lesson, train
+from bankai.baselines.training import train
 from bankai.model.decoder import Decoder
 from bankai.model.patching import ModelMatrices
 from bankai.search.parts import SearchProbes
 from bankai.search.settings import SearchSettings
+from bankai.search.training import DEFAULTS, TrainingFitness
 
 __all__ = ["Lora", "train_lora"]
 
@@ -86,8 +87,10 @@ def train_lora(
                 a.to(decoder.device).requires_grad_(),
                 torch.zeros(rows, rank, device=decoder.device, requires_grad=True),
             )
-    lesson = Lesson(model, tokenizer, probes, settings=settings, seed=seed)
+    training = TrainingFitness(model, tokenizer, probes, settings=settings, seed=seed)
     with Lora(factors).on(model):
-        flat = train(lesson, [factor for pair in factors.values() for factor in pair], steps=steps, rate=rate)
+        flat = train(
+            training, [factor for pair in factors.values() for factor in pair], steps=steps, rate=rate
+        )
     rounded = [factor.half().float() for factor in flat]
     return Lora(dict(zip(factors, zip(rounded[::2], rounded[1::2], strict=True), strict=True)))

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.architectures.base import MLP
 from bankai.baselines.baseline import Baseline
-from bankai.baselines.lesson import DEFAULTS, Lesson, train
+from bankai.baselines.training import train
 from bankai.errors import UnsupportedModelError
 from bankai.model.decoder import Decoder
 from bankai.model.matrices import WeightMatrix, expand
@@ -25,6 +25,7 @@ from bankai.model.patching import ModelMatrices
 from bankai.quantization.one_bit import Q1_0, one_bit_blocks, scales_of, signs_of
 from bankai.search.parts import SearchProbes
 from bankai.search.settings import SearchSettings
+from bankai.search.training import DEFAULTS, TrainingFitness
 
 __all__ = ["ScaleEdit", "train_scales"]
 
@@ -103,10 +104,10 @@ def train_scales(
         name: torch.ones_like(_scales(tensors.matrix(name)), dtype=torch.float32, device=decoder.device)
         for name in names
     }
-    lesson = Lesson(model, tokenizer, probes, settings=settings, seed=seed)
+    training = TrainingFitness(model, tokenizer, probes, settings=settings, seed=seed)
     with _scaled(model, factors):
         parameters = [factor.requires_grad_() for factor in factors.values()]
-        found = train(lesson, parameters, steps=steps, rate=rate)
+        found = train(training, parameters, steps=steps, rate=rate)
     new = {
         name: (_scales(tensors.matrix(name)).float() * factor.cpu()).half()
         for name, factor in zip(names, found, strict=True)

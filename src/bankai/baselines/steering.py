@@ -18,12 +18,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.baselines.baseline import Baseline
 from bankai.baselines.few_shot import FewShot
-from bankai.baselines.lesson import DEFAULTS, Lesson
 from bankai.evaluation.scoring import score_probes
 from bankai.probes.encode import context_ids
 from bankai.probes.probe import Probe
 from bankai.search.parts import SearchProbes
 from bankai.search.settings import SearchSettings
+from bankai.search.training import DEFAULTS, TrainingFitness
 
 __all__ = ["Steering", "find_steering", "steering_vectors"]
 
@@ -74,14 +74,14 @@ def find_steering(
     seed: int = 0,
 ) -> Steering:
     """Contrast, layer and strength with the best fitness, strength 0 among them; the vector rounded to float16."""
-    lesson = Lesson(model, tokenizer, probes, settings=settings, seed=seed)
+    training = TrainingFitness(model, tokenizer, probes, settings=settings, seed=seed)
     contrasts = steering_vectors(model, tokenizer, probes, seed=seed)
     best, found = 0.0, Steering(0, contrasts["examples"][0], 0.0)
     tried = range(len(contrasts["examples"])) if layers is None else layers
     for vectors, layer, strength in product(contrasts.values(), tried, strengths):
         candidate = Steering(layer, vectors[layer], strength)
         with candidate.on(model):
-            fitness = lesson.fitness()
+            fitness = training.fitness()
         if fitness > best:
             best, found = fitness, candidate
     return found

@@ -13,6 +13,7 @@ from bankai.search.events import (
     Staffed,
     Started,
     Swapped,
+    Trained,
     Tried,
     Validated,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "Started",
     "State",
     "Swapped",
+    "Trained",
     "Tried",
     "Validated",
     "make_patch",

@@ -30,3 +30,7 @@ class Budget:
         """Whether `cost` evaluations on top of those spent stay within this share of the budget."""
         pace = self.elapsed / spent if spent else 0.0
         return spent + cost <= self.evaluations * share and self.elapsed + cost * pace <= self.seconds * share
+
+    def share(self, spent: float) -> float:
+        """Of the budget that is spent, of evaluations or of time, whichever is more."""
+        return max(spent / self.evaluations, self.elapsed / self.seconds)

@@ -18,6 +18,7 @@ __all__ = [
     "Staffed",
     "Started",
     "Swapped",
+    "Trained",
     "Tried",
     "Validated",
 ]
@@ -50,6 +51,21 @@ class Staffed(msgspec.Struct, frozen=True, tag=True):
 class Ranked(msgspec.Struct, frozen=True, tag=True):
     """An attribution pass ranked every place."""
 
+    evaluations: float
+    seconds: float
+
+
+class Trained(msgspec.Struct, frozen=True, tag=True):
+    """Amounts of all rows were trained for some steps, `steps` in all.
+
+    `fitness` is the mean over those steps, each of some probes at amounts between 0 and 1; `flips` how many rows are
+    more than half flipped, and `sure` more than nine tenths.
+    """
+
+    steps: int
+    fitness: float
+    flips: int
+    sure: int
     evaluations: float
     seconds: float
 
@@ -106,4 +122,4 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
-Event = Started | Staffed | Ranked | Tried | Joined | Validated | Pruned | Swapped | Finished
+Event = Started | Staffed | Ranked | Trained | Tried | Joined | Validated | Pruned | Swapped | Finished

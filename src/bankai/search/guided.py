@@ -16,10 +16,22 @@ from bankai.search.events import Event, Joined, Pruned, Ranked, Swapped, Validat
 from bankai.search.problem import ATTRIBUTION_COST, Candidate, Problem
 from bankai.search.state import State
 
-__all__ = ["CLIMB_SHARE", "MINIMUM_SHARE", "PATIENCE", "candidates", "guided"]
+__all__ = [
+    "CLIMB_SHARE",
+    "MINIMUM_SHARE",
+    "PATIENCE",
+    "candidates",
+    "guided",
+    "prune",
+    "standing",
+    "swap",
+    "validate",
+]
 
 FEWEST, MOST = 32, 64  # candidates measured exactly per round
 ROUNDS = 8  # that a budget is cut into, if that leaves a round enough candidates
+LEAPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # sizes of the joint sets that a round measures first
+LEAP = 0.1  # of the fitness that a joint set must add, for single candidates not to be measured
 PATIENCE = 2  # rounds without a better validation
 MINIMUM_SHARE = 0.002  # of the fitness that a flip must be worth
 CLIMB_SHARE = 0.8  # of the budget; the rest refines
@@ -33,7 +45,7 @@ def candidates(budget: float | None) -> int:
 
 def guided(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
     """One round. Deterministic: what it draws follows from the seed and its number."""
-    phases = {"climb": _climb, "prune": _prune, "swap": _swap}
+    phases = {"climb": _climb, "prune": prune, "swap": swap}
     problem.draw(state.rounds)
     yield from phases[state.phase](problem, state, budget)
     state.rounds += 1
@@ -47,8 +59,9 @@ def _climb(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
         return
     ranked = problem.rank(count)
     yield Ranked(problem.evaluations, budget.elapsed)
-    kept = yield from _join(problem, [one.flip for one in ranked if one.value > 0], budget)
-    better = yield from _validate(problem, state, budget)
+    flips = [one.flip for one in ranked if one.value > 0]
+    kept = (yield from _leap(problem, flips, budget)) or (yield from _join(problem, flips, budget))
+    better = yield from validate(problem, state, budget)
     state.stale = 0 if better else state.stale + 1
     if not kept:
         _refine(problem, state, "no candidate helps" if count == most else "budget spent")
@@ -66,6 +79,21 @@ def _affordable(problem: Problem, budget: Budget, most: int) -> int:
     return 0
 
 
+def _leap(problem: Problem, flips: Sequence[Flip], budget: Budget) -> Generator[Event, None, bool]:
+    """Make the best of the joint sets of the first few, if it is worth a round; tells whether it was.
+
+    Attribution is faithful enough for this where little is flipped yet; later only single measurements help.
+    """
+    sets = [frozenset(flips[:size]) for size in LEAPS if size <= len(flips)]
+    fitness = problem.measure(sets)
+    best = max(range(len(sets)), key=fitness.__getitem__, default=None)
+    if best is None or fitness[best] - problem.fitness < LEAP * max(abs(fitness[best]), problem.noise):
+        return False
+    problem.move_to(problem.flips ^ sets[best], expected=fitness[best])
+    yield Joined(tuple(sorted(sets[best])), *standing(problem, budget))
+    return True
+
+
 def _join(problem: Problem, flips: Sequence[Flip], budget: Budget) -> Generator[Event, None, bool]:
     """Measure candidates and keep the best joint set of them; tells whether there was one."""
     measured = problem.halve([frozenset([flip]) for flip in flips])
@@ -76,11 +104,11 @@ def _join(problem: Problem, flips: Sequence[Flip], budget: Budget) -> Generator[
     fitness = [measured[0][0], *problem.measure(unions[1:])]
     best = max(range(len(unions)), key=fitness.__getitem__)
     problem.move_to(problem.flips ^ unions[best], expected=fitness[best])
-    yield Joined(tuple(sorted(unions[best])), *_standing(problem, budget))
+    yield Joined(tuple(sorted(unions[best])), *standing(problem, budget))
     return True
 
 
-def _validate(problem: Problem, state: State, budget: Budget) -> Generator[Event, None, bool]:
+def validate(problem: Problem, state: State, budget: Budget) -> Generator[Event, None, bool]:
     """Remember the current flips when they validate better than any before; tells whether they do."""
     found = problem.validated()
     better = found.key > state.best.key
@@ -97,7 +125,7 @@ def _refine(problem: Problem, state: State, why: str) -> None:
         problem.move_to(state.best.flips)
 
 
-def _prune(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
+def prune(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
     """Take out as many flips as the fitness can spare, the cheapest first; over when none can go."""
     flips = sorted(problem.flips)
     if len(flips) < 2 or not budget.allows(problem.evaluations, 2 * len(flips) + 1 + problem.validation_cost):
@@ -118,7 +146,7 @@ def _prune(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
     yield from _replace(problem, state, budget, unions[sparing[-1]], Pruned)
 
 
-def _swap(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
+def swap(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
     """Swap one of the weakest flips for one of the best candidates; over when that no longer helps."""
     flips = sorted(problem.flips)
     cost = ATTRIBUTION_COST + len(flips) + SWAPS * SWAPS + 1 + problem.validation_cost
@@ -147,7 +175,7 @@ def _replace(
         state.phase, state.reason = ("swap", "") if state.phase == "prune" else (state.phase, state.why)
         return
     state.best = found
-    yield event(tuple(sorted(change)), *_standing(problem, budget))
+    yield event(tuple(sorted(change)), *standing(problem, budget))
 
 
 def _worth_more(problem: Problem) -> float:
@@ -155,6 +183,6 @@ def _worth_more(problem: Problem) -> float:
     return problem.fitness + max(MINIMUM_SHARE * abs(problem.fitness), problem.noise)
 
 
-def _standing(problem: Problem, budget: Budget) -> tuple[float, int, float, float]:
+def standing(problem: Problem, budget: Budget) -> tuple[float, int, float, float]:
     """Fitness, flips, evaluations and seconds, as events end."""
     return problem.fitness, len(problem.flips), problem.evaluations, budget.elapsed

@@ -6,6 +6,7 @@ measured in batches from cached streams, or one by one as the published loop doe
 
 import time
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from types import TracebackType
 
 from torch import Tensor
@@ -18,9 +19,10 @@ from bankai.patch import Flip
 from bankai.search.crew import Hire, alone, read, score
 from bankai.search.objective import Objective, Readings
 from bankai.search.parts import SearchProbes, draw_texts, encode_parts, join
-from bankai.search.ranking import Ranked, rank
+from bankai.search.ranking import Ranked, rank, row_drifts
 from bankai.search.settings import SearchSettings
 from bankai.search.state import Best, State
+from bankai.search.training import TrainingFitness
 
 __all__ = ["ATTRIBUTION_COST", "Candidate", "Problem"]
 
@@ -34,7 +36,8 @@ class Problem:
 
     `current` are the readings of the current flips and `fitness` what they make, 0 for none; `noise` is the largest
     difference seen between two measurements of one state. `evaluations` counts work: 1 when everything has been read
-    once, parts in proportion. `encoded` are the targets in the order of the parts; `seconds` the baseline took.
+    once, parts in proportion. `encoded` are the targets in the order of the parts; `seconds` the baseline took;
+    `most` flips a relaxed search may put on.
     """
 
     def __init__(
@@ -46,7 +49,8 @@ class Problem:
         hire: Hire = alone,
     ) -> None:
         self.decoder = Decoder(model)
-        self.space, self.seed = settings.space, settings.seed
+        self.space, self.seed, self.most = settings.space, settings.seed, settings.flips
+        self._asked = model, tokenizer, probes, settings
         slices, order = encode_parts(tokenizer, probes)
         self.crew = hire(self.decoder, slices)
         self.parts = self.crew.parts
@@ -98,6 +102,23 @@ class Problem:
         return rank(
             self.decoder, self.parts, self.objective, self.current, self.space, top=top, crew=self.crew
         )
+
+    def row_drifts(self) -> dict[str, Tensor]:
+        """Fitness that the drift of each flipped row costs by itself: per tensor [rows]. An attribution's work."""
+        self.evaluations += ATTRIBUTION_COST
+        return row_drifts(self.parts, self.objective, self.space, self.crew)
+
+    @cached_property
+    def training(self) -> TrainingFitness:
+        """The fitness on some probes at a time; first wanted while nothing is flipped."""
+        assert not self.flips
+        model, tokenizer, probes, settings = self._asked
+        return TrainingFitness(model, tokenizer, probes, settings=settings, seed=settings.seed)
+
+    @property
+    def step_cost(self) -> float:
+        """Evaluations that a step of training costs: a forward, and a backward of twice that."""
+        return 3 * self.training.step_reads / self.reads
 
     def measure(self, candidates: Sequence[Candidate]) -> list[float]:
         """Exact fitness of each candidate on top of the current flips. One evaluation each."""

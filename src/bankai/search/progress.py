@@ -3,7 +3,18 @@
 import time
 from dataclasses import dataclass, field
 
-from bankai.search.events import Event, Finished, Joined, Pruned, Staffed, Started, Swapped, Tried, Validated
+from bankai.search.events import (
+    Event,
+    Finished,
+    Joined,
+    Pruned,
+    Staffed,
+    Started,
+    Swapped,
+    Trained,
+    Tried,
+    Validated,
+)
 from bankai.search.settings import SearchSettings
 
 __all__ = ["SearchProgress"]
@@ -37,7 +48,7 @@ class SearchProgress:
         self.evaluations = event.evaluations
         if isinstance(event, Validated):
             self.solved = event.solved
-        elif isinstance(event, Tried | Joined | Pruned | Swapped):
+        elif isinstance(event, Trained | Tried | Joined | Pruned | Swapped):
             self.flips, self.fitness = event.flips, event.fitness
         elif isinstance(event, Finished):
             self.flips, self.fitness = len(event.flips), event.fitness

@@ -17,6 +17,7 @@ from bankai.search.folder import RunFolder
 from bankai.search.guided import guided
 from bankai.search.parts import SearchProbes
 from bankai.search.problem import Problem
+from bankai.search.relaxed import relaxed
 from bankai.search.settings import SearchSettings
 from bankai.search.state import Best, State
 from bankai.search.trials import greedy, random_trials
@@ -24,7 +25,12 @@ from bankai.search.trials import greedy, random_trials
 __all__ = ["STRATEGIES", "make_patch", "run_search"]
 
 Strategy = Callable[[Problem, State, Budget], Iterator[Event]]
-STRATEGIES: dict[str, Strategy] = {"guided": guided, "greedy": greedy, "random": random_trials}
+STRATEGIES: dict[str, Strategy] = {
+    "guided": guided,
+    "relaxed": relaxed,
+    "greedy": greedy,
+    "random": random_trials,
+}
 
 
 def run_search(

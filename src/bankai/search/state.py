@@ -10,7 +10,7 @@ import msgspec
 
 from bankai.patch import Flip
 
-__all__ = ["Best", "State"]
+__all__ = ["Best", "State", "Training"]
 
 LOWEST = -1e300  # JSON has no infinity
 
@@ -28,6 +28,20 @@ class Best(msgspec.Struct, frozen=True):
         return self.solved, self.score
 
 
+class Training(msgspec.Struct):
+    """Where relaxed search stands: steps made, and numbers of all rows as little-endian float32.
+
+    `amounts` from 0 to 1, the mean `slope` of the fitness, the fitness that the `drift` of a whole flip costs; `scale`
+    is what a row of the first step promised.
+    """
+
+    steps: Annotated[int, msgspec.Meta(ge=0)] = 0
+    amounts: bytes = b""
+    slope: bytes = b""
+    drift: bytes = b""
+    scale: float = 0.0
+
+
 class State(msgspec.Struct):
     """Flips that are on, work done, the best so far and the phase of the strategy.
 
@@ -42,6 +56,7 @@ class State(msgspec.Struct):
     phase: Literal["climb", "prune", "swap"] = "climb"
     stale: int = 0
     rounds: int = 0
+    training: Training | None = None
     drawn: Any = None  # state of `random.Random.getstate`, for strategies that draw
     why: str = ""
     reason: str = ""

@@ -48,7 +48,12 @@ def run_page(page: str, folder: Path) -> str:
     Raises subprocess.CalledProcessError when one fails, subprocess.TimeoutExpired when one does not end.
     """
     settings = folder / "settings"
-    there = os.environ | {"XDG_CONFIG_HOME": str(settings), "BANKAI_PASSWORD": "a password", "COLUMNS": "100"}
+    there = os.environ | {
+        "XDG_CONFIG_HOME": str(settings),
+        "XDG_CACHE_HOME": str(settings),
+        "BANKAI_PASSWORD": "a password",
+        "COLUMNS": "100",
+    }
     there["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{there['PATH']}"
     terminal = Terminal(folder, there)
 

@@ -149,7 +149,8 @@ def test_search_warns_of_absent_splits(run, gguf: Path, probe_file: Path, tmp_pa
     bare = tmp_path / "bare.jsonl"
     lines = probe_file.read_text().splitlines(keepends=True)
     bare.write_text("".join(line for line in lines if '"split":"target"' in line))
-    err = run("search", gguf, "--target", bare, "--budget", 1, "-o", "p.bankai").err
+    bare_options = ("--budget", 1, "-o", "p.bankai", "--text", "none")
+    err = run("search", gguf, "--target", bare, *bare_options).err
     warnings = [line for line in err.splitlines() if line.startswith("warning: no ")]
     assert [line.split(":")[1] for line in warnings] == [
         " no controls",

@@ -9,9 +9,10 @@ import pytest
 
 from bankai.errors import StudioError
 from bankai.patch import read_patch
-from bankai.probes import load_probe_set
+from bankai.probes import Message, Probe, ProbeSet, load_probe_set
 from bankai.studio.runs import read_run
 from bankai.studio.searches import MOST_BYTES, MOST_EVALUATIONS, Searches, Wanted
+from bankai.studio.worker import task_of
 
 
 @pytest.fixture
@@ -156,3 +157,19 @@ def wait(until, seconds=90):
     while not until():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "others"), [(None, True, False), ("none", False, False), ("neutral-en", True, True)]
+)
+def test_a_search_for_chats_takes_the_replies_of_the_model(file, searches, tiny_gguf, text, kept, others):
+    searches.source = str(tiny_gguf)
+    job = searches._job(Wanted(file, text=text, chat=True))
+    chat = Probe(
+        id="a", item="a", category="c", split="target", messages=(Message("user", "a?"),), answers=("b",)
+    )
+    ProbeSet("mine", [chat]).save(job.probes)
+    task = task_of(job)
+    replies = [probe for probe in task.searched.texts if isinstance(probe, Probe)]
+    assert bool(replies) == bool(task.unread) == kept
+    assert bool(len(task.searched.texts) - len(replies)) == others

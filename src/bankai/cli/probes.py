@@ -193,8 +193,9 @@ def replies(
 ) -> None:
     """Write a chat model's own replies to everyday requests: neutral text for a search.
 
-    Give the file to `bankai search` with --text. The search keeps the model's distribution on half of the replies and
-    reports the drift on the other half, which it never reads.
+    A search for chats takes them by itself. Give the file to `bankai search` with --text for a search for plain
+    prompts, or to have other replies than these. The search keeps the model's distribution on half of the replies and
+    reports the drift on the other half, which it never reads. Replies are asked once, then kept in the user's cache.
     """
     from bankai.jobs.replies import write_replies
 

@@ -1,7 +1,7 @@
 """`bankai search`."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -57,7 +57,8 @@ Text = Annotated[
     str | None,
     typer.Option(
         metavar="TEXT",
-        help="Neutral text to leave as it is: a file, neutral-en, nano-neutral, or what `bankai probes replies` wrote.",
+        help="Neutral text to leave as it is: a file, neutral-en, nano-neutral, or what `bankai probes replies` wrote. "
+        "Adds to a chat model's own replies, see above; none: without them.",
     ),
 ]
 By = Annotated[Strategy, typer.Option(help="How candidates are chosen.")]
@@ -98,6 +99,7 @@ class _Wanted:
     model: str
     output: Path
     task: "Task"
+    replies: bool  # the model's own as neutral text, where a search wants them
     settings: "SearchSettings"
     run: Path
     device: Device
@@ -134,7 +136,9 @@ def search(
 ) -> None:
     """Search a patch that fixes targets and keeps controls.
 
-    Reports on held-out probes and unseen controls, which the search does not read. Ctrl-C leaves the best patch so far;
+    Reports on held-out probes and unseen controls, which the search does not read. Where a target is a chat, the
+    model's own replies to everyday requests are neutral text: asked once, then kept in the user's cache. The drift is
+    reported on replies that the search does not read. Ctrl-C leaves the best patch so far;
     --resume goes on from the last round to the same result. On a cluster it ends with the patch of one process with as
     many threads as a worker. Exit code 1 when no patch was found; nothing is written then.
     """
@@ -145,10 +149,11 @@ def search(
         return
     if model is None or not target or output is None:
         raise typer.BadParameter("Missing MODEL, --target SET or -o FILE; or give --resume DIR")
+    from bankai.jobs.replies import NO_TEXT
     from bankai.jobs.search import run_folder
     from bankai.search import NEUTRAL_TOKENS, SearchSettings, Space
 
-    task = _task(target, control, heldout, text)
+    task = _task(target, control, heldout, None if text == NO_TEXT else text)
     settings = SearchSettings(
         strategy=strategy,
         seed=seed,
@@ -162,7 +167,7 @@ def search(
         ),
         **read_budget(budget),
     )
-    wanted = _Wanted(model, output, task, settings, run or run_folder(output), device, dtype)
+    wanted = _Wanted(model, output, task, text != NO_TEXT, settings, run or run_folder(output), device, dtype)
     if plan:
         _print_plan(_plan(wanted), json)
     else:
@@ -219,8 +224,11 @@ def _neutral(text: str | None) -> "tuple[Sequence[str | Probe], Sequence[Probe]]
 
 def _search(wanted: _Wanted, cluster: "Cluster | None") -> "SearchResult":
     from bankai.cli.progress import search_progress
-    from bankai.jobs.search import search_file
+    from bankai.jobs.search import check_search, search_file
 
+    check_search(wanted.model, wanted.output, wanted.task, wanted.run)  # before anything is asked
+    if wanted.replies:
+        wanted = _with_replies(wanted)
     with (
         tells_interrupt(wanted.output, _way_on(wanted.run)),
         search_progress([*_warnings(wanted)]) as display,
@@ -238,6 +246,22 @@ def _search(wanted: _Wanted, cluster: "Cluster | None") -> "SearchResult":
         )
 
 
+def _with_replies(wanted: _Wanted) -> _Wanted:
+    from bankai.cli.steps import step_progress
+    from bankai.jobs.replies import with_replies
+
+    with tells_interrupt(wanted.output), step_progress() as listen:
+        task = with_replies(
+            wanted.task,
+            wanted.model,
+            wanted.settings,
+            device=wanted.device,
+            dtype=wanted.dtype,
+            listen=listen,
+        )
+    return replace(wanted, task=task)
+
+
 def _resume(run: Path, cluster: "Cluster | None") -> "SearchResult":
     from bankai.cli.progress import search_progress
     from bankai.jobs.search import output_of, resume_search
@@ -251,10 +275,11 @@ def _way_on(run: Path) -> str:
 
 
 def _plan(wanted: _Wanted) -> "Plan":
-    from msgspec.structs import replace
+    import msgspec
 
     from bankai.jobs.planning.plan import plan_search
 
+    wanted, told = _with_expected(wanted)
     plan = plan_search(
         wanted.model,
         wanted.task,
@@ -263,7 +288,25 @@ def _plan(wanted: _Wanted) -> "Plan":
         dtype=wanted.dtype,
         run=wanted.run,
     )
-    return replace(plan, warnings=(*_warnings(wanted), *plan.warnings))
+    return msgspec.structs.replace(plan, warnings=(*_warnings(wanted), *told, *plan.warnings))
+
+
+def _with_expected(wanted: _Wanted) -> tuple[_Wanted, list[str]]:
+    """With the replies that there are, or stand-ins for those that a search would ask first, and a word on that."""
+    from bankai.jobs.replies import kept_replies, longest_replies, wants_replies
+
+    if not wanted.replies or not wants_replies(wanted.task, wanted.model, wanted.settings):
+        return wanted, []
+    kept = kept_replies(wanted.model, dtype=wanted.dtype)
+    told = (
+        []
+        if kept
+        else [
+            "the model's own replies to everyday requests are asked first, once: counted here as texts of full length, "
+            "but not their time; --text none goes without"
+        ]
+    )
+    return replace(wanted, task=wanted.task.keeping(kept or longest_replies())), told
 
 
 def _print_plan(plan: "Plan", json: bool) -> None:

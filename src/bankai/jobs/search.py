@@ -50,6 +50,7 @@ __all__ = [
     "Dtype",
     "Listener",
     "SearchResult",
+    "check_search",
     "ignore",
     "output_of",
     "result_of",
@@ -125,6 +126,19 @@ def output_of(run: Path) -> Path:
     return Path(RunFolder.open(run, Asked)[1].output)
 
 
+def check_search(source: str | Path, out: Path, task: Task, run: Path | None = None) -> None:
+    """Refuse what :func:`search_file` can refuse before a model is loaded.
+
+    Raises AuditError for no targets, StateError when the model has patches on, StoreError when `out` cannot be written.
+    """
+    check_output(out)
+    if (run or run_folder(out)).resolve() == out.resolve():
+        raise StoreError(f"{out} would be both the patch and the folder of the run; give --run another name")
+    if not task.searched.targets:
+        raise AuditError("no target probes; give a set that has a target split")
+    require_base(source, "search")
+
+
 def search_file(
     source: str | Path,
     out: Path,
@@ -145,12 +159,7 @@ def search_file(
     search meaningless, StateError when the model has patches on, StoreError when `out` or the folder cannot be written,
     ClusterError.
     """
-    check_output(out)
-    if (run or run_folder(out)).resolve() == out.resolve():
-        raise StoreError(f"{out} would be both the patch and the folder of the run; give --run another name")
-    if not task.searched.targets:
-        raise AuditError("no target probes; give a set that has a target split")
-    require_base(source, "search")
+    check_search(source, out, task, run)
     asked = Asked(
         model=str(source),
         fingerprint=_fingerprint(source),

@@ -53,6 +53,12 @@ class Task:
         name = "+".join(probes.name for probes in targets)
         return cls(searched, ProbeSet(name, (*read, *reported)), tuple(unread))
 
+    def keeping(self, replies: ProbeSet) -> "Task":
+        """The same task with these replies as neutral text, too: its controls for the search, unseen for the report."""
+        texts = (*self.searched.texts, *replies.split("control"))
+        unread = (*self.unread, *replies.split("unseen"))
+        return replace(self, searched=replace(self.searched, texts=texts), unread=unread)
+
     def drawn(self, targets: int, controls: int, seed: int) -> "Task":
         """The same task with a random part of what the search reads, in equal numbers of every category."""
         searched = self.searched

@@ -9,6 +9,7 @@ import gradio as gr
 
 from bankai.errors import BankaiError, StudioError
 from bankai.io import writing
+from bankai.jobs.replies import NO_TEXT
 from bankai.patch.files import read_patch_bytes
 from bankai.probes.cases import SUFFIXES
 from bankai.probes.neutral import builtin_neutral_texts
@@ -20,7 +21,7 @@ from bankai.studio.wiring import LATEST, QUIET, Parts, markup, refusing
 __all__ = ["Look", "search_tab"]
 
 OBJECTIVES = [("mean score", "mean"), ("nearly solved", "boundary")]
-NO_TEXT = "none"
+OWN_REPLIES = "a chat model's own replies"
 EVERY = 2.0  # seconds between two looks at a run
 KEPT = 3600  # seconds that the last look is kept for its page
 
@@ -121,7 +122,9 @@ def _form() -> list[Any]:
     evaluations = gr.Slider(10, 2000, 300, step=10, label="Evaluations", elem_id="budget")
     minutes = gr.Slider(1, MOST_MINUTES, 15, step=1, label="Minutes at most")
     with gr.Accordion("More", open=False):
-        text = gr.Dropdown([NO_TEXT, *builtin_neutral_texts()], label="Neutral text to leave as it is")
+        text = gr.Dropdown(
+            [OWN_REPLIES, NO_TEXT, *builtin_neutral_texts()], label="Neutral text to leave as it is"
+        )
         chat = gr.Checkbox(False, label="Prompts are chat messages")
         seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31)
     return [file, name, objective, evaluations, minutes, text, chat, seed]
@@ -146,7 +149,7 @@ def _wanted(
         evaluations=int(evaluations),
         minutes=int(minutes),
         objective=objective,
-        text=text if text in builtin_neutral_texts() else None,
+        text=text if text in (NO_TEXT, *builtin_neutral_texts()) else None,
         seed=int(seed or 0),
     )
 

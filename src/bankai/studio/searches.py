@@ -34,7 +34,7 @@ STOPPING = 60  # seconds in which a search that is told to stop has to
 
 @dataclass(frozen=True)
 class Wanted:
-    """A search to start; `text` is the name of a neutral text."""
+    """A search to start; `text` as of a `Job`."""
 
     file: Path
     name: str = ""

@@ -16,18 +16,22 @@ import msgspec
 
 from bankai.errors import BankaiError
 from bankai.jobs.failures import probes_from_failures
+from bankai.jobs.replies import NO_TEXT, with_replies
 from bankai.jobs.search import Device, Dtype, Listener, search_file
 from bankai.jobs.task import Task
 from bankai.probes import load_neutral_texts, load_probe_set
 from bankai.search import Event, Finished, SearchProgress, SearchSettings
 
-__all__ = ["Job", "News", "main"]
+__all__ = ["Job", "News", "main", "task_of"]
 
 NICER = 5  # to those who look at the page
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """From a file of prompts that a model fails to a patch: `probes` and `patch` are the files to write."""
+    """From a file of prompts that a model fails to a patch: `probes` and `patch` are the files to write.
+
+    `text`: the name of a neutral text beside a chat model's own replies, None for these alone, NO_TEXT for nothing.
+    """
 
     source: str
     file: str
@@ -85,14 +89,29 @@ def _search(job: Job) -> News:
         listen=_step,
     )
     _tell(News(what="reading the base", warnings=made.warnings))
-    texts = () if job.text is None else load_neutral_texts(job.text)
-    task = Task.of([load_probe_set(job.probes)], texts=texts)
+    task = task_of(job)
     listen = _follow(SearchProgress(Path(job.patch).stem, job.settings))
     result = search_file(
         job.source, Path(job.patch), task, job.settings, listen, device=job.device, dtype=job.dtype
     )
     what = "patch found" if result.patch else f"no patch found: {result.reason}"
     return News(what=what, ended=True)
+
+
+def task_of(job: Job) -> Task:
+    """What to search for with the probes that were made, and the neutral text; a chat model may be asked for it."""
+    probes = [load_probe_set(job.probes)]
+    if job.text == NO_TEXT:
+        return Task.of(probes)
+    texts = () if job.text is None else load_neutral_texts(job.text)
+    return with_replies(
+        Task.of(probes, texts=texts),
+        job.source,
+        job.settings,
+        device=job.device,
+        dtype=job.dtype,
+        listen=_step,
+    )
 
 
 def _step(what: str, done: int, total: int) -> None:

@@ -2,16 +2,16 @@
 
 import json
 
-from bankai.experiments import EXPERIMENTS
+from bankai.experiments.registry import PURPOSES
 
 
 def test_the_list(run) -> None:
-    assert json.loads(run("experiment", "list", "--json").out) == EXPERIMENTS
+    assert json.loads(run("experiment", "list", "--json").out) == PURPOSES
     text = run("experiment", "list").out
-    assert all(name in text for name in EXPERIMENTS)
-    rows = [line for line in text.splitlines() if line.split("  ")[0] in EXPERIMENTS]
-    column = len(max(EXPERIMENTS, key=len)) + 2
-    assert len(rows) == len(EXPERIMENTS) and all(row[column] != " " for row in rows)
+    assert all(name in text for name in PURPOSES)
+    rows = [line for line in text.splitlines() if line.split("  ")[0] in PURPOSES]
+    column = len(max(PURPOSES, key=len)) + 2
+    assert len(rows) == len(PURPOSES) and all(row[column] != " " for row in rows)
 
 
 def test_an_unknown_name_is_refused_before_anything_is_made(run, tmp_path) -> None:

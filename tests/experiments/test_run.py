@@ -9,9 +9,8 @@ import pytest
 
 import bankai.experiments
 from bankai.errors import StoreError
-from bankai.experiments import EXPERIMENTS
 from bankai.experiments.context import Context
-from bankai.experiments.registry import experiment
+from bankai.experiments.registry import PURPOSES, experiment
 from bankai.experiments.report import Summary, draw, number, ranged, read_results
 from bankai.experiments.run import run_experiments
 from bankai.experiments.values import Claim, Experiment, Plot, Series, Table
@@ -40,7 +39,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     from bankai.experiments import registry, report, run
 
     for module in (registry, report, run):
-        monkeypatch.setattr(module, "EXPERIMENTS", {"one": "The first.", "two": "The second."})
+        monkeypatch.setattr(module, "PURPOSES", {"one": "The first.", "two": "The second."})
         monkeypatch.setattr(module, "experiment", lambda name: TOY)
     runs.clear()
     return runs
@@ -117,7 +116,7 @@ def test_a_damaged_result_is_refused(tmp_path) -> None:
 
 
 def test_every_experiment_has_its_module() -> None:
-    assert all(isinstance(experiment(name), Experiment) and purpose for name, purpose in EXPERIMENTS.items())
+    assert all(isinstance(experiment(name), Experiment) and purpose for name, purpose in PURPOSES.items())
 
 
 def test_every_public_name_is_there() -> None:

@@ -32,12 +32,13 @@ def experiment(context: typer.Context) -> None:
 def listed(json: Json = False) -> None:
     """Name the experiments and what each is for."""
     from bankai.cli.tables import print_table
-    from bankai.experiments.registry import EXPERIMENTS
+    from bankai.experiments.registry import CHAT, EXPERIMENTS, PURPOSES
 
     if json:
-        print_json(EXPERIMENTS)
-    else:
-        print_table("Experiments", ("name", "purpose"), EXPERIMENTS.items(), words=True)
+        print_json(PURPOSES)
+        return
+    print_table("Experiments", ("name", "purpose"), EXPERIMENTS.items(), words=True)
+    print_table("On a chat model", ("name", "purpose"), CHAT.items(), words=True)
 
 
 @app.command()
@@ -49,20 +50,21 @@ def run(
     seeds: Seeds = None,
     json: Json = False,
 ) -> None:
-    """Run the named experiments anew, and write the report."""
-    from bankai.experiments.registry import EXPERIMENTS
+    """Run the named experiments anew, and write the report.
+
+    One on a chat model that was cut short goes on.
+    """
+    from bankai.experiments.registry import PURPOSES
 
     for name in names:
-        if name not in EXPERIMENTS:
-            raise typer.BadParameter(
-                f"no experiment is called {name!r}; choose among {', '.join(EXPERIMENTS)}"
-            )
+        if name not in PURPOSES:
+            raise typer.BadParameter(f"no experiment is called {name!r}; choose among {', '.join(PURPOSES)}")
     _go(names, model, out, quick, seeds, json, again=True)
 
 
 @app.command("all")
 def every(model: On, out: Out, quick: Quick = False, seeds: Seeds = None, json: Json = False) -> None:
-    """Run every experiment that is not done yet, and write the report.
+    """Run every experiment that is not done yet but those on chat models, and write the report.
 
     A run that was cut short goes on with the experiment it was at.
     """

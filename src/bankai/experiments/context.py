@@ -1,13 +1,15 @@
 """What an experiment may use: a loaded model, the probe sets for it, seeds, size."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from bankai.evaluation.batches import prepare
 from bankai.evaluation.scoring import ProbeScore, score
+from bankai.io import writing
 from bankai.jobs.search import searched
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench
@@ -62,7 +64,10 @@ class Search:
 
 @dataclass
 class Context:
-    """One for all experiments of a run, so that a search which two of them ask for is done once."""
+    """One for all experiments of a run, so that a search which two of them ask for is done once.
+
+    `folder` keeps the cells of experiments that are not done yet; None keeps none.
+    """
 
     bench: Workbench
     sets: Sets
@@ -70,6 +75,19 @@ class Context:
     quick: bool = False
     listen: StepListener = ignore_steps
     found: dict[tuple[Any, ...], Search] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def cell(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` gives, plain JSON values; from the folder of cells where a run that was cut short left it."""
+        if self.folder is None:
+            return msgspec.to_builtins(make())
+        path = self.folder / f"{name}.json"
+        if not path.exists():
+            made = msgspec.json.encode(make())
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with writing(path) as beside:
+                beside.write_bytes(made)
+        return msgspec.json.decode(path.read_bytes())
 
     def size(self, full: T, quick: T) -> T:
         """One of the two, as the run was asked."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bankai.experiments.values import Experiment
 
-__all__ = ["EXPERIMENTS", "experiment"]
+__all__ = ["CHAT", "EXPERIMENTS", "PURPOSES", "experiment"]
 
 EXPERIMENTS = {
     "random-flips": "What random flips of single bits do to perplexity: number and strategy.",
@@ -26,6 +26,15 @@ EXPERIMENTS = {
     "baselines": "A patch beside LoRA, steering, edited scales and examples in the prompt.",
 }
 """Name and purpose, in the order of the report; the module has the same name with underscores."""
+
+
+CHAT = {
+    "chat-elicitation": "A chat model: what a patch elicits and what it costs, beside LoRA and chance.",
+    "chat-targets": "A chat model: how many failures a patch must be found from.",
+}
+"""The same of experiments on chat models, with the smol suite."""
+
+PURPOSES = EXPERIMENTS | CHAT
 
 
 def experiment(name: str) -> "Experiment":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bankai.errors import StoreError
-from bankai.experiments.registry import EXPERIMENTS, experiment
+from bankai.experiments.registry import PURPOSES, experiment
 from bankai.experiments.values import Claim, Interval, Plot, Series
 from bankai.experiments.verdicts import EVERYTHING, RULE, holm, verdict
 from bankai.io import writing
@@ -49,7 +49,7 @@ def read_results(out: Path) -> dict[str, dict[str, Any]]:
     Raises StoreError for a damaged one.
     """
     found = {}
-    for name in EXPERIMENTS:
+    for name in PURPOSES:
         path = out / f"{name}.json"
         if path.exists():
             try:
@@ -112,7 +112,7 @@ def _section(name: str, document: dict[str, Any], claims: list[Judged]) -> dict[
     plots = [(plot.title, base64.b64encode(draw(plot)).decode()) for plot in found.plots(document["result"])]
     return {
         "name": name,
-        "purpose": EXPERIMENTS[name],
+        "purpose": PURPOSES[name],
         "claims": claims,
         "tables": found.tables(document["result"]),
         "plots": plots,

@@ -1,20 +1,22 @@
 """Experiments from a model to a folder of results and one report. Nothing here prints.
 
 The folder holds NAME.json for every experiment that is done, `report.html` and `report.json`; it is brought up to date
-after each experiment, so a run that was cut short has lost only the one it was at, and goes on with the others.
+after each experiment, so a run that was cut short has lost only the one it was at, and goes on with the others. Long
+experiments keep what they have measured so far in `cells`, and lose only the cell they were at.
 """
 
 import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import MissingExtraError, StoreError
 from bankai.experiments.about import about
 from bankai.experiments.context import BONSAI, NANO, Context, Sets
-from bankai.experiments.registry import EXPERIMENTS, experiment
+from bankai.experiments.registry import PURPOSES, experiment
 from bankai.experiments.report import Summary, read_results, write_report
 from bankai.io import writing
 from bankai.jobs.checks import require_base
@@ -54,7 +56,12 @@ def run_experiments(
     except OSError as error:
         raise StoreError(f"{out} cannot be made: {error}; choose another folder") from error
     asked = _asked(model, quick, tuple(range(seeds or (1 if quick else SEEDS))))
-    done = {} if again else read_results(out)
+    done = read_results(out)
+    cells = out / "cells" / f"{asked['fingerprint'][:12]}{'-quick' if quick else ''}"
+    if again:
+        if all(done.get(name, {}).get("asked") == asked for name in names):  # else it goes on
+            rmtree(cells, ignore_errors=True)
+        done = {}
     missing = [name for name in names if done.get(name, {}).get("asked") != asked]
     for name in names:
         if name not in missing:
@@ -62,9 +69,9 @@ def run_experiments(
     summary = write_report(out)
     if missing:
         sets = sets or (NANO if str(model) == "nano" else BONSAI)
-        context = Context(Workbench(model), sets, tuple(asked["seeds"]), quick, listen)
+        context = Context(Workbench(model), sets, tuple(asked["seeds"]), quick, listen, folder=cells)
         for name in missing:
-            tell(f"{name}: {EXPERIMENTS[name]}")
+            tell(f"{name}: {PURPOSES[name]}")
             _run_one(name, context, asked, out)
             summary = write_report(out)
     return summary

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from bankai.checkpoint.model_file import Checkpoint, open_checkpoint
-from bankai.evaluation.batches import prepare_encoded
+from bankai.evaluation.drift import DriftMeter
 from bankai.evaluation.report import Comparison, compare
-from bankai.evaluation.scoring import means_by_group, perplexity, position_log_probs, score_probes
+from bankai.evaluation.scoring import perplexity, score_probes
 from bankai.model import load, patched
-from bankai.model.divergence import divergence
 from bankai.model.generation import stream
 from bankai.patch import Patch
 from bankai.probes import Probe
@@ -43,14 +41,9 @@ class Workbench:
     @torch.no_grad()
     def drift(self, patch: Patch, replies: Sequence[Probe]) -> float:
         """KL divergence of the base from the patched model on replies, in nats per token: the mean over the replies."""
-        prepared = prepare_encoded([encode(probe, self.tokenizer)[:1] for probe in replies])
-        found: list[Tensor] = []
-        for batch in prepared.batches:
-            base = position_log_probs(self.model, batch)
-            with patched(self.model, patch):
-                kl = divergence(base, position_log_probs(self.model, batch)).cpu()
-            found.append(means_by_group(kl, batch.owners))
-        return float(torch.cat(found).mean())
+        meter = DriftMeter(self.model, [encode(probe, self.tokenizer)[0] for probe in replies])
+        with patched(self.model, patch):
+            return float(meter.drift().mean())
 
     def perplexity(self, probes: Sequence[Probe]) -> float:
         """Of running text: two answered plain probes after one another, geometric mean over the pairs.

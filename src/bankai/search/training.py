@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.evaluation.batches import Prepared, prepare, prepare_encoded
-from bankai.evaluation.scoring import answer_hidden, means_by_group, position_log_probs, score_tensors
-from bankai.model.divergence import divergence
+from bankai.evaluation.drift import DriftMeter
+from bankai.evaluation.scoring import score_tensors
 from bankai.probes.encode import encode
 from bankai.probes.probe import Probe
 from bankai.search.objective import Objective, Readings
@@ -48,12 +48,13 @@ class TrainingFitness:
         self._seed = seed
         self._targets = [encode(probe, tokenizer) for probe in probes.targets]
         self._controls = [encode(probe, tokenizer) for probe in probes.controls]
-        self._texts = windows(probes.texts, tokenizer)
+        self._neutral = DriftMeter(model, windows(probes.texts, tokenizer))
         self._judged = prepare(tokenizer, [*self.judges, *probes.controls])
-        self._reference = self._residuals()
         domains = probes.domains or (0,) * len(self._targets)
         self._trained = self._objective(settings, prepare_encoded([*self._targets, *self._controls]), domains)
-        self._chosen = self._objective(settings, self._judged, (0,) * len(probes.validation) or domains)
+        self._chosen = self._trained
+        if probes.validation:
+            self._chosen = self._objective(settings, self._judged, (0,) * len(probes.validation))
         self._read_to_choose = self._some_texts(settings.neutral)
 
     @property
@@ -84,47 +85,24 @@ class TrainingFitness:
         return float(self._chosen(self._read(answers, len(self.judges), self._read_to_choose)))
 
     @torch.no_grad()
-    def _residuals(self) -> list[Tensor]:
-        """What the base's head reads at every position of each piece of text: [positions, hidden] each."""
-        found: dict[int, Tensor] = {}
-        for batch in prepare_encoded([[piece] for piece in self._texts]).batches:
-            hidden = answer_hidden(self.model, batch)
-            for owner in batch.owners.unique().tolist():
-                found[owner] = hidden[batch.owners == owner].clone()
-        return [found[index] for index in range(len(self._texts))]
-
-    @torch.no_grad()
     def _objective(self, settings: SearchSettings, answers: Prepared, domains: Sequence[int]) -> Objective:
         """Against the base; the first answers are those of targets, one for each domain."""
         base = self._read(answers, len(domains), ())
-        return Objective.of(settings, replace(base, drift=base.targets.new_zeros(len(self._texts))), domains)
+        return Objective.of(
+            settings, replace(base, drift=base.targets.new_zeros(len(self._neutral.lengths))), domains
+        )
 
     def _some_texts(self, tokens: int | None) -> list[int]:
         """The first texts of a random order that have so many tokens together; None for all."""
-        order = list(range(len(self._texts)))
+        order = list(range(len(self._neutral.lengths)))
         if tokens is None:
             return order
         random.Random(self._seed).shuffle(order)
-        read = [0, *accumulate(len(self._reference[index]) for index in order)]
+        read = [0, *accumulate(self._neutral.lengths[index] for index in order)]
         return [index for index, before in zip(order, read, strict=False) if before < tokens]
 
     def _read(self, answers: Prepared, targets: int, texts: Sequence[int]) -> Readings:
         """Readings of the model as it is: of answers, the first so many those of targets, and of some texts."""
         scores, margins = score_tensors(self.model, answers)
-        drift = self._drift(texts) if texts else scores.new_zeros(0)
+        drift = self._neutral.drift(texts)
         return Readings(scores[:targets], margins[:targets], scores[targets:], margins[targets:], drift)
-
-    def _drift(self, texts: Sequence[int]) -> Tensor:
-        """Of these texts, in their order: [texts]."""
-        found: list[Tensor] = []
-        prepared = prepare_encoded([[self._texts[index]] for index in texts])
-        for batch in prepared.batches:
-            owners = batch.owners.unique_consecutive().tolist()
-            base = torch.cat([self._reference[texts[owner]] for owner in owners])
-            found.append(divergence(self._distribution(base), position_log_probs(self.model, batch)))
-        owners_of_all = torch.cat([batch.owners for batch in prepared.batches])
-        return means_by_group(torch.cat(found), owners_of_all.to(found[0].device))
-
-    @torch.no_grad()
-    def _distribution(self, hidden: Tensor) -> Tensor:
-        return self.model.lm_head(hidden).float().log_softmax(1)

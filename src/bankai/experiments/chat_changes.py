@@ -1,0 +1,84 @@
+"""Ways to change a chat model's answers: a patch, what stands beside it, and chance."""
+
+from collections.abc import Iterable
+from random import Random
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from bankai.evaluation.statistics import percent
+from bankai.experiments.chat import Chat, settings
+from bankai.experiments.context import Context
+from bankai.jobs.task import Task
+from bankai.model import ModelMatrices
+from bankai.patch import Flip, Patch, bind
+from bankai.probes import ProbeSet
+from bankai.search import SearchProbes, matched_flips, shuffled_answers
+
+if TYPE_CHECKING:
+    from bankai.baselines import Baseline
+
+__all__ = ["FLIPS", "LORA", "RANDOM", "SHUFFLED", "WAYS", "fixed", "make"]
+
+BUDGET = 60, 12  # evaluations
+STEPS = 100, 4  # of training, for what is trained by gradient
+RATE = 3e-3
+FLIPS, RANDOM, SHUFFLED, LORA = "flips", "random flips", "shuffled answers", "lora-1"
+WAYS = (FLIPS, RANDOM, SHUFFLED, LORA, "lora-8", "steering", "few-shot")
+
+
+def make(chat: Chat, way: str, probes: SearchProbes, seed: int) -> "tuple[Baseline, dict[str, Any]]":
+    """The change that one of the ways makes from these probes, and what is to be said of how it was made."""
+    context, rng = chat.context, Random(seed)
+    if way == FLIPS:
+        return _patch(context, _flips(context, probes, seed, FLIPS))
+    if way == SHUFFLED:
+        wrong = SearchProbes(shuffled_answers(probes.targets, rng), texts=probes.texts)
+        return _patch(context, _flips(context, wrong, seed, SHUFFLED))
+    if way == RANDOM:
+        found = _flips(context, probes, seed, FLIPS)
+        flips = [Flip(*flip) for flip in found["flips"]]
+        drawn = matched_flips(flips, ModelMatrices(context.bench.model), rng)
+        return _patch(context, found | {"flips": [[one.tensor, one.row] for one in drawn]})
+    return _trained(context, way, probes, seed)
+
+
+def _flips(context: Context, probes: SearchProbes, seed: int, name: str) -> dict[str, Any]:
+    """What a search finds, kept so that others may start from it."""
+
+    def search() -> dict[str, Any]:
+        task = Task(probes, ProbeSet(name, probes.targets))
+        found = context.search(task, settings(seed, context.size(*BUDGET))).finished
+        rows = [[flip.tensor, flip.row] for flip in found.flips]
+        return {"flips": rows, "seconds": found.seconds, "evaluations": found.evaluations}
+
+    return dict(context.cell(f"found-{seed}-{name}", search))
+
+
+def _patch(context: Context, found: dict[str, Any]) -> "tuple[Baseline, dict[str, Any]]":
+    from bankai.baselines import PatchBaseline
+
+    patch = Patch(frozenset(Flip(*flip) for flip in found["flips"]))
+    return PatchBaseline(bind(patch, ModelMatrices(context.bench.model))), found
+
+
+def _trained(
+    context: Context, way: str, probes: SearchProbes, seed: int
+) -> "tuple[Baseline, dict[str, Any]]":
+    from bankai.baselines import BASELINES
+
+    options = {"steps": context.size(*STEPS), "rate": RATE} if way.startswith("lora") else {}
+    bench, start = context.bench, perf_counter()
+    change = BASELINES[way](
+        bench.model,
+        bench.tokenizer,
+        probes,
+        settings=settings(seed, context.size(*BUDGET)),
+        seed=seed,
+        **options,
+    )
+    return change, {"seconds": perf_counter() - start}
+
+
+def fixed(found: Iterable[Any]) -> list[float]:
+    """Of the failing, percent, seed by seed."""
+    return [percent(one["fixed"], one["failing"]) for one in found]

@@ -1,0 +1,136 @@
+"""What a patch elicits from a chat model, and what it costs, beside other ways to change answers and beside chance."""
+
+from functools import partial
+from statistics import fmean, median
+from typing import Any
+
+from bankai.evaluation.statistics import percent
+from bankai.experiments.chat import Chat
+from bankai.experiments.chat_changes import FLIPS, LORA, WAYS, fixed, make
+from bankai.experiments.context import Context
+from bankai.experiments.outcomes import mean_claim, over
+from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
+
+__all__ = ["EXPERIMENT", "claims", "plots", "run", "tables"]
+
+ITEMS = 200, 8  # targets of a search, in full and quick
+SETS = ("known", "unknown", "known rephrased", "new kinds")
+
+
+def run(context: Context) -> dict[str, Any]:
+    chat = Chat(context)
+    seeds = []
+    for seed in context.seeds:
+        found = {}
+        for at, way in enumerate(WAYS):
+            found[way] = context.cell(f"elicitation-{seed}-{way}", partial(_measured, chat, way, seed))
+            context.listen(f"elicitation, seed {seed}", at + 1, len(WAYS))
+        seeds.append({"seed": seed, "found": found})
+    return {"seeds": seeds, "items": context.size(*ITEMS)}
+
+
+def _measured(chat: Chat, way: str, seed: int) -> dict[str, Any]:
+    probes = chat.probes(chat.context.size(*ITEMS), seed)
+    change, made = make(chat, way, probes, seed)
+    return chat.measured(change) | made
+
+
+def _of(result: Result, way: str, name: str) -> list[Any]:
+    return [seed["found"][way][name] for seed in result["seeds"]]
+
+
+def _lost(result: Result, way: str) -> list[float]:
+    return [percent(one["broke"], one["asked"]) for one in _of(result, way, "knowledge")]
+
+
+def claims(result: Result) -> list[Claim]:
+    known, unknown = (fixed(_of(result, FLIPS, name)) for name in ("known", "unknown"))
+    lora = fixed(_of(result, LORA, "known"))
+    ratio = [ours / max(theirs, 1e-9) for ours, theirs in zip(known, lora, strict=True)]
+    apart = [one - other for one, other in zip(known, unknown, strict=True)]
+    none = "not published: true 1-bit models only"
+    return [
+        mean_claim(
+            "Flips fix at least half of the known held-out failures, %", none, known, " %", above=50.0
+        ),
+        mean_claim(
+            "Flips fix at least 0.9 times as many of them as LoRA of rank 1", none, ratio, " times", above=0.9
+        ),
+        mean_claim(
+            "Flips fix more of what is known than of what is unknown: 25 points",
+            none,
+            apart,
+            " points",
+            above=25.0,
+        ),
+        mean_claim(
+            "Of the knowledge questions that the base gets right at most 5 % break",
+            none,
+            _lost(result, FLIPS),
+            " %",
+            below=5.0,
+        ),
+        mean_claim(
+            "A patch is at most 250 bytes without its manifest",
+            none,
+            _of(result, FLIPS, "bytes"),
+            " B",
+            below=251.0,
+        ),
+    ]
+
+
+def tables(result: Result) -> list[Table]:
+    ways = list(result["seeds"][0]["found"])
+    rows = [
+        [
+            way,
+            *(over(fixed(_of(result, way, name))) for name in SETS),
+            over(_lost(result, way)),
+            over(_of(result, way, "drift"), 3),
+            over(_of(result, way, "length"), 2),
+            f"{median(_of(result, way, 'bytes')):,.0f}",
+            over(_of(result, way, "seconds"), 0),
+        ]
+        for way in ways
+    ]
+    columns = ["", *(f"{name}, fixed %" for name in SETS)]
+    columns += ["knowledge broken %", "drift", "length of replies", "bytes", "seconds to make"]
+    count = {name: _of(result, FLIPS, name)[0]["failing"] for name in SETS}
+    sizes = ", ".join(f"{size} {name}" for name, size in count.items())
+    note = (
+        f"{len(result['seeds'])} seeds, median and range; {result['items']} items to learn from, in two phrasings. "
+        f"Failing probes: {sizes}. Drift in nats a token on replies that nothing read; "
+        "length in those of the base's replies."
+    )
+    return [Table("A chat model's short answers", columns, rows, note), _kinds(result, ways)]
+
+
+def _kinds(result: Result, ways: list[str]) -> Table:
+    kinds = list(_of(result, FLIPS, "known")[0]["kinds"])
+    rows = []
+    for kind in kinds:
+        cells = [[seed["kinds"][kind] for seed in _of(result, way, "known")] for way in ways]
+        rows.append([kind, str(cells[0][0]["failing"]), *(over(fixed(found)) for found in cells)])
+    return Table("Known held-out failures fixed, % by kind", ["", "failing", *ways], rows)
+
+
+def plots(result: Result) -> list[Plot]:
+    ways = list(result["seeds"][0]["found"])
+    bars = []
+    for name in SETS:
+        values = [fixed(_of(result, way, name)) for way in ways]
+        bars.append(Series(name, ways, *([of(one) for one in values] for of in (fmean, min, max))))
+    sizes, losses = [], []
+    for way in ways:
+        known = [fmean(fixed(_of(result, way, "known")))]
+        sizes.append(Series(way, [fmean(_of(result, way, "bytes"))], known))
+        losses.append(Series(way, [max(1e-4, fmean(_of(result, way, "drift")))], known))
+    return [
+        Plot("Failures fixed: mean and range over the seeds", "", "fixed, %", bars),
+        Plot("Size against what is fixed", "bytes", "known held-out fixed, %", sizes, log_x=True),
+        Plot("Drift against what is fixed", "nats a token", "known held-out fixed, %", losses, log_x=True),
+    ]
+
+
+EXPERIMENT = Experiment(run, claims, tables, plots)

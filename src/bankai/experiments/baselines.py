@@ -15,6 +15,7 @@ __all__ = ["EXPERIMENT", "claims", "plots", "run", "tables"]
 
 STEPS, QUICK_STEPS = 60, 5
 PATCH, LORA = "patch", "lora-1"
+NAMES = (LORA, "lora-2", "lora-4", "lora-8", "scales", "steering", "few-shot")
 MEASURES = ("bytes", "make_seconds", "swap_seconds", "tokens_per_second")
 
 
@@ -34,6 +35,7 @@ def run(context: Context) -> dict[str, Any]:
             bench.tokenizer,
             context.usual_task(seed).searched,
             sets,
+            names=NAMES,
             steps=context.size(STEPS, QUICK_STEPS),
             seed=seed,
             listen=context.listen,

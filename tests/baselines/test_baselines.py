@@ -1,6 +1,8 @@
 """What each baseline does, checked on changes whose effect is known; training only has to raise its own fitness."""
 
+from contextlib import contextmanager
 from dataclasses import replace
+from math import ceil
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from bankai.baselines import (
     BASELINES,
     FewShot,
     Lora,
+    NormEdit,
     PatchBaseline,
     ScaleEdit,
     Steering,
@@ -17,6 +20,7 @@ from bankai.baselines import (
     find_steering,
     measure,
     train_lora,
+    train_norms,
     train_scales,
 )
 from bankai.baselines.steering import steering_vectors
@@ -34,6 +38,9 @@ from bankai.search.training import TrainingFitness
 PENALTY, DRIFT = SearchSettings().penalty, SearchSettings().drift
 UP = "model.layers.1.mlp.up_proj"
 IDS = torch.tensor([[40, 41, 42, 43, 260, 270]])
+IN_LAYER = ("input_layernorm", "self_attn.q_norm", "self_attn.k_norm", "post_attention_layernorm")
+NORMS = {f"model.layers.{layer}.{path}" for layer in range(2) for path in IN_LAYER} | {"model.norm"}
+WEIGHTS = 2 * (128 + 64 + 64 + 128) + 128  # of all norms
 
 
 def probe(name, prompt, answer, split="target", **changes):
@@ -107,6 +114,66 @@ def test_a_negated_scale_is_a_group_flip(loaded):
     assert edit.bytes == 2 + 128 * 2 // 8
 
 
+@contextmanager
+def weights_times(model, factors, centered=()):
+    """Norm weights multiplied in place; those kept as their distance from 1 are named by their ends."""
+    before = {name: model.get_submodule(name).weight.clone() for name in factors}
+    for name, factor in factors.items():
+        shift = float(name.endswith(centered)) if centered else 0.0
+        model.get_submodule(name).weight.copy_((before[name] + shift) * factor - shift)
+    try:
+        yield
+    finally:
+        for name, weight in before.items():
+            model.get_submodule(name).weight.copy_(weight)
+
+
+def test_a_norm_edit_is_other_norm_weights(loaded):
+    model, _ = loaded
+    factors = {name: torch.ones_like(model.get_submodule(name).weight) for name in NORMS}
+    for name in NORMS:
+        factors[name][3] = 2.0  # exact in any order
+    trace, during = undone(model, edit := NormEdit(factors))
+    with torch.no_grad(), weights_times(model, factors):
+        expected = logits(model)
+    assert trace and torch.equal(during, expected) and not torch.equal(during, logits(model))
+    assert edit.changed == 9 and edit.bytes == 2 * 9 + ceil(9 * 10 / 8)  # one of 896 is told in 10 bits
+
+
+def test_norms_of_a_hybrid(hybrid_gguf, probes):
+    model, tokenizer = load(hybrid_gguf, dense=True)
+    every = train_norms(model, tokenizer, probes, steps=0).factors
+    ends = [name.partition(".layers.")[2][2:] for name in every]
+    assert len(ends) == 15 and all(ends.count(path) == 2 for path in (*IN_LAYER[1:3], "linear_attn.norm"))
+    assert all(ends.count(path) == 4 for path in (IN_LAYER[0], IN_LAYER[3]))
+    trace, during = undone(model, NormEdit({name: 2 * one for name, one in every.items()}))
+    doubled = {name: torch.full_like(one, 2.0) for name, one in every.items()}
+    with torch.no_grad(), weights_times(model, doubled, ("layernorm", "q_norm", "k_norm", "model.norm")):
+        expected = logits(model)
+    assert trace and torch.allclose(during, expected, atol=1e-4) and not torch.allclose(during, logits(model))
+
+
+@pytest.mark.parametrize(
+    ("changed", "bytes"),
+    [
+        (0, 0),
+        (1, 2 + 2),
+        (80, 160 + 100),
+        (90, 180 + 112),
+        (839, 2 * 839 + 112),
+        (890, 2 * 896),
+        (896, 2 * 896),
+    ],
+    ids=str,
+)
+def test_bytes_of_norms_are_the_least_that_tell_which(changed, bytes):
+    factors = torch.ones(WEIGHTS)
+    factors[:changed] = 1.5
+    parts = factors.split(128)
+    edit = NormEdit({f"norm {index}": part for index, part in enumerate(parts)})
+    assert (edit.changed, edit.bytes) == (changed, bytes)
+
+
 def test_steering_adds_its_vector_to_the_stream(loaded):
     model, _ = loaded
     vector = torch.linspace(-1, 1, 128)
@@ -129,6 +196,8 @@ def test_what_the_model_has_not_is_refused(tiny):
     with pytest.raises(UnknownTensorError), Lora({"nowhere": (torch.zeros(1, 1),) * 2}).on(tiny[0]):
         pass
     with pytest.raises(UnknownTensorError), ScaleEdit({"nowhere": torch.zeros(1, 1)}, 1).on(tiny[0]):
+        pass
+    with pytest.raises(UnknownTensorError), NormEdit({UP: torch.ones(1)}).on(tiny[0]):
         pass
 
 
@@ -226,7 +295,66 @@ def test_drift_is_that_of_a_search(tiny, probes):
         )  # fewer than a batch
 
 
-@pytest.mark.parametrize("train", [train_lora, train_scales], ids=["lora", "scales"])
+def test_drift_stays_that_from_the_base_when_the_last_norm_changes(tiny, probes):
+    model, tokenizer = tiny
+    text = "the number 7 is what it is, and so on to the end of the text"
+    ids = torch.tensor([tokenizer(text)["input_ids"]])
+    plain = TrainingFitness(model, tokenizer, probes)
+    training = TrainingFitness(model, tokenizer, replace(probes, texts=(text,)))
+    edit = NormEdit({"model.norm": torch.linspace(0.5, 2.0, 128)})
+    base = log_probs(model, ids)
+    with edit.on(model):
+        now = log_probs(model, ids)
+        lost = plain.fitness() - training.fitness()
+    drift = float((base.exp() * (base - now)).sum(-1).mean())
+    assert drift > 1e-2 and lost == pytest.approx(DRIFT * drift, rel=1e-3)
+
+
+@torch.no_grad()
+def log_probs(model, ids):
+    """Of every token but the first: [tokens, vocabulary]."""
+    return model(ids).logits[0, :-1].log_softmax(-1)
+
+
+def norm_sizes(tiny, probes):
+    """Root mean squares of each output of each norm over the tokens of probes: [width] by name."""
+    model, tokenizer = tiny
+    seen = {name: [] for name in NORMS}
+    handles = [
+        model.get_submodule(name).register_forward_hook(
+            lambda _, inputs, y, found=found: found.extend(y.reshape(-1, y.shape[-1]))
+        )
+        for name, found in seen.items()
+    ]
+    score_probes(model, tokenizer, probes)
+    for handle in handles:
+        handle.remove()
+    return {name: torch.stack(found).square().mean(0).sqrt() for name, found in seen.items()}
+
+
+def test_a_count_keeps_the_norm_weights_that_changed_most(tiny, probes):
+    model, tokenizer = tiny
+    before = logits(model)
+    training = TrainingFitness(model, tokenizer, probes)
+    every, some, none = (
+        train_norms(model, tokenizer, probes, count=count, steps=12, rate=0.02) for count in (None, 20, 0)
+    )
+    assert set(every.factors) == set(some.factors) == NORMS and every.changed > WEIGHTS // 2
+    assert some.changed == 20 and some.bytes == 2 * 20 + 20 * 10 // 8
+    sizes = norm_sizes(tiny, [*probes.validation, *probes.controls])
+    moved = torch.cat([(factor - 1).abs() * sizes[name] for name, factor in every.factors.items()])
+    kept = torch.cat([*some.factors.values()]) != 1
+    assert moved[kept].sum() >= 0.999 * moved.topk(20).values.sum()  # some lie close together
+    for edit in (every, some):
+        assert all(torch.equal(one, one.half().float()) for one in edit.factors.values())
+    with some.on(model):
+        assert training.fitness() > 0.01
+    assert (none.changed, none.bytes) == (0, 0)
+    assert torch.equal(logits(model), before)
+    assert train_norms(model, tokenizer, probes, count=10**6, steps=1).changed <= WEIGHTS
+
+
+@pytest.mark.parametrize("train", [train_lora, train_scales, train_norms], ids=["lora", "scales", "norms"])
 def test_training_raises_the_fitness_and_leaves_no_trace(tiny, probes, train):
     model, tokenizer = tiny
     before = logits(model)
@@ -324,6 +452,6 @@ def test_all_are_measured_alike(tiny, probes, heldout):
     )
     assert [one.name for one in outcomes] == list(BASELINES)
     assert all(list(one.sets) == ["heldout", "unseen"] for one in outcomes)
-    assert steps[-1] == ("baselines", 7, 7)
+    assert steps[-1] == ("baselines", 10, 10)
     assert len({one.bytes for one in outcomes[:4]}) == 4 and outcomes[0].bytes * 8 == outcomes[3].bytes
     assert score_probes(model, tokenizer, heldout) == base

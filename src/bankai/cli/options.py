@@ -13,7 +13,6 @@ __all__ = [
     "ClusterAt",
     "Device",
     "Dtype",
-    "Evaluations",
     "GpusPerWorker",
     "Json",
     "Model",
@@ -54,7 +53,6 @@ Dtype = Annotated[
     Literal["float32", "bfloat16", "float16"],
     typer.Option(help="What torch computes in; the last two are quicker on a GPU, and rounder."),
 ]
-Evaluations = Annotated[int, typer.Option(min=1, metavar="N", help="Full evaluations to spend.")]
 GpusPerWorker = Annotated[
     float | None,
     typer.Option(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Gain", "Granularity", "Loss", "Strategy", "search"]
 
-Strategy = Literal["guided", "greedy", "random"]
+Strategy = Literal["guided", "relaxed", "greedy", "random"]
 Gain = Literal["mean", "worst", "boundary"]
 Loss = Literal["score", "margin"]
 Granularity = Literal["row", "group", "bit"]
@@ -61,7 +61,13 @@ Text = Annotated[
         "Adds to a chat model's own replies, see above; none: without them.",
     ),
 ]
-By = Annotated[Strategy, typer.Option(help="How candidates are chosen.")]
+By = Annotated[
+    Strategy,
+    typer.Option(help="How flips are chosen: relaxed is for chat models, where many are needed at once."),
+]
+MostFlips = Annotated[
+    int, typer.Option(min=1, metavar="N", help="The most flips that a relaxed search puts on.")
+]
 Objective = Annotated[
     Gain, typer.Option(help="Mean score gain, that of the worst set, or solving what is near.")
 ]
@@ -115,6 +121,7 @@ def search(
     heldout: Heldout = None,
     text: Text = None,
     strategy: By = "guided",
+    flips: MostFlips = 120,
     budget: Budget = "500",
     seed: Seed = 0,
     objective: Objective = "mean",
@@ -156,6 +163,7 @@ def search(
     task = _task(target, control, heldout, None if text == NO_TEXT else text)
     settings = SearchSettings(
         strategy=strategy,
+        flips=flips,
         seed=seed,
         gain=objective,
         loss=preserve,

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["FLIPS", "LORA", "RANDOM", "SHUFFLED", "WAYS", "fixed", "make"]
 
-BUDGET = 60, 12  # evaluations
+BUDGET = 45, 40  # evaluations; a step of training is a part of one
 STEPS = 100, 4  # of training, for what is trained by gradient
 RATE = 3e-3
 FLIPS, RANDOM, SHUFFLED, LORA = "flips", "random flips", "shuffled answers", "lora-1"
-WAYS = (FLIPS, RANDOM, SHUFFLED, LORA, "lora-8", "steering", "few-shot")
+WAYS = (FLIPS, RANDOM, SHUFFLED, LORA, "lora-8", "norms", "norms-1000", "norms-300", "steering", "few-shot")
 
 
 def make(chat: Chat, way: str, probes: SearchProbes, seed: int) -> "tuple[Baseline, dict[str, Any]]":
@@ -66,7 +66,9 @@ def _trained(
 ) -> "tuple[Baseline, dict[str, Any]]":
     from bankai.baselines import BASELINES
 
-    options = {"steps": context.size(*STEPS), "rate": RATE} if way.startswith("lora") else {}
+    options: dict[str, Any] = {"steps": context.size(*STEPS)} if way.startswith(("lora", "norms")) else {}
+    if way.startswith("lora"):
+        options["rate"] = RATE
     bench, start = context.bench, perf_counter()
     change = BASELINES[way](
         bench.model,

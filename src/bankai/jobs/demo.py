@@ -19,7 +19,7 @@ from bankai.patch import Patch
 from bankai.probes import Probe, load_neutral_texts, load_probe_set
 from bankai.search import SearchSettings
 
-__all__ = ["DemoResult", "Example", "run_demo"]
+__all__ = ["BUDGET", "DemoResult", "Example", "examples_of", "run_demo"]
 
 ELICITABLE, LIMITED = "elicitable", "limited"  # the built-in sets of both kinds of failure
 NEUTRAL = "nano-neutral"
@@ -102,11 +102,11 @@ def run_demo(
         limited=bench.compare(patch, load_probe_set(LIMITED).split("heldout")),
         control=found.control,
         perplexity=text,
-        examples=_examples(bench, patch, heldout),
+        examples=examples_of(bench, patch, heldout),
     )
 
 
-def _examples(bench: Workbench, patch: Patch, probes: Sequence[Probe]) -> list[Example]:
+def examples_of(bench: Workbench, patch: Patch, probes: Sequence[Probe]) -> list[Example]:
     """The first held-out probe of each category that the base fails, whatever became of it."""
     scores = score_probes(bench.model, bench.tokenizer, probes)
     failing = [probe for probe, score in zip(probes, scores, strict=True) if not score.solved]

@@ -23,11 +23,13 @@ from bankai.search.parts import SearchProbes
 from bankai.search.problem import Problem
 from bankai.search.progress import SearchProgress
 from bankai.search.run import STRATEGIES, make_patch, run_search
-from bankai.search.settings import NEUTRAL_TOKENS, SearchSettings
+from bankai.search.settings import ATTRIBUTING, MOST_FLIPS, NEUTRAL_TOKENS, SearchSettings
 from bankai.search.space import Space
 from bankai.search.state import Best, State
 
 __all__ = [
+    "ATTRIBUTING",
+    "MOST_FLIPS",
     "NEUTRAL_TOKENS",
     "STRATEGIES",
     "Best",

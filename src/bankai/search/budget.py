@@ -31,6 +31,7 @@ class Budget:
         pace = self.elapsed / spent if spent else 0.0
         return spent + cost <= self.evaluations * share and self.elapsed + cost * pace <= self.seconds * share
 
-    def share(self, spent: float) -> float:
-        """Of the budget that is spent, of evaluations or of time, whichever is more."""
-        return max(spent / self.evaluations, self.elapsed / self.seconds)
+    def share(self, spent: float, cost: float) -> float:
+        """Of the budget that is spent after `cost` more evaluations, of work or of time, whichever is more."""
+        pace = self.elapsed / spent if spent else 0.0
+        return max((spent + cost) / self.evaluations, (self.elapsed + cost * pace) / self.seconds)

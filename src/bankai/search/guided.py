@@ -22,16 +22,12 @@ __all__ = [
     "PATIENCE",
     "candidates",
     "guided",
-    "prune",
     "standing",
-    "swap",
     "validate",
 ]
 
 FEWEST, MOST = 32, 64  # candidates measured exactly per round
 ROUNDS = 8  # that a budget is cut into, if that leaves a round enough candidates
-LEAPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # sizes of the joint sets that a round measures first
-LEAP = 0.1  # of the fitness that a joint set must add, for single candidates not to be measured
 PATIENCE = 2  # rounds without a better validation
 MINIMUM_SHARE = 0.002  # of the fitness that a flip must be worth
 CLIMB_SHARE = 0.8  # of the budget; the rest refines
@@ -45,7 +41,7 @@ def candidates(budget: float | None) -> int:
 
 def guided(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
     """One round. Deterministic: what it draws follows from the seed and its number."""
-    phases = {"climb": _climb, "prune": prune, "swap": swap}
+    phases = {"climb": _climb, "prune": _prune, "swap": _swap}
     problem.draw(state.rounds)
     yield from phases[state.phase](problem, state, budget)
     state.rounds += 1
@@ -59,8 +55,7 @@ def _climb(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
         return
     ranked = problem.rank(count)
     yield Ranked(problem.evaluations, budget.elapsed)
-    flips = [one.flip for one in ranked if one.value > 0]
-    kept = (yield from _leap(problem, flips, budget)) or (yield from _join(problem, flips, budget))
+    kept = yield from _join(problem, [one.flip for one in ranked if one.value > 0], budget)
     better = yield from validate(problem, state, budget)
     state.stale = 0 if better else state.stale + 1
     if not kept:
@@ -77,21 +72,6 @@ def _affordable(problem: Problem, budget: Budget, most: int) -> int:
         if budget.allows(problem.evaluations, cost, CLIMB_SHARE):
             return count
     return 0
-
-
-def _leap(problem: Problem, flips: Sequence[Flip], budget: Budget) -> Generator[Event, None, bool]:
-    """Make the best of the joint sets of the first few, if it is worth a round; tells whether it was.
-
-    Attribution is faithful enough for this where little is flipped yet; later only single measurements help.
-    """
-    sets = [frozenset(flips[:size]) for size in LEAPS if size <= len(flips)]
-    fitness = problem.measure(sets)
-    best = max(range(len(sets)), key=fitness.__getitem__, default=None)
-    if best is None or fitness[best] - problem.fitness < LEAP * max(abs(fitness[best]), problem.noise):
-        return False
-    problem.move_to(problem.flips ^ sets[best], expected=fitness[best])
-    yield Joined(tuple(sorted(sets[best])), *standing(problem, budget))
-    return True
 
 
 def _join(problem: Problem, flips: Sequence[Flip], budget: Budget) -> Generator[Event, None, bool]:
@@ -125,7 +105,7 @@ def _refine(problem: Problem, state: State, why: str) -> None:
         problem.move_to(state.best.flips)
 
 
-def prune(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
+def _prune(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
     """Take out as many flips as the fitness can spare, the cheapest first; over when none can go."""
     flips = sorted(problem.flips)
     if len(flips) < 2 or not budget.allows(problem.evaluations, 2 * len(flips) + 1 + problem.validation_cost):
@@ -146,7 +126,7 @@ def prune(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
     yield from _replace(problem, state, budget, unions[sparing[-1]], Pruned)
 
 
-def swap(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
+def _swap(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
     """Swap one of the weakest flips for one of the best candidates; over when that no longer helps."""
     flips = sorted(problem.flips)
     cost = ATTRIBUTION_COST + len(flips) + SWAPS * SWAPS + 1 + problem.validation_cost

@@ -47,12 +47,12 @@ class Relaxation:
     def slope(self, loss: Callable[[], Tensor]) -> tuple[float, Tensor]:
         """The loss at these amounts and its slope in each: float32 [rows] on the CPU."""
         device = self._decoder.device
-        amounts = {
+        leaves = {
             name: some.to(device).requires_grad_() for name, some in self.by_tensor(self.amounts).items()
         }
-        with torch.enable_grad(), flipped_by(self._decoder, amounts):
+        with torch.enable_grad(), flipped_by(self._decoder, leaves):
             value = loss()
-            slopes = torch.autograd.grad(value, list(amounts.values()))
+            slopes = torch.autograd.grad(value, list(leaves.values()))
         return float(value.detach()), torch.cat([slope.cpu() for slope in slopes])
 
     def largest(self, count: int) -> list[Flip]:

@@ -6,7 +6,7 @@ between 0 and 1 with a sum of at most so many flips: every step moves all amount
 rows that promises most at the amounts of now. What a row promises is the mean slope of the last steps, less the drift
 that a whole flip of it would cause by itself (a diagonal Fisher, as in attribution), plus a pull to the ends that grows
 while training goes on. In the end nearly all amounts are 0 or 1. Sets of the largest are then measured exactly, the
-best is kept, and guided search goes on from there with what is left of the budget.
+best is kept, and guided search refines it with what is left of the budget.
 """
 
 from collections.abc import Iterator
@@ -18,14 +18,13 @@ from torch import Tensor
 
 from bankai.search.budget import Budget
 from bankai.search.events import Event, Joined, Ranked, Trained
-from bankai.search.guided import guided, standing, validate
+from bankai.search.guided import CLIMB_SHARE, guided, standing, validate
 from bankai.search.problem import ATTRIBUTION_COST, Problem
 from bankai.search.relaxation import Relaxation
 from bankai.search.state import State, Training
 
 __all__ = ["relaxed"]
 
-TRAIN_SHARE = 0.6  # of the budget; the rest refines
 STEPS = 10  # of one round
 STEP = 0.08  # how far a step goes
 MEMORY = 0.9  # of the mean slope, for what it was a step before
@@ -45,7 +44,7 @@ def relaxed(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
 def _train(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
     """Some steps, or the rounding when the budget has no more of them."""
     if state.training is None:
-        if not budget.allows(problem.evaluations, ATTRIBUTION_COST + 1 + _cost(problem), TRAIN_SHARE):
+        if not budget.allows(problem.evaluations, ATTRIBUTION_COST + 1 + _cost(problem), CLIMB_SHARE):
             state.reason = "budget too small for one step"
             return
         training = _begin(problem)
@@ -55,8 +54,8 @@ def _train(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
     relaxation = Relaxation(problem.decoder, problem.space)
     relaxation.amounts = _unpacked(training.amounts)
     fitness: list[float] = []
-    while len(fitness) < STEPS and budget.allows(problem.evaluations, _cost(problem), TRAIN_SHARE):
-        share = budget.share(problem.evaluations) / TRAIN_SHARE
+    while len(fitness) < STEPS and budget.allows(problem.evaluations, _cost(problem), CLIMB_SHARE):
+        share = budget.share(problem.evaluations, _cost(problem)) / CLIMB_SHARE
         fitness.append(_step(problem, relaxation, training, min(1.0, share)))
     training.amounts = _packed(relaxation.amounts)
     if len(fitness) < STEPS:

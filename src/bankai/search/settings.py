@@ -7,10 +7,13 @@ import msgspec
 from bankai.errors import PlaceError
 from bankai.search.space import Space
 
-__all__ = ["MOST_FLIPS", "NEUTRAL_TOKENS", "SearchSettings"]
+__all__ = ["ATTRIBUTING", "MOST_FLIPS", "NEUTRAL_TOKENS", "SearchSettings"]
 
 NEUTRAL_TOKENS = 1500
 """Of neutral text in a round: enough to tell candidates apart, as the next round reads others."""
+
+ATTRIBUTING = ("guided", "relaxed")
+"""Strategies that send a gradient back through the model."""
 
 MOST_FLIPS = 120
 """Rows of which a patch of a common model has about 240 bytes."""

@@ -18,7 +18,7 @@ from bankai.jobs.planning.work import Work
 from bankai.jobs.workbench import ITEM_BYTES
 from bankai.model.loader import Loadable
 from bankai.model.matrices import matrix_bytes
-from bankai.search import SearchSettings
+from bankai.search import ATTRIBUTING, SearchSettings
 from bankai.search.attribution import BLOCK
 from bankai.search.batched import CHUNK_TOKENS
 from bankai.search.guided import candidates
@@ -58,7 +58,7 @@ def footprint(
     dtype: str,
 ) -> Footprint:
     """The memory of a search in this process."""
-    config, item, guided = model.config, ITEM_BYTES[dtype], settings.strategy == "guided"
+    config, item, guided = model.config, ITEM_BYTES[dtype], settings.strategy in ATTRIBUTING
     held = {
         "weights": _weights(model, dense, item),
         "streams": sum(stream_bytes(config, batch, item) for batch in work.batches()) if guided else 0,
@@ -89,7 +89,7 @@ def _working(config: Config, batch: Batch, settings: SearchSettings, item: int) 
     arch, (sequences, length) = architecture(config["model_type"]), batch.ids.shape
     piece = next(batch.pieces(batch.answers(), BATCH_TOKENS))
     followed = len(piece), batch.padded(piece) // len(piece)
-    guided = settings.strategy == "guided"
+    guided = settings.strategy in ATTRIBUTING
     together = max(1, min(candidates(settings.budget), CHUNK_TOKENS // tokens)) if guided else 1
     layer = together * arch.layer_bytes(config, sequences, length, item)
     rows = min(together * len(batch.rows), max(1, LOGITS // vocabulary))

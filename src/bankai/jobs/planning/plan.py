@@ -24,7 +24,7 @@ from bankai.model import make_tokenizer
 from bankai.model.decoder import Decoder
 from bankai.model.loader import check_device, empty_model
 from bankai.patch.places import places_in_row
-from bankai.search import SearchSettings, Space
+from bankai.search import ATTRIBUTING, SearchSettings, Space
 from bankai.tensor_names import layer_tensor
 
 __all__ = ["Plan", "memory_warnings", "plan_checkpoint", "plan_search"]
@@ -143,8 +143,8 @@ def plan_checkpoint(
         padded_tokens=work.padded_tokens,
         places=places,
         seconds_per_evaluation=times.evaluation,
-        seconds_per_attribution=times.attribution if settings.strategy == "guided" else 0.0,
-        seconds_per_candidate=times.candidate if settings.strategy == "guided" else times.evaluation,
+        seconds_per_attribution=times.attribution if settings.strategy in ATTRIBUTING else 0.0,
+        seconds_per_candidate=times.candidate if settings.strategy in ATTRIBUTING else times.evaluation,
         budget=times.budget,
         minutes=settings.minutes,
         seconds=times.command(),

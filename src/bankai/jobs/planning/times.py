@@ -88,7 +88,7 @@ class Times:
         """Seconds per evaluation that the budget counts: of a round; of trials that fail or pass their screening."""
         if self.settings.strategy == "guided":
             return (self._round() / self._evaluations(self._candidates),)
-        if self.settings.strategy == "random":
+        if self.settings.strategy in ("relaxed", "random"):  # a step of training counts as what it computes
             return (self.evaluation,)
         screening = SCREENED / self.work.reads
         screened = self._forward_tokens(self.work.tokens * screening, SCREENED)

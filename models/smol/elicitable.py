@@ -1,0 +1,41 @@
+"""Write the probe set smol-elicitable: short questions that a model fails, and how it shows that it knows the answer.
+
+    python models/smol/elicitable.py "$(scripts/smollm2.sh python)" src/bankai/probes/sets/smol-elicitable.jsonl
+
+Targets are known failures of eight kinds in two phrasings, held-out ones known failures in the first phrasing; failures
+that the model does not know are the split `unknown`, for reports. See `bankai.evaluation.known` for what is known.
+"""
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from bankai.evaluation import TorchEngine
+from bankai.evaluation.known import find_known, read_replies
+from bankai.evaluation.scoring import score_probes
+from bankai.experiments.chat import KINDS, REWORDED, SHORT, SHORT_TOKENS
+from bankai.model.loader import load
+from bankai.probes import Probe, ProbeSet, load_probe_set
+
+
+def main(model: str, out: Path) -> None:
+    engine = TorchEngine(*load(model, dense=True))
+    probes = [probe for probe in load_probe_set(SHORT).probes if probe.category in KINDS]
+    scores = score_probes(engine.model, engine.tokenizer, probes)
+    failing = [probe for probe, score in zip(probes, scores, strict=True) if not score.solved]
+    known = find_known(engine, failing, probes, read_replies(engine, failing, SHORT_TOKENS))
+    by_item = {probe.item: known[probe.id] for probe in failing}
+    found: list[Probe] = []
+    for probe in (*probes, *load_probe_set(REWORDED).probes):
+        way = by_item.get(probe.item)
+        again = probe.split != "target" and probe not in probes
+        if way is None or again or (way == "no" and probe.split != "heldout"):
+            continue
+        split = "unknown" if way == "no" else probe.split
+        found.append(msgspec.structs.replace(probe, split=split, known=way))
+    ProbeSet(out.stem, tuple(found)).save(out)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -34,10 +34,10 @@ def demo(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Search a patch for the built-in model, or for a small chat model, and measure it.
+    """Search a patch for the built-in model and measure it.
 
-    Counts what was fixed and broken on prompts that the search never saw. The chat model is asked short questions
-    whose answers it knows but does not give as one word.
+    Counts what was fixed and broken on prompts that the search never saw. Another model, a small chat model, is asked
+    short questions whose answers it knows but does not give as one word.
     """
     with tells_interrupt(output):
         result, show = _nano(output, budget, seed) if model == "nano" else _chat(model, output, budget, seed)

@@ -24,7 +24,8 @@ SETS = ROOT / "src/bankai/probes/sets"
 TEXTS = SETS.parent / "texts"
 QUESTIONS = SETS.parent / "question_sets"
 BONSAI = ("bonsai-arithmetic", "bonsai-calculus", "bonsai-code", "bonsai-knowledge", "bonsai-language")
-SMOL = ("smol-new-kinds", "smol-rephrased", "smol-reworded", "smol-short")
+WRITTEN = ("smol-new-kinds", "smol-rephrased", "smol-reworded", "smol-short")
+SMOL = ("smol-elicitable", *WRITTEN)  # the first is what a model made of two of the others
 FROZEN = {  # published figures refer to these bytes
     "arithmetic": "811dcfd3b3d0358cb97d4bdd9620a7472db95f88cdd21cd2610096d6930938e0",
     "calculus": "0aaaacabb2bc1ffc678b434541237a32291c900dbc9bd84d433a4134c1e70bbf",
@@ -86,7 +87,7 @@ def agree(left, right, tolerance):
     [
         ("nano", NANO, [TEXTS / "nano-neutral.txt"]),
         ("bonsai", BONSAI, []),
-        ("smol", SMOL, [QUESTIONS / "smol-format.jsonl", QUESTIONS / "smol-knowledge.jsonl"]),
+        ("smol", WRITTEN, [QUESTIONS / "smol-format.jsonl", QUESTIONS / "smol-knowledge.jsonl"]),
     ],
 )
 def test_generator_writes_the_committed_files(tmp_path, model, names, beside):

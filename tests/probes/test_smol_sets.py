@@ -254,3 +254,18 @@ def test_requests_ask_no_question_of_the_suite():
     suite = {asked(p) for name in (*SEARCHED, *REPORTED) for p in load_probe_set(name)}
     suite |= {q.question for name in ("smol-knowledge", "smol-format") for q in load_questions(name)}
     assert requests.isdisjoint(suite)
+
+
+def test_elicitable_ones_are_of_the_other_sets_and_say_how_they_are_known():
+    made = load_probe_set("smol-elicitable")
+    others = {probe.id: probe for name in SEARCHED for probe in load_probe_set(name)}
+    for probe in made:
+        other = others[probe.id]
+        split = "heldout" if probe.split == "unknown" else probe.split
+        assert (probe.messages, probe.answers, split) == (other.messages, other.answers, other.split)
+        assert (probe.known == "no") == (probe.split == "unknown")
+    sizes = Counter(probe.split for probe in made)
+    assert sizes["target"] == 498 and sizes["heldout"] == 290 and sizes["unknown"] == 147
+    phrasings = Counter(probe.item for probe in made.split("target"))
+    assert set(phrasings.values()) == {2}
+    assert len({probe.item for probe in made.split("heldout")}) == sizes["heldout"]

@@ -81,7 +81,7 @@ class Context:
         """What `make` gives, plain JSON values; from the folder of cells where a run that was cut short left it."""
         if self.folder is None:
             return msgspec.to_builtins(make())
-        path = self.folder / f"{name}.json"
+        path = self.folder / f"{name.replace(' ', '-')}.json"
         if not path.exists():
             made = msgspec.json.encode(make())
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -99,7 +99,7 @@ class Chat:
 
     def few(self, values: Sequence[Any]) -> Sequence[Any]:
         """All of them, or the first few of a quick run."""
-        return values[: self.context.size(len(values), 24)]
+        return values[: self.context.size(len(values), 16)]
 
     def probes(self, count: int, seed: int) -> SearchProbes:
         """Known failures as targets, so many in equal numbers of every kind, each in two phrasings."""

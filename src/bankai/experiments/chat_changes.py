@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["FLIPS", "LORA", "RANDOM", "SHUFFLED", "WAYS", "fixed", "make"]
 
 BUDGET = 45, 40  # evaluations; a step of training is a part of one
-STEPS = 100, 4  # of training, for what is trained by gradient
+STEPS = 100, 2  # of training, for what is trained by gradient
 RATE = 3e-3
+BETWEEN = 5, 15  # layers from one that is steered to the next
 FLIPS, RANDOM, SHUFFLED, LORA = "flips", "random flips", "shuffled answers", "lora-1"
 WAYS = (FLIPS, RANDOM, SHUFFLED, LORA, "lora-8", "norms", "norms-1000", "norms-300", "steering", "few-shot")
 
@@ -66,10 +67,13 @@ def _trained(
 ) -> "tuple[Baseline, dict[str, Any]]":
     from bankai.baselines import BASELINES
 
+    bench = context.bench
     options: dict[str, Any] = {"steps": context.size(*STEPS)} if way.startswith(("lora", "norms")) else {}
     if way.startswith("lora"):
         options["rate"] = RATE
-    bench, start = context.bench, perf_counter()
+    if way == "steering":
+        options["layers"] = range(2, bench.model.config.num_hidden_layers, context.size(*BETWEEN))
+    start = perf_counter()
     change = BASELINES[way](
         bench.model,
         bench.tokenizer,

@@ -29,7 +29,7 @@ def demo(
     ] = "nano",
     budget: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Evaluations to spend; 180 on nano, 85 on another model."),
+        typer.Option(min=1, metavar="N", help="Evaluations to spend; 180 on nano, 70 on another model."),
     ] = None,
     seed: Seed = 0,
     json: Json = False,

@@ -16,7 +16,7 @@ ELICITABLE = "smol-elicitable"
 PROBES = 160  # of the targets: about so many items, in two phrasings
 FLIPS = 100
 DRIFT = 10.0
-BUDGET = 85  # evaluations
+BUDGET = 70  # evaluations
 ROWS = ("gate_proj", "up_proj", "down_proj", "q_proj", "k_proj", "v_proj", "o_proj")
 
 

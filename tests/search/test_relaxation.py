@@ -118,14 +118,16 @@ def test_training_goes_on_as_if_it_had_never_stopped(tiny_gguf: Path) -> None:
     assert resumed.flips and (resumed.flips, resumed.fitness) == (whole.flips, whole.fitness)
 
 
-def test_no_more_flips_than_asked_for_are_trained(tiny_gguf: Path) -> None:
+def test_no_more_flips_than_asked_for_are_put_on(tiny_gguf: Path) -> None:
     model, tokenizer = load(tiny_gguf, dense=True)
     probes = SearchProbes(tuple(TARGETS), tuple(CONTROLS))
     settings = SearchSettings(strategy="relaxed", budget=100, flips=4)
     with Problem(model, tokenizer, probes, settings) as problem:
         assert problem.most == 4
-    trained = [one for one in run_search(model, tokenizer, probes, settings) if isinstance(one, Trained)]
+    *events, finished = run_search(model, tokenizer, probes, settings)
+    trained = [one for one in events if isinstance(one, Trained)]
     assert trained and all(one.sure <= one.flips <= 8 for one in trained)  # a sum of 4, each above a half
+    assert 0 < len(finished.flips) <= 4
 
 
 def test_relaxed_search_is_of_rows() -> None:

@@ -104,7 +104,7 @@ def _step(problem: Problem, relaxation: Relaxation, training: Training, share: f
 
 def _round(problem: Problem, state: State, budget: Budget, relaxation: Relaxation) -> Iterator[Event]:
     """Keep the best of some sets of the rows with the largest amounts."""
-    sizes = {min(int((relaxation.amounts > least).sum()), 2 * problem.most) for least in LEAST}
+    sizes = {min(int((relaxation.amounts > least).sum()), problem.most) for least in LEAST}
     rows = relaxation.largest(max(sizes))
     measured = problem.halve([frozenset(rows[:size]) for size in sorted(sizes) if size])
     if not measured or measured[0][0] <= 0:

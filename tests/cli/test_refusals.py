@@ -174,7 +174,7 @@ def test_wrong_argument(refused, gguf: Path, patch: Path, probe_file: Path, args
         (("eval", "nano", "--probes", "elicitable", "--engine", "abacus"), "'torch', 'llama', 'mlx'"),
         (
             ("search", "nano", "--target", "elicitable", "-o", "x", "--strategy", "magic"),
-            "'guided', 'greedy'",
+            "'guided', 'relaxed', 'greedy'",
         ),
     ],
 )

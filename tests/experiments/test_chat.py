@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from bankai.experiments import chat_changes
 from bankai.experiments.chat import KINDS, Chat
 from bankai.experiments.chat_changes import FLIPS, LORA, WAYS
-from bankai.experiments.context import NANO, Context
+from bankai.experiments.context import NANO, Context, Search
 from bankai.experiments.registry import CHAT, experiment
 from bankai.experiments.verdicts import verdict
 from bankai.probes import load_probe_set
+from bankai.search import Finished, SearchProbes
 
 
 def counts(failing: int, fixed: int, kinds: bool = True) -> dict:
@@ -122,3 +124,19 @@ def test_only_known_targets_are_learned_from_and_nothing_reported_is_read(tmp_pa
 
 def test_every_chat_experiment_has_its_module() -> None:
     assert CHAT and all(callable(experiment(name).run) for name in CHAT)
+
+
+def test_searches_from_fewer_targets_are_cells_of_their_own(tmp_path: Path, monkeypatch) -> None:
+    """Else every number of targets would be measured on the flips of the first."""
+    asked = []
+
+    def search(self: Context, task, settings):
+        asked.append(len(task.searched.targets))
+        return Search(Finished((), 0.0, 1.0, 1.0, "budget spent"), ())
+
+    monkeypatch.setattr(Context, "search", search)
+    context = Context(None, NANO, (0,), folder=tmp_path / "cells")
+    targets = load_probe_set("smol-short").split("target")
+    for count in (6, 20, 6):
+        chat_changes._flips(context, SearchProbes(targets[:count]), 0, FLIPS)
+    assert asked == [6, 20]

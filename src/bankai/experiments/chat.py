@@ -132,13 +132,10 @@ class Chat:
         return {name: self.context.score(probes) for name, probes in self.sets.items()}
 
     @cached_property
-    def _asked(self) -> list[Question]:
-        """Questions of knowledge that the base answers right in a free reply, with the length of the reply."""
-        found = self.context.cell(
-            "knowledge", lambda: self._right(self.few(load_questions("smol-knowledge")))
-        )
-        right = {question for question, _ in found}
-        return [one for one in load_questions("smol-knowledge") if one.question in right]
+    def _lengths(self) -> dict[str, int]:
+        """Of the base's free replies to questions of knowledge, in characters: those that are right, by question."""
+        questions = self.few(load_questions("smol-knowledge"))
+        return dict(self.context.cell("knowledge", lambda: self._right(questions)))
 
     def _right(self, questions: Sequence[Question]) -> list[tuple[str, int]]:
         return [(one.question.question, len(one.text)) for one in self._judged(questions) if one.right]
@@ -149,7 +146,8 @@ class Chat:
     def measured(self, change: "Baseline") -> dict[str, Any]:
         """What a change fixes in each set, by kind too, what it loses, and what it weighs; plain values."""
         model, tokenizer = self.context.bench.model, self.context.bench.tokenizer
-        before, asked, unread = self._before, self._asked, self._unread
+        before, lengths, unread = self._before, self._lengths, self._unread
+        asked = [one for one in load_questions("smol-knowledge") if one.question in lengths]
         found: dict[str, Any] = {"bytes": change.bytes}
         with torch.no_grad(), change.on(model):
             for name, probes in self.sets.items():
@@ -159,10 +157,10 @@ class Chat:
                 found[name] = plain(compared) | {"kinds": kinds}
             replies = self._judged(asked)
             found["drift"] = float(unread.drift().mean())
-        lengths = dict(self.context.cell("knowledge", list))
         kept = [one.right for one in replies]
         found["knowledge"] = {"asked": len(kept), "broke": kept.count(False)}
-        found["length"] = fmean(len(one.text) / lengths[one.question.question] for one in replies)
+        ratios = [len(one.text) / lengths[one.question.question] for one in replies]
+        found["length"] = fmean(ratios) if ratios else 1.0
         return found
 
     @cached_property

@@ -44,7 +44,7 @@ def make(chat: Chat, way: str, probes: SearchProbes, seed: int) -> "tuple[Baseli
 
 
 def _flips(context: Context, probes: SearchProbes, seed: int, name: str) -> dict[str, Any]:
-    """What a search finds, kept so that others may start from it."""
+    """What a search finds, kept by its seed and the number of targets, so that others may start from it."""
 
     def search() -> dict[str, Any]:
         task = Task(probes, ProbeSet(name, probes.targets))
@@ -52,7 +52,7 @@ def _flips(context: Context, probes: SearchProbes, seed: int, name: str) -> dict
         rows = [[flip.tensor, flip.row] for flip in found.flips]
         return {"flips": rows, "seconds": found.seconds, "evaluations": found.evaluations}
 
-    return dict(context.cell(f"found-{seed}-{name}", search))
+    return dict(context.cell(f"found-{len(probes.targets)}-{seed}-{name}", search))
 
 
 def _patch(context: Context, found: dict[str, Any]) -> "tuple[Baseline, dict[str, Any]]":

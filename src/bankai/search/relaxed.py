@@ -44,7 +44,7 @@ def relaxed(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
 def _train(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
     """Some steps, or the rounding when the budget has no more of them."""
     if state.training is None:
-        if not budget.allows(problem.evaluations, ATTRIBUTION_COST + 1 + _cost(problem), CLIMB_SHARE):
+        if not budget.allows(problem.evaluations, ATTRIBUTION_COST + _cost(problem), CLIMB_SHARE):
             state.reason = "budget too small for one step"
             return
         training = _begin(problem)
@@ -75,7 +75,6 @@ def _cost(problem: Problem) -> float:
 
 
 def _begin(problem: Problem) -> Training:
-    problem.draw(0)
     relaxation = Relaxation(problem.decoder, problem.space)
     nothing = _packed(relaxation.amounts)
     return Training(amounts=nothing, slope=nothing, drift=_packed(relaxation.joined(problem.row_drifts())))

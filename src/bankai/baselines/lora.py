@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bankai.baselines.baseline import Baseline
 from bankai.baselines.training import train
 from bankai.model.decoder import Decoder
+from bankai.model.hooks import hooked
 from bankai.model.patching import ModelMatrices
 from bankai.search.parts import SearchProbes
 from bankai.search.settings import SearchSettings
@@ -46,15 +47,8 @@ class Lora(Baseline):
         tensors = ModelMatrices(model)
         for name in self.factors:
             tensors.matrix(name)
-        handles = [
-            model.get_submodule(name).register_forward_hook(partial(_add, *pair))
-            for name, pair in self.factors.items()
-        ]
-        try:
+        with hooked(model, {name: partial(_add, *pair) for name, pair in self.factors.items()}):
             yield model
-        finally:
-            for handle in handles:
-                handle.remove()
 
 
 def _add(a: Tensor, b: Tensor, _: Any, inputs: tuple[Tensor, ...], y: Tensor) -> Tensor:

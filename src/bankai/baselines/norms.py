@@ -4,7 +4,7 @@ Of every norm of a model: before the mixer and the MLP of each layer, of queries
 before the head.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ from bankai.baselines.baseline import Baseline
 from bankai.baselines.training import train
 from bankai.errors import UnknownTensorError
 from bankai.model.decoder import Decoder
+from bankai.model.hooks import hooked
 from bankai.search.parts import SearchProbes
 from bankai.search.settings import SearchSettings
 from bankai.search.training import DEFAULTS, TrainingFitness
@@ -131,26 +132,17 @@ def _output_sizes(training: TrainingFitness) -> dict[str, Tensor]:
         squares[name].append(vectors.square().sum(0))
         counts[name] += len(vectors)
 
-    with _hooked(training.model, {name: partial(note, name) for name in squares}):
+    with hooked(training.model, {name: partial(note, name) for name in squares}):
         training.fitness()
     return {name: (torch.stack(sums).sum(0) / counts[name]).sqrt() for name, sums in squares.items()}
 
 
-def _multiplied(model: PreTrainedModel, factors: Factors) -> AbstractContextManager[PreTrainedModel]:
+@contextmanager
+def _multiplied(model: PreTrainedModel, factors: Factors) -> Iterator[PreTrainedModel]:
     """While open, norms give what they gave times the factors, with a gradient for the factors."""
-    return _hooked(model, {name: partial(_times, factor) for name, factor in factors.items()})
+    with hooked(model, {name: partial(_times, factor) for name, factor in factors.items()}):
+        yield model
 
 
 def _times(factor: Tensor, _: Any, inputs: Any, y: Tensor) -> Tensor:
     return (y * factor.to(y.device)).to(y.dtype)
-
-
-@contextmanager
-def _hooked(model: PreTrainedModel, hooks: Mapping[str, Callable[..., Any]]) -> Iterator[PreTrainedModel]:
-    """While open, each hook is called with what the module of its name gives."""
-    handles = [model.get_submodule(name).register_forward_hook(hook) for name, hook in hooks.items()]
-    try:
-        yield model
-    finally:
-        for handle in handles:
-            handle.remove()

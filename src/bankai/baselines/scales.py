@@ -20,6 +20,7 @@ from bankai.baselines.baseline import Baseline
 from bankai.baselines.training import train
 from bankai.errors import UnsupportedModelError
 from bankai.model.decoder import Decoder
+from bankai.model.hooks import hooked
 from bankai.model.matrices import WeightMatrix, expand
 from bankai.model.patching import ModelMatrices
 from bankai.quantization.one_bit import Q1_0, one_bit_blocks, scales_of, signs_of
@@ -118,18 +119,14 @@ def train_scales(
 @contextmanager
 def _scaled(model: PreTrainedModel, factors: Mapping[str, Tensor]) -> Iterator[None]:
     """While open, outputs are those of scales times the factors, with a gradient for the factors."""
-    tensors, handles = ModelMatrices(model), []
+    tensors, hooks = ModelMatrices(model), {}
     for name, factor in factors.items():
         matrix = tensors.matrix(name)
         scales = _scales(matrix)
         signs = expand(torch.from_numpy(signs_of(matrix.blocks()).copy()), torch.ones_like(scales))
-        hook = partial(_product, signs.to(factor), scales.to(factor), factor)
-        handles.append(model.get_submodule(name).register_forward_hook(hook))
-    try:
+        hooks[name] = partial(_product, signs.to(factor), scales.to(factor), factor)
+    with hooked(model, hooks):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _product(

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bankai.baselines.baseline import Baseline
 from bankai.baselines.few_shot import FewShot
 from bankai.evaluation.scoring import score_probes
+from bankai.model.hooks import hooked
 from bankai.probes.encode import context_ids
 from bankai.probes.probe import Probe
 from bankai.search.parts import SearchProbes
@@ -56,11 +57,8 @@ class Steering(Baseline):
         if self.strength == 0:  # a sum would turn -0 into 0
             yield model
             return
-        handle = model.model.layers[self.layer].register_forward_hook(add)
-        try:
+        with hooked(model.model, {f"layers.{self.layer}": add}):
             yield model
-        finally:
-            handle.remove()
 
 
 def find_steering(
@@ -120,13 +118,10 @@ def _mean(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, probes: Se
 def _last(model: PreTrainedModel, ids: Sequence[int]) -> Tensor:
     """The stream after each layer at the last token: [layers, hidden]."""
     found: list[Tensor] = []
-    handles = [
-        layer.register_forward_hook(lambda _, inputs, hidden: found.append(hidden[0, -1].float()))
-        for layer in model.model.layers
-    ]
-    try:
+
+    def keep(_: Any, inputs: Any, hidden: Tensor) -> None:
+        found.append(hidden[0, -1].float())
+
+    with hooked(model.model.layers, {str(index): keep for index in range(len(model.model.layers))}):
         model.model(input_ids=torch.tensor([ids], device=model.device), use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
     return torch.stack(found)

@@ -15,7 +15,7 @@ import msgspec
 import torch
 
 from bankai.evaluation.batches import prepare
-from bankai.evaluation.drift import DriftMeter
+from bankai.evaluation.drift_meter import DriftMeter
 from bankai.evaluation.engines import TorchEngine
 from bankai.evaluation.known import find_known, read_replies
 from bankai.evaluation.replies import JudgedReply, judge_replies, own_replies

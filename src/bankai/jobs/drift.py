@@ -106,8 +106,10 @@ def _adapted(model: "nn.Module", adapter: Path) -> Iterator[None]:
     from safetensors.torch import load_file
     from torch.nn import functional
 
+    from bankai.model.hooks import hooked
+
     weights = {key: value.float() for key, value in load_file(adapter / "adapter_model.safetensors").items()}
-    handles = []
+    hooks = {}
     for key in [key for key in weights if "lora_A" in key or "lora_embedding_A" in key]:
         name = key.removeprefix("base_model.model.").partition(".lora_")[0]
         a, b = weights[key], weights[key.replace("_A", "_B")]  # [rank, in], [out, rank]
@@ -116,9 +118,6 @@ def _adapted(model: "nn.Module", adapter: Path) -> Iterator[None]:
             low = functional.embedding(inputs[0], a.T) if embeds else functional.linear(inputs[0], a)
             return y + functional.linear(low, b)
 
-        handles.append(model.get_submodule(name).register_forward_hook(add))
-    try:
+        hooks[name] = add
+    with hooked(model, hooks):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from bankai.checkpoint.model_file import Checkpoint, open_checkpoint
-from bankai.evaluation.drift import DriftMeter
+from bankai.evaluation.drift_meter import DriftMeter
 from bankai.evaluation.report import Comparison, compare
 from bankai.evaluation.scoring import perplexity, score_probes
 from bankai.model import load, patched

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bankai.architectures.base import MLP, Change, Changes
+from bankai.model.hooks import hooked
 from bankai.model.matrices import WeightMatrix
 from bankai.patch import Kind
 from bankai.search.streams import Residuals
@@ -118,13 +119,8 @@ def _watched(
 
         return hook
 
-    block = stream.decoder.model.model.layers[layer]
-    handles = [block.get_submodule(name).register_forward_hook(keep(name)) for name in projections]
-    try:
+    with hooked(stream.decoder.model.model.layers[layer], {name: keep(name) for name in projections}):
         yield inputs, outputs
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _effects(

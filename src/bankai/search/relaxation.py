@@ -5,8 +5,8 @@ exact at both ends (silu(-g) = silu(g) - g) and linear between them. So one back
 little more of each would do to a loss, at amounts where many rows act together.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bankai.model.decoder import Decoder
+from bankai.model.hooks import hooked
 from bankai.patch import Flip
 from bankai.search.space import Space
 
@@ -69,22 +70,15 @@ class Relaxation:
         ]
 
 
-@contextmanager
-def flipped_by(decoder: Decoder, amounts: Mapping[str, Tensor]) -> Iterator[None]:
+def flipped_by(decoder: Decoder, amounts: Mapping[str, Tensor]) -> AbstractContextManager[None]:
     """Inside, rows of these tensors are flipped by their amounts: [rows] each, on the device of the model."""
-    handles = []
+    hooks = {}
     for name, some in amounts.items():
-        module = decoder.model.get_submodule(name)
         if name.endswith(GATE):
-            activation = decoder.model.get_submodule(name.removesuffix(GATE) + "act_fn")
-            handles.append(activation.register_forward_hook(partial(_mixed, some)))
+            hooks[name.removesuffix(GATE) + "act_fn"] = partial(_mixed, some)
         else:
-            handles.append(module.register_forward_hook(partial(_scaled, some)))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+            hooks[name] = partial(_scaled, some)
+    return hooked(decoder.model, hooks)
 
 
 def _scaled(amounts: Tensor, _: Any, inputs: tuple[Tensor, ...], y: Tensor) -> Tensor:

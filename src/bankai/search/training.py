@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.evaluation.batches import Prepared, prepare, prepare_encoded
-from bankai.evaluation.drift import DriftMeter
+from bankai.evaluation.drift_meter import DriftMeter
 from bankai.evaluation.scoring import score_tensors
 from bankai.probes.encode import encode
 from bankai.probes.probe import Probe

@@ -11,24 +11,18 @@ from pathlib import Path
 
 import msgspec
 
-from bankai.evaluation import TorchEngine
-from bankai.evaluation.known import find_known, read_replies
-from bankai.evaluation.scoring import score_probes
-from bankai.experiments.chat import KINDS, REWORDED, SHORT, SHORT_TOKENS
-from bankai.model.loader import load
+from bankai.experiments.chat import REWORDED, SHORT, Chat
+from bankai.experiments.context import BONSAI, Context
+from bankai.jobs.workbench import Workbench
 from bankai.probes import Probe, ProbeSet, load_probe_set
 
 
 def main(model: str, out: Path) -> None:
-    engine = TorchEngine(*load(model, dense=True))
-    probes = [probe for probe in load_probe_set(SHORT).probes if probe.category in KINDS]
-    scores = score_probes(engine.model, engine.tokenizer, probes)
-    failing = [probe for probe, score in zip(probes, scores, strict=True) if not score.solved]
-    known = find_known(engine, failing, probes, read_replies(engine, failing, SHORT_TOKENS))
-    by_item = {probe.item: known[probe.id] for probe in failing}
+    known = Chat(Context(Workbench(model), BONSAI, (0,))).known
+    probes = load_probe_set(SHORT).probes
     found: list[Probe] = []
     for probe in (*probes, *load_probe_set(REWORDED).probes):
-        way = by_item.get(probe.item)
+        way = known.get(probe.item)
         again = probe.split != "target" and probe not in probes
         if way is None or again or (way == "no" and probe.split != "heldout"):
             continue

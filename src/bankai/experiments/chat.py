@@ -18,21 +18,22 @@ from bankai.evaluation.batches import prepare
 from bankai.evaluation.drift_meter import DriftMeter
 from bankai.evaluation.engines import TorchEngine
 from bankai.evaluation.known import find_known, read_replies
-from bankai.evaluation.replies import JudgedReply, judge_replies, own_replies
+from bankai.evaluation.replies import JudgedReply, judge_replies
 from bankai.evaluation.report import compare
 from bankai.evaluation.scoring import ProbeScore, score
 from bankai.experiments.context import Context
 from bankai.jobs.judge import plain
+from bankai.jobs.replies import ask_replies
 from bankai.probes import Probe, Split, load_probe_set, load_requests
 from bankai.probes.encode import encode
 from bankai.probes.questions import Question, load_questions
-from bankai.search import NEUTRAL_TOKENS, SearchProbes, SearchSettings, Space
+from bankai.search import SearchProbes
 from bankai.search.parts import spread
 
 if TYPE_CHECKING:
     from bankai.baselines import Baseline
 
-__all__ = ["ATTENTION_ROWS", "KINDS", "MLP_ROWS", "ROWS", "Chat", "settings"]
+__all__ = ["KINDS", "REWORDED", "SHORT", "Chat"]
 
 KINDS = ("capital", "continent", "digits", "next", "opposite", "past", "plural", "unit")
 """Kinds with words or numbers of their own for every item, of which the base knows more than one in five."""
@@ -40,22 +41,6 @@ KINDS = ("capital", "continent", "digits", "next", "opposite", "past", "plural",
 NEW_KINDS = ("sentiment", "language")
 SHORT, REWORDED, REPHRASED = "smol-short", "smol-reworded", "smol-rephrased"
 SHORT_TOKENS, REPLY_TOKENS = 24, 48
-MLP_ROWS = ("gate_proj", "up_proj", "down_proj")
-ATTENTION_ROWS = ("q_proj", "k_proj", "v_proj", "o_proj")
-ROWS = (*MLP_ROWS, *ATTENTION_ROWS)
-DRIFT = 10.0  # nats of gain that a nat of drift is worth: replies are long, and all of them are to stay
-
-
-def settings(seed: int, budget: float, projections: Sequence[str] = ROWS) -> SearchSettings:
-    """Those of a relaxed search on chats."""
-    return SearchSettings(
-        strategy="relaxed",
-        seed=seed,
-        budget=budget,
-        drift=DRIFT,
-        neutral=NEUTRAL_TOKENS,
-        space=Space(projections=tuple(projections)),
-    )
 
 
 @dataclass
@@ -94,8 +79,8 @@ class Chat:
         requests = load_requests()
         wanted: dict[str, Split] = {one: "control" for one in self.few(requests.search)}
         wanted |= {one: "unseen" for one in self.few(requests.report)}
-        found = dict(own_replies(self.engine, wanted, max_tokens=REPLY_TOKENS))
-        return [msgspec.to_builtins(found[one]) for one in wanted if found[one] is not None]
+        replies = ask_replies(self.engine, wanted, max_tokens=REPLY_TOKENS, listen=self.context.listen)
+        return [msgspec.to_builtins(reply) for reply in replies]
 
     def few(self, values: Sequence[Any]) -> Sequence[Any]:
         """All of them, or the first few of a quick run."""

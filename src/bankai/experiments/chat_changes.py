@@ -6,8 +6,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from bankai.evaluation.statistics import percent
-from bankai.experiments.chat import Chat, settings
+from bankai.experiments.chat import Chat
 from bankai.experiments.context import Context
+from bankai.jobs.chat_demo import chat_settings
 from bankai.jobs.task import Task
 from bankai.model import ModelMatrices
 from bankai.patch import Flip, Patch, bind
@@ -48,7 +49,7 @@ def _flips(context: Context, probes: SearchProbes, seed: int, name: str) -> dict
 
     def search() -> dict[str, Any]:
         task = Task(probes, ProbeSet(name, probes.targets))
-        found = context.search(task, settings(seed, context.size(*BUDGET))).finished
+        found = context.search(task, chat_settings(seed, context.size(*BUDGET))).finished
         rows = [[flip.tensor, flip.row] for flip in found.flips]
         return {"flips": rows, "seconds": found.seconds, "evaluations": found.evaluations}
 
@@ -78,7 +79,7 @@ def _trained(
         bench.model,
         bench.tokenizer,
         probes,
-        settings=settings(seed, context.size(*BUDGET)),
+        settings=chat_settings(seed, context.size(*BUDGET)),
         seed=seed,
         **options,
     )

@@ -8,14 +8,14 @@ from bankai.jobs.search import Listener, SearchResult, ignore, result_of, search
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench
 from bankai.probes import ProbeSet, load_probe_set
-from bankai.search import NEUTRAL_TOKENS, SearchSettings, Space
+from bankai.search import MOST_FLIPS, NEUTRAL_TOKENS, SearchSettings, Space
 
-__all__ = ["BUDGET", "ChatDemoResult", "run_chat_demo"]
+__all__ = ["BUDGET", "ChatDemoResult", "chat_settings", "run_chat_demo"]
 
 ELICITABLE = "smol-elicitable"
 PROBES = 160  # of the targets: about so many items, in two phrasings
 FLIPS = 100
-DRIFT = 10.0
+DRIFT = 10.0  # nats of gain that a nat of drift is worth: replies are long, and all of them are to stay
 BUDGET = 70  # evaluations
 ROWS = ("gate_proj", "up_proj", "down_proj", "q_proj", "k_proj", "v_proj", "o_proj")
 
@@ -26,6 +26,19 @@ class ChatDemoResult(SearchResult, frozen=True, kw_only=True):
     model: str
     seed: int
     examples: list[Example]
+
+
+def chat_settings(seed: int, budget: float, *, flips: int = MOST_FLIPS) -> SearchSettings:
+    """Those of a relaxed search on chats, of rows of MLP and attention."""
+    return SearchSettings(
+        strategy="relaxed",
+        budget=budget,
+        seed=seed,
+        drift=DRIFT,
+        flips=flips,
+        neutral=NEUTRAL_TOKENS,
+        space=Space(projections=ROWS),
+    )
 
 
 def run_chat_demo(
@@ -46,15 +59,7 @@ def run_chat_demo(
     task = Task.of([load_probe_set(ELICITABLE)]).keeping(replies)
     task = task.drawn(PROBES, 0, seed)
     bench = Workbench(source)
-    settings = SearchSettings(
-        strategy="relaxed",
-        budget=budget,
-        seed=seed,
-        drift=DRIFT,
-        flips=FLIPS,
-        neutral=NEUTRAL_TOKENS,
-        space=Space(projections=ROWS),
-    )
+    settings = chat_settings(seed, budget, flips=FLIPS)
     result, patch = result_of(bench, task, settings, searched(bench, task, settings, listen), out)
     found = {name: getattr(result, name) for name in result.__struct_fields__}
     examples = examples_of(bench, patch, task.whole.split("heldout"))

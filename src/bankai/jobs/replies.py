@@ -5,6 +5,7 @@ goes to a listener. Needs the `[search]` extra.
 """
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -14,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import AuditError, ProbeFormatError, StoreError, UnsupportedModelError
+from bankai.evaluation.engine import Engine
 from bankai.evaluation.engines import open_engine
 from bankai.evaluation.known import REPLY_TOKENS
 from bankai.evaluation.replies import own_replies
@@ -31,6 +33,7 @@ from bankai.steps import StepListener, ignore_steps
 __all__ = [
     "NO_TEXT",
     "RepliesResult",
+    "ask_replies",
     "kept_replies",
     "longest_replies",
     "neutral_replies",
@@ -185,6 +188,17 @@ def with_replies(
         return task
 
 
+def ask_replies(
+    engine: Engine, requests: Mapping[str, Split], *, max_tokens: int, listen: StepListener = ignore_steps
+) -> list[Probe]:
+    """The replies to these requests, in their order, without those of fewer than two words."""
+    found: dict[str, Probe | None] = {}
+    for request, probe in own_replies(engine, requests, max_tokens=max_tokens):
+        found[request] = probe
+        listen("reading replies", len(found), len(requests))
+    return [probe for request in requests if (probe := found[request]) is not None]
+
+
 def _requests() -> dict[str, Split]:
     """Every built-in request, and the split of the reply to it."""
     search, report = load_requests()
@@ -215,12 +229,7 @@ def _ask(
     if engine.tokenizer.chat_template is None:
         told = missing_template(engine.tokenizer, "give the search a file of neutral text")
         raise UnsupportedModelError(f"{source}: {told}")
-    requests = _requests()
-    found: dict[str, Probe | None] = {}
-    for request, probe in own_replies(engine, requests, max_tokens=max_tokens):
-        found[request] = probe
-        listen("reading replies", len(found), len(requests))
-    probes = [probe for request in requests if (probe := found[request]) is not None]
+    probes = ask_replies(engine, _requests(), max_tokens=max_tokens, listen=listen)
     if not any(probe.split == "control" for probe in probes):
         raise AuditError(
             "the model says nothing to everyday requests; read more, with --max-tokens, or give other text"

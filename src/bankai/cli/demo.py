@@ -65,8 +65,10 @@ def _chat(
     from bankai.cli.progress import search_progress
     from bankai.cli.steps import step_progress
     from bankai.jobs.chat_demo import BUDGET, run_chat_demo
+    from bankai.jobs.patch_files import check_output
     from bankai.jobs.replies import neutral_replies
 
+    check_output(output)  # before anything is asked
     with step_progress() as steps:
         replies = neutral_replies(model, listen=steps)
     with search_progress() as display:

@@ -1,21 +1,24 @@
-"""Write `docs/evidence.md` from the stored results of the experiments; a test checks that the page is current.
+"""Write `docs/evidence.md`, `docs/chat-evidence.md` and its plots from the stored results of the experiments.
+
+A test checks that all of them are current.
 
 python docs/make_evidence_page.py
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bankai.experiments.registry import EXPERIMENTS, experiment
-from bankai.experiments.report import Judged, judged, number, ranged, read_results
-from bankai.experiments.values import Claim, Table
+from bankai.experiments.registry import CHAT, EXPERIMENTS, experiment
+from bankai.experiments.report import Judged, draw, judged, number, ranged, read_results
+from bankai.experiments.values import Claim, Plot, Table
 from bankai.experiments.verdicts import RULE
 
-PAGE = Path(__file__).with_name("evidence.md")
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "experiments"
-HEAD = """\
+DOCS = Path(__file__).parent
+RESULTS = DOCS.parent / "benchmarks" / "results"
+NANO = """\
 # Evidence
 
 Written by `make docs` from `benchmarks/results/experiments`; do not edit. Made by
@@ -29,24 +32,55 @@ model** until the same command has run on one (`--model Bonsai-8B.gguf`). The pu
 announcement of 2 April 2026 and of its corrected record of August 2026, on Bonsai 8B unless said.
 
 """
+SMOL = """\
+# Evidence on a chat model
+
+Written by `make docs` from `benchmarks/results/chat`; do not edit. Made by
+
+```sh
+bankai experiment run chat-elicitation chat-engine --model "$(scripts/smollm2.sh python)" --out evidence
+```
+
+The model is SmolLM2-135M-Instruct as llama.cpp packs it (Q4_1), computed in float32 where nothing else is said. It is
+asked for short answers in its own chat template, and most often gives a sentence instead. A failure is *known* when
+the model says the answer in its own longer reply, or right after three solved examples. A patch is a set of rows of
+MLP and attention that are negated; all ways of changing the model had the same targets, objective and neutral text.
+
+"""
 
 
-def page() -> str:
-    """The whole page."""
-    results = read_results(RESULTS)
-    claims = judged(results)
-    parts = [HEAD, RULE, "\n\n", _counted(claims), "\n\n", _about(results), "\n"]
-    for name, document in results.items():
-        parts.append(f"\n## {name}\n\n{EXPERIMENTS[name]}\n\n")
-        own = [one for one in claims if one.experiment == name]
-        parts.append(
-            _rows(
-                ("claim", "published", "measured here", "95 % interval", "holds if", "p", "verdict"),
-                map(_claim, own),
-            )
-        )
-        parts += [_table(table) for table in experiment(name).tables(document["result"])]
-    return "".join(parts)
+@dataclass(frozen=True)
+class Page:
+    """A page of the docs, with the results it is made of; `plots` for those that go into it."""
+
+    path: Path
+    results: Path
+    head: str
+    purposes: Mapping[str, str]
+    plots: bool = False
+
+    def written(self) -> dict[Path, str]:
+        """The files of the page, and what is in each."""
+        results = read_results(self.results)
+        claims = judged(results)
+        parts = [self.head, RULE, "\n\n", _counted(claims), "\n\n", _about(results), "\n"]
+        files = {}
+        for name, document in results.items():
+            parts.append(f"\n## {name}\n\n{self.purposes[name]}\n\n")
+            parts.append(_claims([one for one in claims if one.experiment == name]))
+            found = experiment(name)
+            parts += [_table(table) for table in found.tables(document["result"])]
+            for at, plot in enumerate(found.plots(document["result"]) if self.plots else ()):
+                path = DOCS / "img" / f"{name}-{at}.svg"
+                files[path] = draw(plot).decode()
+                parts.append(_image(plot, path))
+        return {self.path: "".join(parts), **files}
+
+
+PAGES = (
+    Page(DOCS / "evidence.md", RESULTS / "experiments", NANO, EXPERIMENTS),
+    Page(DOCS / "chat-evidence.md", RESULTS / "chat", SMOL, CHAT, plots=True),
+)
 
 
 def _counted(claims: Sequence[Judged]) -> str:
@@ -69,6 +103,11 @@ def _about(results: dict[str, dict[str, Any]]) -> str:
         f"{about['machine']['cpu']}, {about['machine']['cores']} cores usable, {about['threads']} threads; {versions}; "
         f"commit {about['commit']}; {minutes:.0f} minutes in all.*"
     )
+
+
+def _claims(claims: Iterable[Judged]) -> str:
+    columns = ("claim", "published", "measured here", "95 % interval", "holds if", "p", "verdict")
+    return _rows(columns, map(_claim, claims))
 
 
 def _claim(one: Judged) -> list[str]:
@@ -95,6 +134,10 @@ def _table(table: Table) -> str:
     return f"\n**{table.title}**\n\n{_rows(table.columns, table.rows)}{note}"
 
 
+def _image(plot: Plot, path: Path) -> str:
+    return f"\n![{plot.title}]({path.relative_to(DOCS).as_posix()})\n"
+
+
 def _rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown; a bar inside a cell would end it."""
     lines = [columns, ["---"] * len(columns), *rows]
@@ -102,4 +145,6 @@ def _rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    for page in PAGES:
+        for path, text in page.written().items():
+            path.write_text(text, encoding="utf-8")

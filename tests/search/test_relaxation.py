@@ -13,6 +13,7 @@ from bankai.evaluation.batches import prepare
 from bankai.evaluation.scoring import score_tensors
 from bankai.model import flip, load
 from bankai.model.decoder import Decoder
+from bankai.patch import Kind
 from bankai.search import Problem, SearchProbes, SearchSettings, Space, State, Trained, run_search
 from bankai.search.relaxation import Relaxation, flipped_by
 from bankai.search.training import TrainingFitness
@@ -20,9 +21,12 @@ from bankai.search.training import TrainingFitness
 TOLERANCE = 1e-4  # nats: a mixed activation is silu(g) - g, a flipped gate silu(-g), which differ by rounding
 
 
-def everywhere(decoder: Decoder) -> Space:
+def everywhere(decoder: Decoder, granularity: Kind = "row") -> Space:
     known = {path for layer in range(decoder.layers) for path in decoder.projections(layer)}
-    return Space(projections=tuple(name for name, path in PROJECTIONS.items() if path in known))
+    return Space(
+        projections=tuple(name for name, path in PROJECTIONS.items() if path in known),
+        granularity=granularity,
+    )
 
 
 @pytest.fixture(params=["tiny_gguf", "hybrid_gguf"])
@@ -30,11 +34,12 @@ def loaded(request):
     return load(request.getfixturevalue(request.param), dense=True)
 
 
+@pytest.mark.parametrize("granularity", ["row", "group"])
 @torch.no_grad()
-def test_whole_amounts_are_flips(loaded) -> None:
+def test_whole_amounts_are_flips(loaded, granularity: Kind) -> None:
     model, tokenizer = loaded
     decoder = Decoder(model)
-    relaxation, prepared = Relaxation(decoder, everywhere(decoder)), prepare(tokenizer, TARGETS)
+    relaxation, prepared = Relaxation(decoder, everywhere(decoder, granularity)), prepare(tokenizer, TARGETS)
     base, _ = score_tensors(model, prepared)
     generator = torch.Generator().manual_seed(5)
     chosen = torch.randperm(len(relaxation.amounts), generator=generator)[:200]
@@ -42,7 +47,11 @@ def test_whole_amounts_are_flips(loaded) -> None:
     with flipped_by(decoder, relaxation.by_tensor(relaxation.amounts)):
         found, _ = score_tensors(model, prepared)
     flips = relaxation.largest(1000)
-    assert len(flips) == 200 and len({flip.tensor for flip in flips}) > 5
+    assert (
+        len(flips) == 200
+        and {flip.kind for flip in flips} <= {"row", granularity}
+        and len({flip.tensor for flip in flips}) > 5
+    )
     flip(model, flips)
     flipped, _ = score_tensors(model, prepared)
     flip(model, flips)
@@ -52,11 +61,15 @@ def test_whole_amounts_are_flips(loaded) -> None:
     assert torch.equal(again, base)
 
 
-def test_the_slope_is_that_of_the_loss(loaded) -> None:
+@pytest.mark.parametrize("granularity", ["row", "group"])
+def test_the_slope_is_that_of_the_loss(loaded, granularity: Kind) -> None:
     model, tokenizer = loaded
     model.double()
     decoder = Decoder(model)
-    relaxation, prepared = Relaxation(decoder, everywhere(decoder)), prepare(tokenizer, TARGETS[:3])
+    relaxation, prepared = (
+        Relaxation(decoder, everywhere(decoder, granularity)),
+        prepare(tokenizer, TARGETS[:3]),
+    )
     generator = torch.Generator().manual_seed(5)
     relaxation.amounts = torch.rand(len(relaxation.amounts), generator=generator) / 10
 
@@ -81,7 +94,7 @@ def test_the_largest_come_first_and_none_of_nothing(loaded) -> None:
     assert relaxation.largest(5) == []
     tensors = list(relaxation.by_tensor(relaxation.amounts))
     values = {name: torch.zeros_like(some) for name, some in relaxation.by_tensor(relaxation.amounts).items()}
-    values[tensors[0]][3], values[tensors[-1]][7], values[tensors[1]][0] = 0.5, 0.9, 0.7
+    values[tensors[0]][3, 0], values[tensors[-1]][7, 0], values[tensors[1]][0, 0] = 0.5, 0.9, 0.7
     relaxation.amounts = relaxation.joined(values)
     found = [(one.tensor, one.row) for one in relaxation.largest(5)]
     assert found == [(tensors[-1], 7), (tensors[1], 0), (tensors[0], 3)]
@@ -95,7 +108,7 @@ def test_a_step_reads_the_same_whenever_it_is_made(tiny_gguf: Path) -> None:
     first, second = (TrainingFitness(model, tokenizer, probes, seed=4) for _ in range(2))
     decoder = Decoder(model)
     (tensor,) = [*Space(projections=("up_proj",), layers=(0,)).tensors(decoder)]
-    amounts = {tensor: torch.linspace(0, 1, decoder.matrix(tensor).info.rows)}
+    amounts = {tensor: torch.linspace(0, 1, decoder.matrix(tensor).info.rows)[:, None]}
     with torch.no_grad(), flipped_by(decoder, amounts):
         forwards = [float(first.loss(step)) for step in (1, 2, 3)]
         backwards = [float(second.loss(step)) for step in (3, 2, 1)]
@@ -130,6 +143,6 @@ def test_no_more_flips_than_asked_for_are_put_on(tiny_gguf: Path) -> None:
     assert 0 < len(finished.flips) <= 4
 
 
-def test_relaxed_search_is_of_rows() -> None:
+def test_relaxed_search_is_not_of_single_weights() -> None:
     with pytest.raises(PlaceError, match="rows"):
-        SearchSettings(strategy="relaxed", space=Space(granularity="group"))
+        SearchSettings(strategy="relaxed", space=Space(granularity="bit"))

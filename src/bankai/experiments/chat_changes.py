@@ -18,7 +18,7 @@ from bankai.search import SearchProbes, matched_flips, shuffled_answers
 if TYPE_CHECKING:
     from bankai.baselines import Baseline
 
-__all__ = ["FLIPS", "LORA", "RANDOM", "SHUFFLED", "WAYS", "fixed", "make"]
+__all__ = ["FLIPS", "LORA", "RANDOM", "SHUFFLED", "WAYS", "fixed", "found_patch", "make"]
 
 BUDGET = 45, 40  # evaluations; a step of training is a part of one
 STEPS = 100, 2  # of training, for what is trained by gradient
@@ -56,11 +56,20 @@ def _flips(context: Context, probes: SearchProbes, seed: int, name: str) -> dict
     return dict(context.cell(f"found-{len(probes.targets)}-{seed}-{name}", search))
 
 
+def found_patch(context: Context, probes: SearchProbes, seed: int) -> Patch:
+    """The patch that a search finds for these probes, bound to the model."""
+    return _bound(context, _flips(context, probes, seed, FLIPS))
+
+
 def _patch(context: Context, found: dict[str, Any]) -> "tuple[Baseline, dict[str, Any]]":
     from bankai.baselines import PatchBaseline
 
-    patch = Patch(frozenset(Flip(*flip) for flip in found["flips"]))
-    return PatchBaseline(bind(patch, ModelMatrices(context.bench.model))), found
+    return PatchBaseline(_bound(context, found)), found
+
+
+def _bound(context: Context, found: dict[str, Any]) -> Patch:
+    flips = frozenset(Flip(*flip) for flip in found["flips"])
+    return bind(Patch(flips), ModelMatrices(context.bench.model))
 
 
 def _trained(

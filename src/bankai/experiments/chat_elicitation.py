@@ -11,7 +11,7 @@ from bankai.experiments.context import Context
 from bankai.experiments.outcomes import mean_claim, over
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
 
-__all__ = ["EXPERIMENT", "claims", "plots", "run", "tables"]
+__all__ = ["EXPERIMENT", "ITEMS", "claims", "plots", "run", "tables"]
 
 ITEMS = 200, 6  # targets of a search, in full and quick
 SETS = ("known", "unknown", "known rephrased", "new kinds")

@@ -26,7 +26,7 @@ class Workbench:
     """A model by its source; small ones are kept expanded (`dense`), big ones packed."""
 
     def __init__(self, source: str | Path, *, device: str = "cpu", dtype: str = "float32") -> None:
-        self.name = Path(source).name
+        self.source, self.name = source, Path(source).name
         with open_checkpoint(source) as checkpoint:
             self.dense = keeps_dense(checkpoint, dtype)
         self.model, self.tokenizer = load(source, dense=self.dense, device=device, dtype=dtype)

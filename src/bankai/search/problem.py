@@ -19,7 +19,7 @@ from bankai.patch import Flip
 from bankai.search.crew import Hire, alone, read, score
 from bankai.search.objective import Objective, Readings
 from bankai.search.parts import SearchProbes, draw_texts, encode_parts, join
-from bankai.search.ranking import Ranked, rank, row_drifts
+from bankai.search.ranking import Ranked, place_drifts, rank
 from bankai.search.settings import SearchSettings
 from bankai.search.state import Best, State
 from bankai.search.training import TrainingFitness
@@ -103,10 +103,10 @@ class Problem:
             self.decoder, self.parts, self.objective, self.current, self.space, top=top, crew=self.crew
         )
 
-    def row_drifts(self) -> dict[str, Tensor]:
-        """Fitness that the drift of each flipped row costs by itself: per tensor [rows]. An attribution's work."""
+    def place_drifts(self) -> dict[str, Tensor]:
+        """Fitness that the drift of each flip costs by itself: per tensor [rows, places]. An attribution's work."""
         self.evaluations += ATTRIBUTION_COST
-        return row_drifts(self.parts, self.objective, self.space, self.crew)
+        return place_drifts(self.parts, self.objective, self.space, self.crew)
 
     @cached_property
     def training(self) -> TrainingFitness:

@@ -24,7 +24,7 @@ from bankai.search.parts import Contents, Part
 from bankai.search.space import Space
 from bankai.search.streams import Residuals, Sequences, Stream
 
-__all__ = ["Ranked", "probe_effects", "rank", "row_drifts"]
+__all__ = ["Ranked", "place_drifts", "probe_effects", "rank"]
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,13 @@ def rank(
     return _best(decoder, estimates, len(weights), space, top)
 
 
-def row_drifts(
+def place_drifts(
     parts: Sequence[Contents], objective: Objective, space: Space, crew: Crew
 ) -> dict[str, Tensor]:
-    """Fitness that the drift of each flipped row costs by itself: per tensor [rows]; nothing where drift is free."""
+    """Fitness that the drift of each flip costs by itself: per tensor [rows, places]; nothing where drift is free."""
     estimates = _Estimates()
     crew.run([*_drifts(parts, objective, space, 0)], estimates.add)
-    return {tensor: sums[DRIFT, :, 0] for tensor, sums in estimates.sums.items()}
+    return {tensor: sums[DRIFT] for tensor, sums in estimates.sums.items()}
 
 
 def _replica(parts: Sequence[Contents]) -> Replica:

@@ -1,12 +1,12 @@
-"""Relaxed search: all rows are trained together as numbers between 0 and 1, pulled to the ends, and rounded to flips.
+"""Relaxed search: all rows or groups are trained together as numbers from 0 to 1, pulled to the ends, and rounded.
 
 Single flips do little on a real language model, and many are needed, so it pays to find them as a set. Training is
 Frank and Wolfe's (1956; with a mean gradient over minibatches: Mokhtari et al. 2018, arXiv:1804.09554) on amounts
-between 0 and 1 with a sum of at most so many flips: every step moves all amounts a little towards the set of that many
-rows that promises most at the amounts of now. What a row promises is the mean slope of the last steps, less the drift
-that a whole flip of it would cause by itself (a diagonal Fisher, as in attribution), plus a pull to the ends that grows
-while training goes on. In the end nearly all amounts are 0 or 1. Sets of the largest are then measured exactly, the
-best is kept, and guided search refines it with what is left of the budget.
+between 0 and 1 with a sum of at most so many flips: every step moves all amounts a little towards the set of that
+many places that promises most at the amounts of now. What a place promises is the mean slope of the last steps, less
+the drift that a whole flip of it would cause by itself (a diagonal Fisher, as in attribution), plus a pull to the
+ends that grows while training goes on. In the end nearly all amounts are 0 or 1. Sets of the largest are then
+measured exactly, the best is kept, and guided search refines it with what is left of the budget.
 """
 
 from collections.abc import Iterator
@@ -28,8 +28,8 @@ __all__ = ["relaxed"]
 STEPS = 10  # of one round
 STEP = 0.08  # how far a step goes
 MEMORY = 0.9  # of the mean slope, for what it was a step before
-PULL = 0.02, 0.5  # at the beginning and the end, in units of what the last row of the first set promises
-LEAST = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.3)  # amount of the rows in each of the sets that are measured
+PULL = 0.02, 0.5  # at the beginning and the end, in units of what the last place of the first set promises
+LEAST = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.3)  # amount of the places in each of the sets that are measured
 
 
 def relaxed(problem: Problem, state: State, budget: Budget) -> Iterator[Event]:
@@ -77,11 +77,11 @@ def _cost(problem: Problem) -> float:
 def _begin(problem: Problem) -> Training:
     relaxation = Relaxation(problem.decoder, problem.space)
     nothing = _packed(relaxation.amounts)
-    return Training(amounts=nothing, slope=nothing, drift=_packed(relaxation.joined(problem.row_drifts())))
+    return Training(amounts=nothing, slope=nothing, drift=_packed(relaxation.joined(problem.place_drifts())))
 
 
 def _step(problem: Problem, relaxation: Relaxation, training: Training, share: float) -> float:
-    """Move the amounts towards the rows that promise most; gives the fitness before, on what the step read."""
+    """Move the amounts towards the places that promise most; gives the fitness before, on what the step read."""
     loss, now = relaxation.slope(lambda: problem.training.loss(training.steps))
     problem.evaluations += problem.step_cost
     training.steps += 1
@@ -102,10 +102,10 @@ def _step(problem: Problem, relaxation: Relaxation, training: Training, share: f
 
 
 def _round(problem: Problem, state: State, budget: Budget, relaxation: Relaxation) -> Iterator[Event]:
-    """Keep the best of some sets of the rows with the largest amounts."""
+    """Keep the best of some sets of the places with the largest amounts."""
     sizes = {min(int((relaxation.amounts > least).sum()), problem.most) for least in LEAST}
-    rows = relaxation.largest(max(sizes))
-    measured = problem.halve([frozenset(rows[:size]) for size in sorted(sizes) if size])
+    largest = relaxation.largest(max(sizes))
+    measured = problem.halve([frozenset(largest[:size]) for size in sorted(sizes) if size])
     if not measured or measured[0][0] <= 0:
         state.reason = "no set of flips helps"
         return

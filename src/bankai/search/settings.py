@@ -47,8 +47,10 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True):
     space: Space = Space()
 
     def __post_init__(self) -> None:
-        if self.strategy == "relaxed" and self.space.granularity != "row":
-            raise PlaceError("relaxed search flips rows; choose rows, or the guided strategy")
+        if self.strategy == "relaxed" and self.space.granularity == "bit":
+            raise PlaceError(
+                "relaxed search flips rows or groups; choose one of these, or the guided strategy"
+            )
         if self.strategy == "greedy" and self.space != Space():
             raise PlaceError(
                 "greedy draws rows of gate and up in every layer; leave out where and what to flip"

@@ -18,7 +18,7 @@ from bankai.search import SearchProbes, matched_flips, shuffled_answers
 if TYPE_CHECKING:
     from bankai.baselines import Baseline
 
-__all__ = ["FLIPS", "LORA", "RANDOM", "SHUFFLED", "WAYS", "fixed", "found_patch", "make"]
+__all__ = ["FLIPS", "LORA", "RANDOM", "SHUFFLED", "WAYS", "fixed", "found_patch", "make", "make_patch"]
 
 BUDGET = 45, 40  # evaluations; a step of training is a part of one
 STEPS = 100, 2  # of training, for what is trained by gradient
@@ -40,18 +40,25 @@ def make(chat: Chat, way: str, probes: SearchProbes, seed: int) -> "tuple[Baseli
         found = _flips(context, probes, seed, FLIPS)
         flips = [Flip(*flip) for flip in found["flips"]]
         drawn = matched_flips(flips, ModelMatrices(context.bench.model), rng)
-        return _patch(context, found | {"flips": [[one.tensor, one.row] for one in drawn]})
+        return _patch(context, found | {"flips": [[one.tensor, one.row, one.group] for one in drawn]})
     return _trained(context, way, probes, seed)
 
 
-def _flips(context: Context, probes: SearchProbes, seed: int, name: str) -> dict[str, Any]:
+def make_patch(
+    context: Context, probes: SearchProbes, seed: int, name: str, **settings: Any
+) -> "tuple[Baseline, dict[str, Any]]":
+    """As `make`, of a search with settings of its own; `name` tells it from others. See `chat_settings`."""
+    return _patch(context, _flips(context, probes, seed, name, **settings))
+
+
+def _flips(context: Context, probes: SearchProbes, seed: int, name: str, **settings: Any) -> dict[str, Any]:
     """What a search finds, kept by its seed and the number of targets, so that others may start from it."""
 
     def search() -> dict[str, Any]:
         task = Task(probes, ProbeSet(name, probes.targets))
-        found = context.search(task, chat_settings(seed, context.size(*BUDGET))).finished
-        rows = [[flip.tensor, flip.row] for flip in found.flips]
-        return {"flips": rows, "seconds": found.seconds, "evaluations": found.evaluations}
+        found = context.search(task, chat_settings(seed, context.size(*BUDGET), **settings)).finished
+        flips = [[flip.tensor, flip.row, flip.group] for flip in found.flips]
+        return {"flips": flips, "seconds": found.seconds, "evaluations": found.evaluations}
 
     return dict(context.cell(f"found-{len(probes.targets)}-{seed}-{name}", search))
 

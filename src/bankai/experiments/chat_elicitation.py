@@ -11,7 +11,7 @@ from bankai.experiments.context import Context
 from bankai.experiments.outcomes import mean_claim, over
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
 
-__all__ = ["EXPERIMENT", "ITEMS", "claims", "plots", "run", "tables"]
+__all__ = ["EXPERIMENT", "ITEMS", "claims", "elicited", "plots", "run", "tables"]
 
 ITEMS = 200, 6  # targets of a search, in full and quick
 SETS = ("known", "unknown", "known rephrased", "new kinds")
@@ -23,10 +23,15 @@ def run(context: Context) -> dict[str, Any]:
     for seed in context.seeds:
         found = {}
         for at, way in enumerate(WAYS):
-            found[way] = context.cell(f"elicitation-{seed}-{way}", partial(_measured, chat, way, seed))
+            found[way] = elicited(chat, way, seed)
             context.listen(f"elicitation, seed {seed}", at + 1, len(WAYS))
         seeds.append({"seed": seed, "found": found})
     return {"seeds": seeds, "items": context.size(*ITEMS)}
+
+
+def elicited(chat: Chat, way: str, seed: int) -> dict[str, Any]:
+    """What one of the ways does and costs; a cell of its own."""
+    return dict(chat.context.cell(f"elicitation-{seed}-{way}", partial(_measured, chat, way, seed)))
 
 
 def _measured(chat: Chat, way: str, seed: int) -> dict[str, Any]:

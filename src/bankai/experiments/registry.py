@@ -31,6 +31,7 @@ EXPERIMENTS = {
 CHAT = {
     "chat-elicitation": "A chat model: what a patch elicits and what it costs, beside LoRA and chance.",
     "chat-targets": "A chat model: how many failures a patch must be found from.",
+    "chat-places": "A chat model: more flips than a small patch has, groups, and MLP or attention alone.",
     "chat-engine": "A chat model: what a patched copy of its file says in stock llama.cpp.",
 }
 """The same of experiments on chat models, with the smol suite."""

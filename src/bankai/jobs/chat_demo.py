@@ -10,14 +10,14 @@ from bankai.jobs.workbench import Workbench
 from bankai.probes import ProbeSet, load_probe_set
 from bankai.search import MOST_FLIPS, NEUTRAL_TOKENS, SearchSettings, Space
 
-__all__ = ["BUDGET", "ChatDemoResult", "chat_settings", "run_chat_demo"]
+__all__ = ["BUDGET", "CHAT_SPACE", "ChatDemoResult", "chat_settings", "run_chat_demo"]
 
 ELICITABLE = "smol-elicitable"
 PROBES = 160  # of the targets: about so many items, in two phrasings
 FLIPS = 100
 DRIFT = 10.0  # nats of gain that a nat of drift is worth: replies are long, and all of them are to stay
 BUDGET = 70  # evaluations
-ROWS = ("gate_proj", "up_proj", "down_proj", "q_proj", "k_proj", "v_proj", "o_proj")
+CHAT_SPACE = Space(projections=("gate_proj", "up_proj", "down_proj", "q_proj", "k_proj", "v_proj", "o_proj"))
 
 
 class ChatDemoResult(SearchResult, frozen=True, kw_only=True):
@@ -28,8 +28,10 @@ class ChatDemoResult(SearchResult, frozen=True, kw_only=True):
     examples: list[Example]
 
 
-def chat_settings(seed: int, budget: float, *, flips: int = MOST_FLIPS) -> SearchSettings:
-    """Those of a relaxed search on chats, of rows of MLP and attention."""
+def chat_settings(
+    seed: int, budget: float, *, flips: int = MOST_FLIPS, space: Space = CHAT_SPACE
+) -> SearchSettings:
+    """Those of a relaxed search on chats, of rows of MLP and attention unless another space is given."""
     return SearchSettings(
         strategy="relaxed",
         budget=budget,
@@ -37,7 +39,7 @@ def chat_settings(seed: int, budget: float, *, flips: int = MOST_FLIPS) -> Searc
         drift=DRIFT,
         flips=flips,
         neutral=NEUTRAL_TOKENS,
-        space=Space(projections=ROWS),
+        space=space,
     )
 
 

@@ -13,12 +13,14 @@ from bankai.baselines import (
     Lora,
     NormEdit,
     PatchBaseline,
+    RowGains,
     ScaleEdit,
     Steering,
     choose_examples,
     compare_baselines,
     find_steering,
     measure,
+    train_gains,
     train_lora,
     train_norms,
     train_scales,
@@ -199,6 +201,8 @@ def test_what_the_model_has_not_is_refused(tiny):
         pass
     with pytest.raises(UnknownTensorError), NormEdit({UP: torch.ones(1)}).on(tiny[0]):
         pass
+    with pytest.raises(UnknownTensorError), RowGains({"nowhere": torch.ones(1)}).on(tiny[0]):
+        pass
 
 
 def test_examples_stand_before_the_prompt():
@@ -371,6 +375,40 @@ def test_training_raises_the_fitness_and_leaves_no_trace(tiny, probes, train):
         assert torch.equal(logits(model), before)
 
 
+def test_gains_are_flips_and_doubled_rows(loaded):
+    model, _ = loaded
+    gate = "model.layers.0.mlp.gate_proj"
+    factors = {UP: torch.ones(256), gate: torch.ones(256)}
+    factors[UP][5], factors[gate][7] = -1, -1
+    gains = RowGains(factors)
+    trace, during = undone(model, gains)
+    flips = Patch.of([Flip(UP, 5), Flip(gate, 7)])
+    with patched(model, flips, unbound=True):
+        assert torch.equal(logits(model), during)
+    assert trace and gains.bytes == len(encode(flips, manifest=False)) + 1
+    factors[UP][5] = 2
+    _, doubled = undone(model, RowGains(factors))
+    weight = ModelMatrices(model).matrix(UP).expand()[5:6].clone()
+    beside = Lora({UP: (weight, torch.eye(256)[:, 5:6])})
+    with beside.on(model), patched(model, Patch.of([Flip(gate, 7)]), unbound=True):
+        assert torch.allclose(logits(model), doubled, atol=1e-5)  # w x beside w x, as above
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_gains_raise_the_fitness_with_few_rows(tiny, probes, count):
+    model, tokenizer = tiny
+    before = logits(model)
+    settings = SearchSettings(flips=count)
+    made = train_gains(model, tokenizer, probes, steps=12, settings=settings)
+    changed = torch.cat(list(made.factors.values()))
+    assert 0 < int((changed != 1).sum()) <= count and set(changed.tolist()) <= {-1.0, 1.0, 2.0}
+    training = TrainingFitness(model, tokenizer, probes, settings=settings)
+    with made.on(model):
+        assert training.fitness() > 0.1
+    assert torch.equal(logits(model), before)
+    assert train_gains(model, tokenizer, probes, steps=0).factors == {}
+
+
 @torch.no_grad()
 def stream_at_end(tiny, probe):
     """After the first layer, at the last token of the prompt."""
@@ -452,6 +490,6 @@ def test_all_are_measured_alike(tiny, probes, heldout):
     )
     assert [one.name for one in outcomes] == list(BASELINES)
     assert all(list(one.sets) == ["heldout", "unseen"] for one in outcomes)
-    assert steps[-1] == ("baselines", 10, 10)
+    assert steps[-1] == ("baselines", 11, 11)
     assert len({one.bytes for one in outcomes[:4]}) == 4 and outcomes[0].bytes * 8 == outcomes[3].bytes
     assert score_probes(model, tokenizer, heldout) == base

@@ -8,6 +8,7 @@ import pytest
 from bankai.experiments import chat_changes
 from bankai.experiments.chat import KINDS, Chat
 from bankai.experiments.chat_changes import FLIPS, LORA, WAYS
+from bankai.experiments.chat_places import VARIANTS
 from bankai.experiments.context import NANO, Context, Search
 from bankai.experiments.registry import CHAT, experiment
 from bankai.experiments.verdicts import verdict
@@ -71,6 +72,30 @@ def test_the_number_of_targets_has_a_line_for_each_way() -> None:
     assert len(table.rows) == 8 and table.rows[0][0] == f"6, {FLIPS}"
     (plot,) = experiment("chat-targets").plots(result)
     assert [series.name for series in plot.series] == [FLIPS, LORA] and plot.series[0].x == [6, 20, 60, 200]
+
+
+def test_places_stand_beside_lora_with_their_sizes() -> None:
+    names = (FLIPS, LORA, *VARIANTS)
+    found = {name: change(name, 100 if name == LORA else 95, 0) for name in names}
+    result = {"seeds": [{"seed": 0, "found": found}, {"seed": 1, "found": found}]}
+    (claim,) = experiment("chat-places").claims(result)
+    assert claim.value == pytest.approx(0.95)
+    (table,) = experiment("chat-places").tables(result)
+    assert [row[0] for row in table.rows] == list(names) and {len(row) for row in table.rows} == {7}
+    assert all(len(plot.series) == len(names) for plot in experiment("chat-places").plots(result))
+
+
+@pytest.mark.parametrize(("right", "told"), [(121, "replicates"), (108, "does not")])
+def test_engines_agree_when_their_shares_are_near(right: int, told: str) -> None:
+    def shares(known: int) -> dict:
+        return {name: {"probes": 200, "right": known} for name in ("known", "unknown")}
+
+    seeds = [{"seed": seed, "found": {"torch": shares(120), "llama.cpp": shares(right)}} for seed in range(3)]
+    result = {"base": shares(4), "seeds": seeds}
+    (claim,) = experiment("chat-engine").claims(result)
+    assert claim.value == pytest.approx((right - 120) / 2) and verdict(claim) == told
+    (table,) = experiment("chat-engine").tables(result)
+    assert [row[1] for row in table.rows] == ["2.0", "60.0", f"{right / 2:.1f}"]
 
 
 def test_a_cell_is_made_once(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ and is measured in one shape (:func:`measure`). Needs the `[search]` extra.
 from bankai.baselines.baseline import Baseline, Outcome, PatchBaseline, measure
 from bankai.baselines.compare import BASELINES, compare_baselines
 from bankai.baselines.few_shot import FewShot, choose_examples
+from bankai.baselines.gains import RowGains, train_gains
 from bankai.baselines.lora import Lora, train_lora
 from bankai.baselines.norms import NormEdit, train_norms
 from bankai.baselines.scales import ScaleEdit, train_scales
@@ -20,12 +21,14 @@ __all__ = [
     "NormEdit",
     "Outcome",
     "PatchBaseline",
+    "RowGains",
     "ScaleEdit",
     "Steering",
     "choose_examples",
     "compare_baselines",
     "find_steering",
     "measure",
+    "train_gains",
     "train_lora",
     "train_norms",
     "train_scales",

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.baselines.baseline import Baseline, Outcome, measure
 from bankai.baselines.few_shot import choose_examples
+from bankai.baselines.gains import train_gains
 from bankai.baselines.lora import train_lora
 from bankai.baselines.norms import train_norms
 from bankai.baselines.scales import train_scales
@@ -29,12 +30,13 @@ BASELINES: dict[str, Callable[..., Baseline]] = {
     "norms": train_norms,
     "norms-300": partial(train_norms, count=300),
     "norms-1000": partial(train_norms, count=1000),
+    "gains": train_gains,
     "steering": find_steering,
     "few-shot": choose_examples,
 }
-"""How each is made: called with model, tokenizer, probes, `settings` and `seed`; the first eight with `steps` too."""
+"""How each is made: called with model, tokenizer, probes, `settings` and `seed`; the first nine with `steps` too."""
 
-TRAINED = ("lora-1", "lora-2", "lora-4", "lora-8", "scales", "norms", "norms-300", "norms-1000")
+TRAINED = ("lora-1", "lora-2", "lora-4", "lora-8", "scales", "norms", "norms-300", "norms-1000", "gains")
 
 
 def compare_baselines(

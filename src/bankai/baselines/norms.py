@@ -4,8 +4,8 @@ Of every norm of a model: before the mixer and the MLP of each layer, of queries
 before the head.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bankai.baselines.baseline import Baseline
+from bankai.baselines.factors import Factors, multiplied
 from bankai.baselines.training import train
 from bankai.errors import UnknownTensorError
 from bankai.model.decoder import Decoder
@@ -29,8 +30,6 @@ __all__ = ["NormEdit", "train_norms"]
 
 ITEM_BYTES = 2  # float16, in which factors are kept
 RATE = 1e-2
-Factors = Mapping[str, Tensor]
-"""By canonical name of the norm: [width], 1 where nothing changes."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class NormEdit(Baseline):
         for name in self.factors:
             if name not in known:
                 raise UnknownTensorError(f"the model has no norm {name!r}; use the model of the edit")
-        return _multiplied(
+        return multiplied(
             model, {name: factor for name, factor in self.factors.items() if (factor != 1).any()}
         )
 
@@ -108,7 +107,7 @@ def _fit(
     factors = {name: factor.clone().requires_grad_() for name, factor in start.items()}
     for name, factor in factors.items():
         factor.register_hook(free[name].mul)  # Adam leaves alone what never had a gradient
-    with _multiplied(training.model, factors):
+    with multiplied(training.model, factors):
         found = train(training, list(factors.values()), steps=steps, rate=rate)
     return dict(zip(factors, found, strict=True))
 
@@ -135,14 +134,3 @@ def _output_sizes(training: TrainingFitness) -> dict[str, Tensor]:
     with hooked(training.model, {name: partial(note, name) for name in squares}):
         training.fitness()
     return {name: (torch.stack(sums).sum(0) / counts[name]).sqrt() for name, sums in squares.items()}
-
-
-@contextmanager
-def _multiplied(model: PreTrainedModel, factors: Factors) -> Iterator[PreTrainedModel]:
-    """While open, norms give what they gave times the factors, with a gradient for the factors."""
-    with hooked(model, {name: partial(_times, factor) for name, factor in factors.items()}):
-        yield model
-
-
-def _times(factor: Tensor, _: Any, inputs: Any, y: Tensor) -> Tensor:
-    return (y * factor.to(y.device)).to(y.dtype)

@@ -25,7 +25,19 @@ STEPS = 100, 2  # of training, for what is trained by gradient
 RATE = 3e-3
 BETWEEN = 5, 15  # layers from one that is steered to the next
 FLIPS, RANDOM, SHUFFLED, LORA = "flips", "random flips", "shuffled answers", "lora-1"
-WAYS = (FLIPS, RANDOM, SHUFFLED, LORA, "lora-8", "norms", "norms-1000", "norms-300", "steering", "few-shot")
+WAYS = (
+    FLIPS,
+    RANDOM,
+    SHUFFLED,
+    LORA,
+    "lora-8",
+    "norms",
+    "norms-1000",
+    "norms-300",
+    "gains",
+    "steering",
+    "few-shot",
+)
 
 
 def make(chat: Chat, way: str, probes: SearchProbes, seed: int) -> "tuple[Baseline, dict[str, Any]]":
@@ -85,7 +97,9 @@ def _trained(
     from bankai.baselines import BASELINES
 
     bench = context.bench
-    options: dict[str, Any] = {"steps": context.size(*STEPS)} if way.startswith(("lora", "norms")) else {}
+    options: dict[str, Any] = (
+        {"steps": context.size(*STEPS)} if way.startswith(("lora", "norms", "gains")) else {}
+    )
     if way.startswith("lora"):
         options["rate"] = RATE
     if way == "steering":

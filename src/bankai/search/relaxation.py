@@ -22,7 +22,7 @@ from bankai.patch import Flip
 from bankai.patch.places import flip_of, places_in_row
 from bankai.search.space import Space
 
-__all__ = ["Relaxation", "flipped_by"]
+__all__ = ["GATE", "Relaxation", "flipped_by"]
 
 GATE = "gate_proj"
 

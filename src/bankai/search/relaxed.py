@@ -23,7 +23,7 @@ from bankai.search.problem import ATTRIBUTION_COST, Problem
 from bankai.search.relaxation import Relaxation
 from bankai.search.state import State, Training
 
-__all__ = ["relaxed"]
+__all__ = ["LEAST", "begin", "move", "relaxed"]
 
 STEPS = 10  # of one round
 STEP = 0.08  # how far a step goes
@@ -75,30 +75,42 @@ def _cost(problem: Problem) -> float:
 
 
 def _begin(problem: Problem) -> Training:
-    relaxation = Relaxation(problem.decoder, problem.space)
-    nothing = _packed(relaxation.amounts)
-    return Training(amounts=nothing, slope=nothing, drift=_packed(relaxation.joined(problem.place_drifts())))
+    return begin(Relaxation(problem.decoder, problem.space).joined(problem.place_drifts()))
+
+
+def begin(drift: Tensor) -> Training:
+    """Before the first step, with what the drift of a whole flip costs by itself: [places]."""
+    nothing = _packed(torch.zeros_like(drift))
+    return Training(amounts=nothing, slope=nothing, drift=_packed(drift))
 
 
 def _step(problem: Problem, relaxation: Relaxation, training: Training, share: float) -> float:
-    """Move the amounts towards the places that promise most; gives the fitness before, on what the step read."""
-    loss, now = relaxation.slope(lambda: problem.training.loss(training.steps))
+    """One step of training; gives the fitness before, on what the step read."""
+    loss, slope = relaxation.slope(lambda: problem.training.loss(training.steps))
     problem.evaluations += problem.step_cost
+    move(training, relaxation.amounts, -slope, problem.most, share)
+    return -loss
+
+
+def move(training: Training, amounts: Tensor, slope: Tensor, most: int, share: float) -> None:
+    """Move amounts [places] towards the `most` places that promise most, given the slope of the fitness there.
+
+    `share` of the training is over, from 0 to 1. Amounts and training change in place.
+    """
     training.steps += 1
-    slope = MEMORY * _unpacked(training.slope) - (1 - MEMORY) * now
-    training.slope = _packed(slope)
-    promise = slope / (1 - MEMORY**training.steps)
-    promise -= _unpacked(training.drift) * (1 - relaxation.amounts)
-    count = min(problem.most, len(promise))
+    mean = MEMORY * _unpacked(training.slope) + (1 - MEMORY) * slope
+    training.slope = _packed(mean)
+    promise = mean / (1 - MEMORY**training.steps)
+    promise -= _unpacked(training.drift) * (1 - amounts)
+    count = min(most, len(promise))
     if training.steps == 1:
         training.scale = max(float(promise.topk(count).values[-1]), 0.0)
     first, last = PULL
-    promise += training.scale * first * (last / first) ** share * (relaxation.amounts - 0.5)
+    promise += training.scale * first * (last / first) ** share * (amounts - 0.5)
     best = promise.topk(count)
     wanted = torch.zeros_like(promise)
     wanted[best.indices[best.values > 0]] = 1.0
-    relaxation.amounts += STEP * (wanted - relaxation.amounts)
-    return -loss
+    amounts += STEP * (wanted - amounts)
 
 
 def _round(problem: Problem, state: State, budget: Budget, relaxation: Relaxation) -> Iterator[Event]:

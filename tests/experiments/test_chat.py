@@ -30,6 +30,7 @@ def change(way: str, known: int, seed: int) -> dict:
         "new kinds": counts(180, 30),
         "drift": 0.05,
         "length": 0.9,
+        "formats": 20,
         "knowledge": {"asked": 375, "broke": 4 + seed},
         "seconds": 700.0,
     }
@@ -40,7 +41,7 @@ def elicitation(known: int) -> dict:
         {"seed": seed, "found": {way: change(way, known if way == FLIPS else 110, seed) for way in WAYS}}
         for seed in range(3)
     ]
-    return {"seeds": seeds, "items": 200}
+    return {"seeds": seeds, "items": 200, "formats": {"asked": 80, "right": 27}}
 
 
 @pytest.mark.parametrize(("known", "told"), [(130, "replicates"), (40, "does not")])
@@ -56,7 +57,7 @@ def test_the_tables_have_every_way_and_every_kind() -> None:
     assert [row[0] for row in ways.rows] == list(WAYS) and all(
         len(row) == len(ways.columns) for row in ways.rows
     )
-    assert ways.rows[0][1] == "65.5 (65.0 to 66.0)" and "200 known" in ways.note
+    assert ways.rows[0][1] == "65.5 (65.0 to 66.0)" and "200 known" in ways.note and "27 of 80" in ways.note
     assert [row[0] for row in kinds.rows] == list(KINDS)
     assert len(experiment("chat-elicitation").plots(elicitation(130))) == 3
 

@@ -122,6 +122,18 @@ class Chat:
         questions = self.few(load_questions("smol-knowledge"))
         return dict(self.context.cell("knowledge", lambda: self._right(questions)))
 
+    @property
+    def _formats(self) -> Sequence[Question]:
+        return self.few(load_questions("smol-format"))
+
+    @cached_property
+    def formats(self) -> dict[str, int]:
+        """Questions that ask for a form, and how many of them the base answers in it."""
+        return dict(self.context.cell("formats", self._count_formats))
+
+    def _count_formats(self) -> dict[str, int]:
+        return {"asked": len(self._formats), "right": sum(one.right for one in self._judged(self._formats))}
+
     def _right(self, questions: Sequence[Question]) -> list[tuple[str, int]]:
         return [(one.question.question, len(one.text)) for one in self._judged(questions) if one.right]
 
@@ -142,6 +154,7 @@ class Chat:
                 found[name] = plain(compared) | {"kinds": kinds}
             replies = self._judged(asked)
             found["drift"] = float(unread.drift().mean())
+            found["formats"] = sum(one.right for one in self._judged(self._formats))
         kept = [one.right for one in replies]
         found["knowledge"] = {"asked": len(kept), "broke": kept.count(False)}
         ratios = [len(one.text) / lengths[one.question.question] for one in replies]

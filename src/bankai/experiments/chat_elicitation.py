@@ -26,7 +26,7 @@ def run(context: Context) -> dict[str, Any]:
             found[way] = elicited(chat, way, seed)
             context.listen(f"elicitation, seed {seed}", at + 1, len(WAYS))
         seeds.append({"seed": seed, "found": found})
-    return {"seeds": seeds, "items": context.size(*ITEMS)}
+    return {"seeds": seeds, "items": context.size(*ITEMS), "formats": chat.formats}
 
 
 def elicited(chat: Chat, way: str, seed: int) -> dict[str, Any]:
@@ -94,19 +94,22 @@ def tables(result: Result) -> list[Table]:
             over(_lost(result, way)),
             over(_of(result, way, "drift"), 3),
             over(_of(result, way, "length"), 2),
+            over(_of(result, way, "formats"), 0),
             f"{median(_of(result, way, 'bytes')):,.0f}",
             over(_of(result, way, "seconds"), 0),
         ]
         for way in ways
     ]
     columns = ["", *(f"{name}, fixed %" for name in SETS)]
-    columns += ["knowledge broken %", "drift", "length of replies", "bytes", "seconds to make"]
+    columns += ["knowledge broken %", "drift", "length of replies", "forms right", "bytes", "seconds to make"]
     count = {name: _of(result, FLIPS, name)[0]["failing"] for name in SETS}
     sizes = ", ".join(f"{size} {name}" for name, size in count.items())
+    formats = result["formats"]
     note = (
         f"{len(result['seeds'])} seeds, median and range; {result['items']} items to learn from, in two phrasings. "
         f"Failing probes: {sizes}. Drift in nats a token on replies that nothing read; "
-        "length in those of the base's replies."
+        "length in those of the base's replies. Forms: JSON with given keys and answers in capitals, of which the base "
+        f"gives {formats['right']} of {formats['asked']}."
     )
     return [Table("A chat model's short answers", columns, rows, note), _kinds(result, ways)]
 

@@ -60,8 +60,10 @@ class Page:
     plots: bool = False
 
     def written(self) -> dict[Path, str]:
-        """The files of the page, and what is in each."""
+        """The files of the page, and what is in each; none before there are results."""
         results = read_results(self.results)
+        if not results:
+            return {}
         claims = judged(results)
         parts = [self.head, RULE, "\n\n", _counted(claims), "\n\n", _about(results), "\n"]
         files = {}

@@ -11,7 +11,7 @@ from bankai.experiments.context import Context
 from bankai.experiments.outcomes import mean_claim, over
 from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
 
-__all__ = ["EXPERIMENT", "ITEMS", "claims", "elicited", "plots", "run", "tables"]
+__all__ = ["EXPERIMENT", "ITEMS", "SETS", "claims", "elicited", "frontiers", "of", "plots", "run", "tables"]
 
 ITEMS = 200, 6  # targets of a search, in full and quick
 SETS = ("known", "unknown", "known rephrased", "new kinds")
@@ -40,17 +40,17 @@ def _measured(chat: Chat, way: str, seed: int) -> dict[str, Any]:
     return chat.measured(change) | made
 
 
-def _of(result: Result, way: str, name: str) -> list[Any]:
+def of(result: Result, way: str, name: str) -> list[Any]:
     return [seed["found"][way][name] for seed in result["seeds"]]
 
 
 def _lost(result: Result, way: str) -> list[float]:
-    return [percent(one["broke"], one["asked"]) for one in _of(result, way, "knowledge")]
+    return [percent(one["broke"], one["asked"]) for one in of(result, way, "knowledge")]
 
 
 def claims(result: Result) -> list[Claim]:
-    known, unknown = (fixed(_of(result, FLIPS, name)) for name in ("known", "unknown"))
-    lora = fixed(_of(result, LORA, "known"))
+    known, unknown = (fixed(of(result, FLIPS, name)) for name in ("known", "unknown"))
+    lora = fixed(of(result, LORA, "known"))
     ratio = [ours / max(theirs, 1e-9) for ours, theirs in zip(known, lora, strict=True)]
     apart = [one - other for one, other in zip(known, unknown, strict=True)]
     none = "not published: true 1-bit models only"
@@ -78,7 +78,7 @@ def claims(result: Result) -> list[Claim]:
         mean_claim(
             "A patch is at most 250 bytes without its manifest",
             none,
-            _of(result, FLIPS, "bytes"),
+            of(result, FLIPS, "bytes"),
             " B",
             below=251.0,
         ),
@@ -90,19 +90,19 @@ def tables(result: Result) -> list[Table]:
     rows = [
         [
             way,
-            *(over(fixed(_of(result, way, name))) for name in SETS),
+            *(over(fixed(of(result, way, name))) for name in SETS),
             over(_lost(result, way)),
-            over(_of(result, way, "drift"), 3),
-            over(_of(result, way, "length"), 2),
-            over(_of(result, way, "formats"), 0),
-            f"{median(_of(result, way, 'bytes')):,.0f}",
-            over(_of(result, way, "seconds"), 0),
+            over(of(result, way, "drift"), 3),
+            over(of(result, way, "length"), 2),
+            over(of(result, way, "formats"), 0),
+            f"{median(of(result, way, 'bytes')):,.0f}",
+            over(of(result, way, "seconds"), 0),
         ]
         for way in ways
     ]
     columns = ["", *(f"{name}, fixed %" for name in SETS)]
     columns += ["knowledge broken %", "drift", "length of replies", "forms right", "bytes", "seconds to make"]
-    count = {name: _of(result, FLIPS, name)[0]["failing"] for name in SETS}
+    count = {name: of(result, FLIPS, name)[0]["failing"] for name in SETS}
     sizes = ", ".join(f"{size} {name}" for name, size in count.items())
     formats = result["formats"]
     note = (
@@ -115,10 +115,10 @@ def tables(result: Result) -> list[Table]:
 
 
 def _kinds(result: Result, ways: list[str]) -> Table:
-    kinds = list(_of(result, FLIPS, "known")[0]["kinds"])
+    kinds = list(of(result, FLIPS, "known")[0]["kinds"])
     rows = []
     for kind in kinds:
-        cells = [[seed["kinds"][kind] for seed in _of(result, way, "known")] for way in ways]
+        cells = [[seed["kinds"][kind] for seed in of(result, way, "known")] for way in ways]
         rows.append([kind, str(cells[0][0]["failing"]), *(over(fixed(found)) for found in cells)])
     return Table("Known held-out failures fixed, % by kind", ["", "failing", *ways], rows)
 
@@ -127,15 +127,20 @@ def plots(result: Result) -> list[Plot]:
     ways = list(result["seeds"][0]["found"])
     bars = []
     for name in SETS:
-        values = [fixed(_of(result, way, name)) for way in ways]
-        bars.append(Series(name, ways, *([of(one) for one in values] for of in (fmean, min, max))))
+        values = [fixed(of(result, way, name)) for way in ways]
+        bars.append(Series(name, ways, *([end(one) for one in values] for end in (fmean, min, max))))
+    fixed_by_way = Plot("Failures fixed: mean and range over the seeds", "", "fixed, %", bars)
+    return [fixed_by_way, *frontiers(result)]
+
+
+def frontiers(result: Result) -> list[Plot]:
+    """What each way fixes against its size and against its drift."""
     sizes, losses = [], []
-    for way in ways:
-        known = [fmean(fixed(_of(result, way, "known")))]
-        sizes.append(Series(way, [fmean(_of(result, way, "bytes"))], known))
-        losses.append(Series(way, [max(1e-4, fmean(_of(result, way, "drift")))], known))
+    for way in result["seeds"][0]["found"]:
+        known = [fmean(fixed(of(result, way, "known")))]
+        sizes.append(Series(way, [fmean(of(result, way, "bytes"))], known))
+        losses.append(Series(way, [max(1e-4, fmean(of(result, way, "drift")))], known))
     return [
-        Plot("Failures fixed: mean and range over the seeds", "", "fixed, %", bars),
         Plot("Size against what is fixed", "bytes", "known held-out fixed, %", sizes, log_x=True),
         Plot("Drift against what is fixed", "nats a token", "known held-out fixed, %", losses, log_x=True),
     ]

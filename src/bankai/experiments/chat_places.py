@@ -1,19 +1,18 @@
 """Where the flips of a chat model's patch may be and how many there may be, beside LoRA of rank 1."""
 
 from functools import partial
-from statistics import fmean
 from typing import Any
 
 from bankai.experiments.chat import Chat
 from bankai.experiments.chat_changes import FLIPS, LORA, fixed, make_patch
-from bankai.experiments.chat_elicitation import ITEMS, elicited
+from bankai.experiments.chat_elicitation import ITEMS, SETS, elicited, frontiers, of
 from bankai.experiments.context import Context
 from bankai.experiments.outcomes import mean_claim, over
-from bankai.experiments.values import Claim, Experiment, Plot, Result, Series, Table
+from bankai.experiments.values import Claim, Experiment, Result, Table
 from bankai.jobs.chat_demo import CHAT_SPACE
 from bankai.search import Space
 
-__all__ = ["EXPERIMENT", "claims", "plots", "run", "tables"]
+__all__ = ["EXPERIMENT", "claims", "run", "tables"]
 
 GROUPS = Space(projections=CHAT_SPACE.projections, granularity="group")
 MOST = "1,000 groups"
@@ -25,7 +24,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "400 groups": {"space": GROUPS, "flips": 400},
     MOST: {"space": GROUPS, "flips": 1000},
 }
-SETS = ("known", "unknown", "known rephrased", "new kinds")
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -45,12 +43,8 @@ def _measured(chat: Chat, name: str, seed: int) -> dict[str, Any]:
     return chat.measured(change) | made | {"count": len(made["flips"])}
 
 
-def _of(result: Result, way: str, name: str) -> list[Any]:
-    return [seed["found"][way][name] for seed in result["seeds"]]
-
-
 def claims(result: Result) -> list[Claim]:
-    most, lora = (fixed(_of(result, way, "known")) for way in (MOST, LORA))
+    most, lora = (fixed(of(result, way, "known")) for way in (MOST, LORA))
     return [
         mean_claim(
             f"{MOST} fix at least 0.9 times as many known failures as LoRA of rank 1",
@@ -66,9 +60,9 @@ def tables(result: Result) -> list[Table]:
     rows = [
         [
             way,
-            *(over(fixed(_of(result, way, name))) for name in SETS),
-            over(_of(result, way, "drift"), 3),
-            over(_of(result, way, "bytes"), 0),
+            *(over(fixed(of(result, way, name))) for name in SETS),
+            over(of(result, way, "drift"), 3),
+            over(of(result, way, "bytes"), 0),
         ]
         for way in result["seeds"][0]["found"]
     ]
@@ -77,15 +71,4 @@ def tables(result: Result) -> list[Table]:
     return [Table("By place and number of flips", columns, rows, note)]
 
 
-def plots(result: Result) -> list[Plot]:
-    ways = list(result["seeds"][0]["found"])
-    known = {way: [fmean(fixed(_of(result, way, "known")))] for way in ways}
-    by_size = [Series(way, [fmean(_of(result, way, "bytes"))], known[way]) for way in ways]
-    by_drift = [Series(way, [fmean(_of(result, way, "drift"))], known[way]) for way in ways]
-    return [
-        Plot("Size against what is fixed", "bytes", "known held-out fixed, %", by_size, log_x=True),
-        Plot("Drift against what is fixed", "nats a token", "known held-out fixed, %", by_drift, log_x=True),
-    ]
-
-
-EXPERIMENT = Experiment(run, claims, tables, plots)
+EXPERIMENT = Experiment(run, claims, tables, frontiers)

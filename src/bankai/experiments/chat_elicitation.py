@@ -41,6 +41,7 @@ def _measured(chat: Chat, way: str, seed: int) -> dict[str, Any]:
 
 
 def of(result: Result, way: str, name: str) -> list[Any]:
+    """One figure of a way, seed by seed."""
     return [seed["found"][way][name] for seed in result["seeds"]]
 
 

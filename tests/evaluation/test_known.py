@@ -101,7 +101,7 @@ def test_counts():
     cases = [probe(name, category=category) for name, category in zip("abcd", "xyyy", strict=True)]
     report = count_known(dict(zip("abcd", ("no", "reply", "examples", "reply"), strict=True)), cases)
     assert (report.failed, report.known, report.reply, report.examples) == (4, 3, 2, 1)
-    assert report.categories == {"x": Knowledge(1, 0, 0, 0), "y": Knowledge(3, 3, 2, 1)}
+    assert report.categories == {"x": Knowledge(1, 0, 0, 0, 0), "y": Knowledge(3, 3, 2, 1, 0)}
     assert count_known({}, []).failed == 0
 
 

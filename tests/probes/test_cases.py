@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from bankai.errors import ProbeFormatError
 from bankai.probes import Message
-from bankai.probes import cases as module
-from bankai.probes.cases import normalized, read_cases
+from bankai.probes import tables as module
+from bankai.probes.cases import read_cases
+from bankai.probes.words import normalized
 
 
 def write(tmp_path, text, name="file.csv"):
@@ -100,7 +101,7 @@ def test_excels_first_line_names_the_separator(tmp_path, separator):
     text = f"sep={separator}\nprompt{separator}answer\na{separator}b\n"
     assert [probe.id for probe in read(tmp_path, text)] == ["row-3"]
     text = f"SEP={separator}\nprompt{separator}right\n"
-    with pytest.raises(ProbeFormatError, match="row 2: no column 'answer' among prompt, right"):
+    with pytest.raises(ProbeFormatError, match="row 2: no column 'answer' among 'prompt', 'right'"):
         read(tmp_path, text)
 
 
@@ -177,11 +178,11 @@ def test_chat_asks_prompts_as_messages(tmp_path):
         ("", "no rows; give"),
         ("prompt,answer\n", "no rows; give"),
         ("prompt,answer\n\n \n", "no rows; give"),
-        ("question,answer\na,b\n", "row 1: no column 'prompt' among question, answer; name it so"),
-        ("prompt|answer\na|b\n", "row 1: no column 'prompt' among prompt|answer; .* commas"),
+        ("asked,answer\na,b\n", "row 1: no column 'prompt' among 'asked', 'answer'; name it so"),
+        ("prompt|answer\na|b\n", "row 1: no column 'prompt' among 'prompt\\|answer'; name"),
         ("prompt;answer\na;b;c\n", "row 2: 3 cells under 2 columns; put quotes .* semicolon"),
-        ("prompt\tright\na\tb\n", "row 1: no column 'answer' among prompt, right; name it so"),
-        ("prompt,right\na,b\n", "row 1: no column 'answer' among prompt, right; name it so"),
+        ("prompt\tright\na\tb\n", "row 1: no column 'answer' among 'prompt', 'right'; name it so"),
+        ("prompt,right\na,b\n", "row 1: no column 'answer' among 'prompt', 'right'; name it so"),
         ("prompt,answer,Prompt\na,b,c\n", "row 1: column 'prompt' appears twice; rename"),
         ("prompt,answer\na,b\nc,d,e\n", "row 3: 3 cells under 2 columns; put quotes"),
         ("prompt,answer\na,b\nc,\n", "row 3: no answer; give one"),
@@ -214,9 +215,9 @@ def test_csv_faults(tmp_path, text, match):
         ({"prompt": "x", "answer": True}, "field 'answer' is true or false; give text"),
         ({"prompt": "x", "answer": {"a": 6}}, "field 'answer' is an object; give text"),
         ({"prompt": "x", "answer": None, "answers": [[6]]}, "field 'answers.*' is a list; give text"),
-        ({"prompt": "x", "completion": "6"}, "no field 'answer' among 'prompt', 'completion'; name it so"),
-        ({"question": "x", "answer": "6"}, "no field 'prompt' among 'question', 'answer'; name it so"),
-        ({"instruction": "x", "a" * 999: 6}, "no field 'prompt' among 'instruction', 'a+\\.\\.\\.a+'; name"),
+        ({"prompt": "x", "finish": "6"}, "no column 'answer' among 'prompt', 'finish'; name it so"),
+        ({"asked": "x", "answer": "6"}, "no column 'prompt' among 'asked', 'answer'; name it so"),
+        ({"instruct": "x", "a" * 999: 6}, "no column 'prompt' among 'instruct', 'a+\\.\\.\\.a+'; name"),
         ({"messages": [{"role": "user", "content": "x"}], "tools": []}, "no answer; give one"),
         ({"messages": [{"role": "assistant", "content": "6"}]}, "no prompt; give one"),
         (

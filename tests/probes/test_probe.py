@@ -114,7 +114,7 @@ def test_a_table_is_told_how_to_become_a_set(tmp_path):
         (PLAIN | {"id": 3}, "line 2: field 'id' is a number; give text"),
         (PLAIN | {"colour": "red"}, "line 2: unknown field 'colour'; the fields are id, item"),
         (PLAIN | {"split": "train"}, f"line 2: .*'train'; give one of {', '.join(SPLITS)}$"),
-        (PLAIN | {"known": "maybe"}, "line 2: .*'maybe'; give one of reply, examples, no$"),
+        (PLAIN | {"known": "maybe"}, "line 2: .*'maybe'; give one of reply, examples, samples, no$"),
         (PLAIN | {"known": True}, "line 2: field 'known'"),
         (PLAIN | {"answers": []}, "line 2"),
         (PLAIN | {"answers": "4"}, "line 2: field 'answers' is text; give a list"),

@@ -8,9 +8,9 @@ from bankai.probes.questions import (
     JsonQuestion,
     KnowledgeQuestion,
     builtin_question_sets,
-    has_word,
     load_questions,
 )
+from bankai.probes.words import has_word
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from itertools import combinations
 import pytest
 
 from bankai.probes import load_probe_set
-from bankai.probes.questions import has_word, load_questions
+from bankai.probes.questions import load_questions
 from bankai.probes.requests import load_requests
+from bankai.probes.words import has_word
 
 SEARCHED = ("smol-short", "smol-reworded")
 REPORTED = ("smol-rephrased", "smol-new-kinds")

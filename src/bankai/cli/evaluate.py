@@ -10,7 +10,9 @@ from bankai.cli.options import (
     ChatTemplateKwargs,
     Device,
     Dtype,
+    Grade,
     Json,
+    MaxTokens,
     Model,
     Seed,
     Unbound,
@@ -44,6 +46,8 @@ def evaluate(
     patch: Annotated[Path | None, typer.Option(metavar="PATCH", help="Compare with this patch on.")] = None,
     split: Annotated[Split, typer.Option(help="The split of the probes to score.")] = "heldout",
     engine: Annotated[Engine, typer.Option(help="What computes probes.")] = "torch",
+    grade: Grade = None,
+    max_tokens: MaxTokens = 128,
     null: Annotated[
         int, typer.Option(min=0, metavar="N", help="Measure N random patches of the same size as well.")
     ] = 0,
@@ -68,7 +72,8 @@ def evaluate(
 ) -> None:
     """Measure a model and a patch: on probes, text or benchmarks.
 
-    With --probes, counts solved ones, and what a patch fixes and breaks. With --null, also what as many random flips of
+    With --probes, counts solved ones, and what a patch fixes and breaks. A probe with a grader is judged by what the
+    model writes, as are all of them with --grade. With --null, also what as many random flips of
     the same kinds in the same tensors do; p says how often they fix as many more than they break as the patch does,
     1 / (N + 1) at least.
 
@@ -85,14 +90,17 @@ def evaluate(
     if kind != "harness":
         _refuse_foreign("harness", tasks)
     if kind != "probes":
-        _refuse_foreign("probes", {"null": null or None, "engine": None if engine == "torch" else engine})
+        foreign = {"null": null or None, "engine": None if engine == "torch" else engine, "grade": grade}
+        _refuse_foreign("probes", foreign)
     if kind == "harness":
         _evaluate_tasks(model, name, json, **options, **tasks)
     elif kind == "text":
         _evaluate_text(model, name, json, **options)
     elif null:
+        options |= {"grade": grade, "max_tokens": max_tokens}
         _compare_with_null(model, name, json, engine, null, seed=seed, split=split, **options)
     else:
+        options |= {"grade": grade, "max_tokens": max_tokens}
         _evaluate_probes(model, name, json, engine, split=split, **options)
 
 
@@ -119,7 +127,8 @@ def _evaluate_probes(
 ) -> None:
     from bankai.evaluation import evaluate_file
 
-    result = evaluate_file(model, probes, engine=engine, split=split, **options)
+    with step_progress() as listen:
+        result = evaluate_file(model, probes, engine=engine, split=split, listen=listen, **options)
     _print_counts(_title(probes, split, engine), result, json)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 __all__ = [
+    "AnswerColumn",
     "Budget",
     "ChatTemplate",
     "ChatTemplateKwargs",
@@ -14,10 +15,13 @@ __all__ = [
     "Device",
     "Dtype",
     "GpusPerWorker",
+    "Grade",
     "Json",
+    "MaxTokens",
     "Model",
     "Output",
     "PatchFile",
+    "PromptColumn",
     "Seed",
     "Threads",
     "Unbound",
@@ -69,6 +73,24 @@ Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, metavar="N", help="Seed
 Threads = Annotated[
     int | None,
     typer.Option(min=1, max=1024, metavar="N", help="Of a cluster: CPU threads of each worker."),
+]
+Grade = Annotated[
+    str | None,
+    typer.Option(
+        metavar="GRADER",
+        help="What makes a reply right: exact, contains, starts, regex, number, choice, json or length; "
+        "docs/graders.md has them all.",
+    ),
+]
+PromptColumn = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The column of the prompts, when it has no usual name.")
+]
+AnswerColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The column of the right answers, when it has no usual name."),
+]
+MaxTokens = Annotated[
+    int, typer.Option(min=1, metavar="N", help="The most tokens to read of a reply that is graded.")
 ]
 Unbound = Annotated[
     bool,

@@ -11,12 +11,15 @@ import typer
 
 from bankai.cli.evaluate import Engine
 from bankai.cli.options import (
+    AnswerColumn,
     ChatTemplate,
     ChatTemplateKwargs,
     Device,
     Dtype,
+    Grade,
     Json,
     Output,
+    PromptColumn,
     Seed,
     read_chat_template_kwargs,
 )
@@ -109,7 +112,7 @@ def from_failures(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="Prompts with right answers: .csv or .tsv with a header, .jsonl or .json."
+            metavar="FILE", help="Prompts with right answers: .csv, .tsv, .jsonl, .json or .parquet."
         ),
     ],
     model: Annotated[str, typer.Option(metavar="MODEL", help="The base model to run.")],
@@ -120,6 +123,9 @@ def from_failures(
     ] = False,
     chat_template: ChatTemplate = None,
     chat_template_kwargs: ChatTemplateKwargs = None,
+    prompt_column: PromptColumn = None,
+    answer_column: AnswerColumn = None,
+    grade: Grade = None,
     failed: Annotated[
         str, typer.Option(metavar="T/V/H", help="Percent of failing items: target, validation, held-out.")
     ] = "50/20/30",
@@ -137,10 +143,11 @@ def from_failures(
 ) -> None:
     """Make a probe set of what a model gets wrong, for a search.
 
-    FILE has the fields prompt and answer, and may have answers (a list; in a table separated by ||), reply (a whole
-    right reply), item, category, id, stop and prefix; JSON also messages, whose last may be the right reply, and
-    chat_template_kwargs. Cells are separated by commas, semicolons or tabs. A row passes when the model's greedy
-    text is an accepted answer and its stop. An answer is tried as it is and with a space before it: the one that
+    FILE has the columns prompt and answer, or what sets for fine-tuning call them (question, instruction and input;
+    output, expected, completion), and may have answers (a list; in a text table separated by ||), reply (a whole
+    right reply), grade, system, item, category, id, stop and prefix; JSON also messages, whose last may be the right
+    reply, and chat_template_kwargs. A row passes when the model's greedy text is an accepted answer and its stop, or
+    when its grader accepts what the model writes. An answer is tried as it is and with a space before it: the one that
     the model says, else the more probable one, stands. Failures become target, validation and held-out probes,
     passes controls and unseen controls, by item. A target begins where the model first goes wrong. Rows that
     the audit refuses are dropped and named.
@@ -150,6 +157,7 @@ def from_failures(
     those. The others become the split unknown, which reports tell and no search reads.
     """
     from bankai.jobs.failures import probes_from_failures
+    from bankai.probes.columns import Columns
 
     of_failed = _shares(failed, ("target", "validation", "heldout"), "'--failed'")
     of_passed = _shares(passed, ("control", "unseen"), "'--passed'")
@@ -163,6 +171,8 @@ def from_failures(
             chat_template=chat_template,
             chat_template_kwargs=read_chat_template_kwargs(chat_template_kwargs),
             unknown=unknown,
+            columns=Columns(prompt_column, answer_column),
+            grade=grade,
             max_tokens=max_tokens,
             seed=seed,
             device=device,
@@ -249,7 +259,8 @@ def _print_result(result: "FailuresResult") -> None:
     for failure in shown:
         said = "" if failure.said is None else f"; the model says {failure.said!r}"
         known = "" if failure.known != "no" else " (unknown)"
-        print_line(f"{failure.id}: {failure.expected!r} is right{said}{known}")
+        right = "its grader decides" if failure.expected is None else f"{failure.expected!r} is right"
+        print_line(f"{failure.id}: {right}{said}{known}")
     if len(result.failures) > len(shown):
         print_line(f"and {len(result.failures) - len(shown)} more failures; --json has them")
     print_line(

@@ -64,7 +64,7 @@ class Trace:
 
 
 class Reply(NamedTuple):
-    """Greedy text before the stop; `whole` when the model came to it or ended its text."""
+    """Text before the stop; `whole` when the model came to it or ended its text."""
 
     text: str
     whole: bool
@@ -119,32 +119,47 @@ class Engine(ABC):
         ]
 
     def replies(
-        self, contexts: Sequence[Sequence[int]], stops: Sequence[tuple[str, ...]], max_tokens: int
+        self,
+        contexts: Sequence[Sequence[int]],
+        stops: Sequence[tuple[str, ...]],
+        max_tokens: int,
+        *,
+        temperature: float = 0.0,
+        seed: int = 0,
     ) -> Iterator[tuple[int, Reply]]:
         """Each context's index, and what the model says after it in at most `max_tokens` tokens, special ones shown.
 
-        `stops`: the texts of which the first ends the reply, for each context.
+        `stops`: the texts of which the first ends the reply, for each context. With a temperature the tokens are drawn,
+        for each context by the seed and its index.
         """
         order = sorted(range(len(contexts)), key=lambda index: len(contexts[index]))
         for first in range(0, len(order), self.batch):
             chosen = order[first : first + self.batch]
+            samplers = [Sampler(temperature, seed=seed * 2**32 + index) for index in chosen]
             said = self._say(
-                [contexts[index] for index in chosen], [stops[index] for index in chosen], max_tokens
+                [contexts[index] for index in chosen],
+                [stops[index] for index in chosen],
+                max_tokens,
+                samplers,
             )
             yield from zip(chosen, said, strict=True)
 
     def _say(
-        self, contexts: Sequence[Sequence[int]], stops: Sequence[tuple[str, ...]], max_tokens: int
+        self,
+        contexts: Sequence[Sequence[int]],
+        stops: Sequence[tuple[str, ...]],
+        max_tokens: int,
+        samplers: Sequence[Sampler],
     ) -> list[Reply]:
         ends = end_tokens(self.tokenizer)
         writers = [
             Writer(
-                Sampler(0.0),
+                sampler,
                 TextStream(self.tokenizer, some, special=True),
                 ends,
                 min(max_tokens, self.context - len(ids)),
             )
-            for ids, some in zip(contexts, stops, strict=True)
+            for ids, some, sampler in zip(contexts, stops, samplers, strict=True)
         ]
         replies = [Reply("", False)] * len(contexts)
         for index, written in write(self.step(), contexts, writers):

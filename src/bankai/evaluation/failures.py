@@ -9,7 +9,7 @@ and its stop. What a model computed is given.
 import random
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 from transformers import PreTrainedTokenizerBase
@@ -55,23 +55,32 @@ class Spelling:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A probe whose answers are spelled as the model would, in their order, and what became of each."""
+    """A probe whose answers are spelled as the model would, in their order, and what became of each.
+
+    `accepted`: what a grader says of the model's reply; None where there is no grader.
+    """
 
     probe: Probe
     encoded: tuple[EncodedAnswer, ...]
     traces: tuple[Trace, ...]
+    accepted: bool | None = None
 
     @property
     def solved(self) -> bool:
-        return any(trace.solved for trace in self.traces)
+        return any(trace.solved for trace in self.traces) if self.accepted is None else self.accepted
+
+    def graded(self, accepted: bool) -> "Judged":
+        return replace(self, accepted=accepted)
 
 
 def spell(probe: Probe, tokenizer: PreTrainedTokenizerBase, longest: int) -> list[Spelling] | Dropped:
     """The sound spellings of the answers: as given, and with a space before it where the prompt lacks one.
 
     Sound is what the audit calls so and has at most ``longest`` tokens. Dropped when nothing is sound, with the
-    first reason. Raises UnsupportedModelError when a chat cannot be rendered.
+    first reason; none of a probe without answers. Raises UnsupportedModelError when a chat cannot be rendered.
     """
+    if not probe.answers:
+        return []
     blank = context_text(probe, tokenizer)[-1:] in (" ", "\t")
     spelled = [
         _spelling(probe, index, text, tokenizer, longest)

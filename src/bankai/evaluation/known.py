@@ -15,11 +15,10 @@ from dataclasses import dataclass
 
 from bankai.evaluation.engine import Engine, Reply, Trace
 from bankai.evaluation.failures import Dropped, spell
-from bankai.probes.cases import normalized
 from bankai.probes.encode import context_ids
 from bankai.probes.examples import with_examples
 from bankai.probes.probe import Known, Probe
-from bankai.probes.questions import has_word
+from bankai.probes.words import has_word, normalized
 from bankai.steps import StepListener, ignore_steps
 
 __all__ = [
@@ -41,17 +40,18 @@ REPLY_TOKENS = 48
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """How many of the failures are known: some by the model's own reply, the others by examples."""
+    """How many of the failures are known: by the model's own reply, by examples, or by replies that were drawn."""
 
     failed: int
     known: int
     reply: int
     examples: int
+    samples: int
 
     @classmethod
     def of(cls, found: Sequence[Known]) -> "Knowledge":
-        reply, examples = found.count("reply"), found.count("examples")
-        return cls(len(found), reply + examples, reply, examples)
+        reply, examples, samples = map(found.count, ("reply", "examples", "samples"))
+        return cls(len(found), reply + examples + samples, reply, examples, samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def find_known(
     """
     found: dict[str, Known] = {}
     asked = []
-    by_kind = _by_kind(random.Random(seed).sample(others, len(others)))
+    by_kind = _by_kind(probe for probe in random.Random(seed).sample(others, len(others)) if probe.answers)
     for probe in failing:
         reply = replies.get(probe.id)
         found[probe.id] = "reply" if reply is not None and names_answer(probe, reply.text) else "no"
@@ -137,7 +137,7 @@ def by_item(
     failing = list(failing)
     for probe in failing:
         ways[probe.item].add(found[probe.id])
-    order: tuple[Known, ...] = ("reply", "examples", "no")
+    order: tuple[Known, ...] = ("reply", "examples", "samples", "no")
     best = {item: next(way for way in order if way in some) for item, some in ways.items()}
     return {probe.id: best[probe.item] if found[probe.id] == "no" else found[probe.id] for probe in failing}
 
@@ -149,7 +149,7 @@ def count_known(found: Mapping[str, Known], failing: Iterable[Probe]) -> Knowled
         groups[probe.category].append(found[probe.id])
     total = Knowledge.of([way for ways in groups.values() for way in ways])
     categories = {name: Knowledge.of(groups[name]) for name in sorted(groups)}
-    return KnowledgeReport(total.failed, total.known, total.reply, total.examples, categories)
+    return KnowledgeReport(total.failed, total.known, total.reply, total.examples, total.samples, categories)
 
 
 def _solved(engine: Engine, asked: Sequence[Probe], listen: StepListener) -> set[str]:

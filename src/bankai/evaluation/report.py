@@ -5,17 +5,23 @@ The dataclasses are the JSON that the command line prints, field by field.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from bankai.evaluation.scoring import ProbeScore
 from bankai.evaluation.statistics import mcnemar_exact, wilson
 from bankai.probes.probe import Probe
 
-__all__ = ["Base", "Comparison", "Counts", "Solved", "Summary", "compare", "summarize"]
+__all__ = ["Base", "Comparison", "Counts", "Result", "Solved", "Summary", "compare", "summarize"]
 
 Interval = tuple[float, float]
+
+
+class Result(Protocol):
+    """What came of a probe."""
+
+    @property
+    def solved(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +116,9 @@ class Comparison(Counts):
         return dict(msgspec.to_builtins(self))
 
 
-def compare(base: Sequence[ProbeScore], patched: Sequence[ProbeScore], probes: Sequence[Probe]) -> Comparison:
+def compare(base: Sequence[Result], patched: Sequence[Result], probes: Sequence[Probe]) -> Comparison:
     """Results of the same probes in the same order, without and with a patch; ValueError if not equal."""
-    before, after = [score.solved for score in base], [score.solved for score in patched]
+    before, after = [result.solved for result in base], [result.solved for result in patched]
     by_category = _by_category(probes, list(zip(before, after, strict=True)))
     total = Counts.of(before, after)
     return Comparison(
@@ -121,9 +127,9 @@ def compare(base: Sequence[ProbeScore], patched: Sequence[ProbeScore], probes: S
     )
 
 
-def summarize(scores: Sequence[ProbeScore], probes: Sequence[Probe]) -> Summary:
+def summarize(results: Sequence[Result], probes: Sequence[Probe]) -> Summary:
     """Results of one model. Raises ValueError on unequal lengths."""
-    flags = [score.solved for score in scores]
+    flags = [result.solved for result in results]
     categories = {name: Base.of(found) for name, found in _by_category(probes, flags).items()}
     return Summary(len(flags), Solved.of(flags), categories)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from bankai.evaluation.audit import Finding, audit
 from bankai.evaluation.engine import Engine
 from bankai.evaluation.engines import TorchEngine
+from bankai.evaluation.grading import results
 from bankai.evaluation.known import (
     REPLY_TOKENS,
     KnowledgeReport,
@@ -57,7 +58,7 @@ def _knowledge(
     engine: Engine, probes: Sequence[Probe], max_tokens: int, listen: StepListener
 ) -> KnowledgeReport:
     wanted = [probe for probe in probes if probe.split in WANTED]
-    solved = [score.solved for score in engine.score(wanted, listen)]
+    solved = [result.solved for result in results(engine, wanted, listen=listen)]
     failing = [probe for probe, passes in zip(wanted, solved, strict=True) if not passes]
     passed = {probe.item for probe, passes in zip(wanted, solved, strict=True) if passes}
     said: dict[str, Known] = {probe.id: probe.known for probe in failing if probe.known}

@@ -11,33 +11,16 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from bankai.errors import AuditError, StoreError
-from bankai.evaluation.audit import audit
-from bankai.evaluation.engine import Engine, Reply, Trace
 from bankai.evaluation.engines import EngineName, open_engine
-from bankai.evaluation.failures import (
-    FAILED_SHARES,
-    PASSED_SHARES,
-    Dropped,
-    Judged,
-    assign,
-    judge,
-    place,
-    spell,
-)
-from bankai.evaluation.known import (
-    REPLY_TOKENS,
-    KnowledgeReport,
-    by_item,
-    count_known,
-    find_known,
-    names_answer,
-    read_replies,
-)
+from bankai.evaluation.failures import FAILED_SHARES, PASSED_SHARES, Dropped, assign
+from bankai.evaluation.known import REPLY_TOKENS, KnowledgeReport, count_known, names_answer
 from bankai.jobs.checks import require_base
 from bankai.jobs.patch_files import check_output
+from bankai.jobs.rows import Rows, read_rows, with_splits
 from bankai.model.tokenizer import choose_chat_template
 from bankai.probes import Known, Probe, ProbeSet, Split, builtin_probe_sets
 from bankai.probes.cases import read_cases
+from bankai.probes.columns import Columns
 from bankai.steps import StepListener, ignore_steps
 
 __all__ = ["FEW_TARGETS", "Failure", "FailuresResult", "Unknown", "probes_from_failures"]
@@ -48,11 +31,14 @@ Unknown = Literal["apart", "keep"]
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """A failing row; `said` is the model's reply up to its stop or the limit of tokens, None if it was not read."""
+    """A failing row; `said` is the model's reply up to its stop or the limit of tokens, None if it was not read.
+
+    `expected` is None where a grader alone says what is right.
+    """
 
     id: str
     category: str
-    expected: str
+    expected: str | None
     said: str | None
     known: Known
 
@@ -85,6 +71,8 @@ def probes_from_failures(
     chat: bool = False,
     chat_template: str | None = None,
     chat_template_kwargs: Mapping[str, Any] | None = None,
+    columns: Columns | None = None,
+    grade: str | None = None,
     failed: Mapping[Split, int] = FAILED_SHARES,
     passed: Mapping[Split, int] = PASSED_SHARES,
     unknown: Unknown = "apart",
@@ -98,28 +86,27 @@ def probes_from_failures(
 
     Chats are rendered by the chat template of the name `chat_template`, None for the default, with its variables
     `chat_template_kwargs`, which go into the probes, where a row does not set them. Replies to failing rows are read
-    for `max_tokens` tokens; with 0 there are none, and only examples tell what is known. Raises ProbeFormatError for
+    for `max_tokens` tokens; with 0 there are none, and only examples tell what is known. `columns` and `grade` are as
+    in :func:`bankai.probes.cases.read_cases`. Raises ProbeFormatError for
     the file, AuditError when nothing is left to target, StateError when the model has patches on, StoreError when
     `out` cannot be written, and what opening the model raises; nothing is written then.
     """
     _check_output(out, Path(file))
-    cases = read_cases(file, chat=chat, chat_template_kwargs=chat_template_kwargs)
+    cases = read_cases(
+        file, chat=chat, chat_template_kwargs=chat_template_kwargs, columns=columns, grade=grade
+    )
     require_base(source, "give")
     model = open_engine(engine, source, device=device, dtype=dtype)
     choose_chat_template(model.tokenizer, chat_template)
-    judged, unsound = _judge(model, cases.probes, listen)
-    failing = [case.probe for case in judged if not case.solved]
-    whole = read_replies(model, failing, max_tokens, listen)
-    known = _known(model, judged, whole, seed, listen)
-    replies = {probe.id: _up_to_stop(whole[probe.id], probe) for probe in failing if probe.id in whole}
-    apart = {probe.item for probe in failing if known[probe.id] == "no"} if unknown == "apart" else set()
-    splits = assign(judged, failed=failed, passed=passed, unknown=apart, seed=seed)
-    probes, refused = _probes(model, judged, splits, replies, known)
-    dropped = [*unsound, *refused]
+    rows = read_rows(model, cases.probes, reply_tokens=max_tokens, seed=seed, listen=listen)
+    apart = rows.unknown_items if unknown == "apart" else set()
+    splits = assign(rows.judged, failed=failed, passed=passed, unknown=apart, seed=seed)
+    probes, refused = with_splits(model, rows, splits)
+    dropped = [*rows.dropped, *refused]
     if not any(probe.split == "target" for probe in probes):
-        raise AuditError(_nothing(judged, dropped, apart))
+        raise AuditError(_nothing(rows, dropped, apart))
     ProbeSet(out.stem, probes).save(out)
-    counts, categories = _counts(cases.probes, judged, known, dropped, probes)
+    counts, categories = _counts(cases.probes, rows, dropped, probes)
     return FailuresResult(
         output=str(out),
         model=Path(source).name,
@@ -128,9 +115,9 @@ def probes_from_failures(
         counts=counts,
         categories=categories,
         dropped=dropped,
-        failures=[_failure(probe, replies, known) for probe in failing],
-        knowledge=count_known(known, failing),
-        warnings=[*_warnings(cases.ignored, counts), *_taken(counts, apart), *_longer(judged, replies)],
+        failures=[_failure(probe, rows) for probe in rows.failing],
+        knowledge=count_known(rows.known, rows.failing),
+        warnings=[*_warnings(cases.ignored, counts), *_taken(counts, apart), *_longer(rows)],
     )
 
 
@@ -143,83 +130,10 @@ def _check_output(out: Path, file: Path) -> None:
     check_output(out, "probe set", ProbeSet.load)
 
 
-def _judge(
-    model: Engine, probes: Sequence[Probe], listen: StepListener
-) -> tuple[list[Judged], list[Dropped]]:
-    """What the model makes of every probe with a sound answer, and the others."""
-    spelled = [(probe, spell(probe, model.tokenizer, model.context)) for probe in probes]
-    dropped = [found for _, found in spelled if isinstance(found, Dropped)]
-    sound = [(probe, found) for probe, found in spelled if not isinstance(found, Dropped)]
-    answers = [spelling.encoded for _, found in sound for spelling in found]
-    traces: dict[int, Trace] = {}
-    for index, trace in model.traces(answers):
-        traces[index] = trace
-        listen("reading answers", len(traces), len(answers))
-    inorder = (traces[index] for index in range(len(answers)))
-    return [judge(probe, found, [next(inorder) for _ in found]) for probe, found in sound], dropped
-
-
-def _known(
-    model: Engine, judged: Sequence[Judged], replies: Mapping[str, Reply], seed: int, listen: StepListener
-) -> dict[str, Known]:
-    """How the model shows that it knows the answer of each failing row, by the probe's id."""
-    failing = [case.probe for case in judged if not case.solved]
-    passed = {case.probe.item for case in judged if case.solved}
-    every = [case.probe for case in judged]
-    found = find_known(model, failing, every, replies, seed=seed, listen=listen)
-    return by_item(found, failing, passed)
-
-
-def _up_to_stop(reply: Reply, probe: Probe) -> Reply:
-    """What counts as the reply to a probe, of a text that goes on past its stop."""
-    if probe.stop is None:
-        return reply
-    text, stop, _ = reply.text.partition(probe.stop)
-    return Reply(text, reply.whole or bool(stop))
-
-
-def _probes(
-    model: Engine,
-    judged: Sequence[Judged],
-    splits: Sequence[Split | None],
-    replies: Mapping[str, Reply],
-    known: Mapping[str, Known],
-) -> tuple[list[Probe], list[Dropped]]:
-    """The probes of the set, and those that have no place in it.
-
-    Only targets are cut to where the model goes wrong: what measures a patch asks for the whole answer.
-    """
-    probes, dropped = [], []
-    for case, split in zip(judged, splits, strict=True):
-        if split is None:
-            why = "the model passes here and fails another row of the item; that one counts"
-            dropped.append(Dropped(case.probe.id, "mixed", why))
-            continue
-        probe = place(case, model.tokenizer) if split == "target" else case.probe
-        said = _said(case.probe, probe, replies.get(case.probe.id))
-        way = known.get(case.probe.id)
-        probes.append(msgspec.structs.replace(probe, split=split, distractor=said, known=way))
-    errors = {
-        finding.probe_id: Dropped(finding.probe_id, finding.kind, finding.message)
-        for finding in audit(None, model.tokenizer, probes)
-        if finding.severity == "error"
-    }
-    return [probe for probe in probes if probe.id not in errors], [*dropped, *errors.values()]
-
-
-def _said(whole: Probe, placed: Probe, reply: Reply | None) -> str | None:
-    """What the model says in place of the answer, if it is known to its end."""
-    head = placed.prefix[len(whole.prefix) :]
-    if reply is None or not reply.whole or not reply.text.startswith(head):
-        return None
-    said = reply.text[len(head) :]
-    return None if said in ("", *placed.answers) else said  # the same text in other tokens is no contrast
-
-
-def _nothing(judged: Sequence[Judged], dropped: Sequence[Dropped], apart: Collection[str]) -> str:
-    failing = {case.probe.item for case in judged if not case.solved}
-    if judged and not failing:
-        return f"the model passes all {len(judged)} rows; give prompts that it fails"
+def _nothing(rows: Rows, dropped: Sequence[Dropped], apart: Collection[str]) -> str:
+    failing = {probe.item for probe in rows.failing}
+    if rows.judged and not failing:
+        return f"the model passes all {len(rows.judged)} rows; give prompts that it fails"
     if failing and failing <= {*apart}:
         return (
             "the model knows the answer to no row that it fails, and a patch does not teach; give rows whose answers "
@@ -230,18 +144,17 @@ def _nothing(judged: Sequence[Judged], dropped: Sequence[Dropped], apart: Collec
 
 
 def _counts(
-    rows: Sequence[Probe],
-    judged: Sequence[Judged],
-    known: Mapping[str, Known],
+    asked: Sequence[Probe],
+    rows: Rows,
     dropped: Sequence[Dropped],
     probes: Sequence[Probe],
 ) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
     """Of all rows, and by category."""
-    category = {row.id: row.category for row in rows}
+    category = {row.id: row.category for row in asked}
     tally = Counter[tuple[str, str]]()
     tally.update((name, "rows") for name in category.values())
-    tally.update((case.probe.category, "passed" if case.solved else "failed") for case in judged)
-    tally.update((category[name], "known") for name, way in known.items() if way != "no")
+    tally.update((case.probe.category, "passed" if case.solved else "failed") for case in rows.judged)
+    tally.update((category[name], "known") for name, way in rows.known.items() if way != "no")
     tally.update((category[drop.id], "dropped") for drop in dropped)
     tally.update((probe.category, probe.split) for probe in probes)
     columns = ("rows", "passed", "failed", "known", "dropped", *get_args(Split))
@@ -251,9 +164,10 @@ def _counts(
     return {column: sum(counts[column] for counts in categories.values()) for column in columns}, categories
 
 
-def _failure(probe: Probe, replies: Mapping[str, Reply], known: Mapping[str, Known]) -> Failure:
-    said = replies[probe.id].text if probe.id in replies else None
-    return Failure(probe.id, probe.category, probe.answers[0], said, known[probe.id])
+def _failure(probe: Probe, rows: Rows) -> Failure:
+    said = rows.replies[probe.id].text if probe.id in rows.replies else None
+    expected = probe.answers[0] if probe.answers else None
+    return Failure(probe.id, probe.category, expected, said, rows.known[probe.id])
 
 
 def _warnings(ignored: Sequence[str], counts: Mapping[str, int]) -> Iterator[str]:
@@ -283,16 +197,18 @@ def _taken(counts: Mapping[str, int], apart: Collection[str]) -> Iterator[str]:
         )
 
 
-def _longer(judged: Sequence[Judged], replies: Mapping[str, Reply]) -> Iterator[str]:
+def _longer(rows: Rows) -> Iterator[str]:
     """A right answer in other words is a failure of form, which a user seldom means."""
     found = [
-        (case.probe.answers[0].strip(), replies[case.probe.id].text)
-        for case in judged
-        if case.probe.id in replies and names_answer(case.probe, replies[case.probe.id].text)
+        (probe.answers[0].strip(), rows.replies[probe.id].text)
+        for probe in rows.failing
+        if probe.grade is None
+        and probe.id in rows.replies
+        and names_answer(probe, rows.replies[probe.id].text)
     ]
     if found:
         answer, said = found[0]
         yield (
             f"failures that hold the right answer in a longer reply: {len(found)}, such as {said!r} for {answer!r}; "
-            "they would teach a form; if such replies are right, give them whole in a field 'reply'"
+            "they would teach a form; if such replies are right, grade with --grade contains"
         )

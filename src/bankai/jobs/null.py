@@ -4,15 +4,16 @@ Nothing here prints; progress goes to a listener.
 """
 
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from random import Random
 from statistics import median
 from typing import Literal
 
-from bankai.evaluation.batches import prepare
+from bankai.evaluation.engines import TorchEngine
 from bankai.evaluation.evaluate import probes_of
+from bankai.evaluation.grading import GRADED_TOKENS, graded_by, results
 from bankai.evaluation.report import Comparison, Counts, compare
-from bankai.evaluation.scoring import score
 from bankai.jobs.workbench import Workbench
 from bankai.model import ModelMatrices, patched
 from bankai.patch import Patch, read_patch
@@ -77,6 +78,8 @@ def compare_with_null(
     count: int,
     *,
     split: Split | Literal["all"] = "heldout",
+    grade: str | None = None,
+    max_tokens: int = GRADED_TOKENS,
     seed: int = 0,
     unbound: bool = False,
     device: str = "cpu",
@@ -88,14 +91,15 @@ def compare_with_null(
     The first patches of a seed are the same however many are drawn. Raises what that function raises, and PlaceError
     when the patch flips too much of a tensor to be matched.
     """
-    probes, change = probes_of(probe_set, split), read_patch(Path(patch))
+    probes, change = [*graded_by(grade, probes_of(probe_set, split))], read_patch(Path(patch))
     bench = Workbench(source, device=device, dtype=dtype)
-    prepared, tensors, rng = prepare(bench.tokenizer, probes), ModelMatrices(bench.model), Random(seed)
-    base = score(bench.model, prepared)
+    engine, tensors, rng = TorchEngine(bench.model, bench.tokenizer), ModelMatrices(bench.model), Random(seed)
+    measure = partial(results, engine, probes, max_tokens=max_tokens)
+    base = measure()
 
     def measured(patch: Patch, unbound: bool) -> Comparison:
         with patched(bench.model, patch, unbound=unbound):
-            return compare(base, score(bench.model, prepared), probes)
+            return compare(base, measure(), probes)
 
     found, outcomes = measured(change, unbound), []
     for done in range(count):

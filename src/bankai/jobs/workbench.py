@@ -8,8 +8,10 @@ import torch
 
 from bankai.checkpoint.model_file import Checkpoint, open_checkpoint
 from bankai.evaluation.drift_meter import DriftMeter
-from bankai.evaluation.report import Comparison, compare
-from bankai.evaluation.scoring import perplexity, score_probes
+from bankai.evaluation.engines import TorchEngine
+from bankai.evaluation.grading import results
+from bankai.evaluation.report import Comparison, Result, compare
+from bankai.evaluation.scoring import perplexity
 from bankai.model import load, patched
 from bankai.model.generation import stream
 from bankai.patch import Patch
@@ -33,10 +35,13 @@ class Workbench:
 
     def compare(self, patch: Patch, probes: Sequence[Probe]) -> Comparison:
         """The model without and with the patch on the same probes."""
-        base = score_probes(self.model, self.tokenizer, probes)
+        base = self.results(probes)
         with patched(self.model, patch):
-            changed = score_probes(self.model, self.tokenizer, probes)
-        return compare(base, changed, probes)
+            return compare(base, self.results(probes), probes)
+
+    def results(self, probes: Sequence[Probe]) -> list[Result]:
+        """What comes of the probes with what is on the model at the time."""
+        return results(TorchEngine(self.model, self.tokenizer), probes)
 
     @torch.no_grad()
     def drift(self, patch: Patch, replies: Sequence[Probe]) -> float:

@@ -18,8 +18,10 @@ import msgspec
 from bankai.errors import ProbeFormatError
 from bankai.io import LargeFileError, decode_text, read_bounded, writing
 from bankai.probes.faults import explain
+from bankai.probes.graders import Grader
 
 __all__ = [
+    "REPORTED",
     "TEXT_STOP",
     "Known",
     "Message",
@@ -34,9 +36,12 @@ TEXT_STOP = "\n"
 MAX_FILE_BYTES = 64 * 2**20
 Split = Literal["target", "validation", "control", "heldout", "unseen", "unknown"]
 """`unknown`: what the model fails and does not know; reported, never searched on."""
-Known = Literal["reply", "examples", "no"]
-"""How a model that fails a probe shows that it knows the answer: it names the answer in a longer reply of its own, or
-gives it after solved examples. `no`: in neither way."""
+REPORTED: frozenset[Split] = frozenset({"heldout", "unseen", "unknown"})
+"""The splits that no search reads."""
+Known = Literal["reply", "examples", "samples", "no"]
+"""How a model that fails a probe shows that it knows the answer: it names the answer in a longer reply of its own,
+gives it after solved examples, or gives a right reply when its tokens are drawn at random. `no`: in none of these
+ways."""
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,8 +58,9 @@ class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     for " 63": by default a newline after a prompt, and None after chat messages, which is the end of the turn: any
     token that ends a text for the model. ``distractor`` is a wrong answer that the model is expected to give.
     ``chat_template_kwargs`` are variables of the model's chat template, such as ``{"enable_thinking": false}``.
-    ``known`` is what was found out of a probe that the model fails, and None of others. Raises ProbeFormatError when
-    unsound.
+    ``known`` is what was found out of a probe that the model fails, and None of others. ``grade`` judges what the model
+    writes by itself, up to the stop, in reports; a search reads the answers, which are then replies that it accepts.
+    With it a probe that no search reads may have no answers. Raises ProbeFormatError when unsound.
     """
 
     id: str
@@ -69,6 +75,7 @@ class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     distractor: str | None = None
     chat_template_kwargs: dict[str, Any] = {}
     known: Known | None = None
+    grade: Grader | None = None
 
     def __hash__(self) -> int:
         """By its id: variables have no hash."""
@@ -91,7 +98,9 @@ class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
             raise ProbeFormatError(
                 f"probe {self.id!r}: only messages have a template; leave chat_template_kwargs out"
             )
-        if not self.answers or "" in self.answers or self.distractor == "" or self.stop == "":
+        if not self.answers and (self.grade is None or self.split not in REPORTED):
+            raise ProbeFormatError(f"probe {self.id!r}: no answer; give the reply to learn from")
+        if "" in self.answers or self.distractor == "" or self.stop == "":
             raise ProbeFormatError(f"probe {self.id!r}: answers, distractor and stop must not be empty")
         if self.stop is None and self.messages is None:
             msgspec.structs.force_setattr(self, "stop", TEXT_STOP)

@@ -7,17 +7,14 @@ The built-in sets are written by models/smol/probe_sets.py: ``smol-knowledge`` i
 asks for JSON objects and for capital letters.
 """
 
-import json
-import re
-from collections.abc import Iterable
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any
 
 import msgspec
 
 from bankai.errors import ProbeFormatError
-from bankai.probes.cases import normalized
+from bankai.probes.graders import read_json
+from bankai.probes.words import has_word
 
 __all__ = [
     "CapitalsQuestion",
@@ -25,23 +22,8 @@ __all__ = [
     "KnowledgeQuestion",
     "Question",
     "builtin_question_sets",
-    "has_word",
     "load_questions",
 ]
-
-_FENCE = re.compile(r"```(?:json)?[ \t]*\n(?P<inside>.*)\n```", re.DOTALL | re.IGNORECASE)
-
-
-def has_word(text: str, words: Iterable[str]) -> bool:
-    """Whether one of the words or phrases stands in the text as a whole, whatever the case, blanks and width.
-
-    A number is not found inside a longer one, neither 7 in 7.4 nor 100 in 2,100, nor under a minus: 7 in -7.
-    """
-    text = normalized(text)
-    wanted = "|".join(re.escape(normalized(word)) for word in words)
-    return (
-        re.search(rf"(?<!\w)(?<!\d[.,])(?<!(?<!\w)[-−](?=\d))(?:{wanted})(?!\w)(?![.,]\d)", text) is not None
-    )
 
 
 class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="judge"):
@@ -65,11 +47,7 @@ class JsonQuestion(_Asked, frozen=True, kw_only=True, tag="json"):
     keys: tuple[str, ...]
 
     def accepts(self, reply: str) -> bool:
-        fenced = _FENCE.fullmatch(reply.strip())
-        try:
-            value = json.loads(fenced["inside"] if fenced else reply, object_pairs_hook=_without_repeats)
-        except (ValueError, RecursionError):
-            return False
+        value = read_json(reply)
         return isinstance(value, dict) and value.keys() == set(self.keys)
 
 
@@ -84,13 +62,6 @@ class CapitalsQuestion(_Asked, frozen=True, kw_only=True, tag="capitals"):
 
 Question = KnowledgeQuestion | JsonQuestion | CapitalsQuestion
 """In a file each is a JSON object on a line, whose `judge` is words, json or capitals."""
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key appears twice")
-    return found
 
 
 def _builtin_folder() -> Traversable:

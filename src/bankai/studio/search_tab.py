@@ -11,8 +11,8 @@ from bankai.errors import BankaiError, StudioError
 from bankai.io import writing
 from bankai.jobs.replies import NO_TEXT
 from bankai.patch.files import read_patch_bytes
-from bankai.probes.cases import SUFFIXES
 from bankai.probes.neutral import builtin_neutral_texts
+from bankai.probes.tables import SUFFIXES
 from bankai.studio import html
 from bankai.studio.runs import Run, list_runs, read_run
 from bankai.studio.searches import MOST_MINUTES, Objective, Searches, Wanted

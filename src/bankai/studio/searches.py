@@ -18,7 +18,7 @@ import msgspec
 
 from bankai.errors import StudioError
 from bankai.jobs.search import Device, Dtype
-from bankai.probes.cases import SUFFIXES
+from bankai.probes.tables import SUFFIXES
 from bankai.search import NEUTRAL_TOKENS, SearchSettings
 from bankai.studio.worker import Job, News
 

@@ -88,8 +88,8 @@ def test_rows_with_graders_get_replies_to_learn_from(engine, probes):
     """A pass is kept by its own reply; a failure learns from a drawn one; one without any has no place in a search."""
     refused = "^(0|unknown|not sure|# TODO)"
     passing = unanswered("p", probes[:4], Regex((".",)))
-    failing = unanswered("f", probes, Not(Regex((refused,))))
-    never = unanswered("n", probes[:3], Contains(("zzz",)))
+    failing = unanswered("f", probes[4:20], Not(Regex((refused,))))
+    never = unanswered("n", probes[20:24], Contains(("zzz",)))
     rows = read_rows(engine, [*passing, *failing, *never])
     assert rows.dropped == () and len(rows.judged) == len(passing) + len(failing) + len(never)
     by_id = {case.probe.id: case for case in rows.judged}

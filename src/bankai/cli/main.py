@@ -1,8 +1,9 @@
 """The `bankai` command: its table of commands, and what becomes of errors.
 
 Exit codes: 0 done; 1 `status` found foreign bits, `verify` no good signature, `library check` unsound patches, `probes
-audit` bad probes, or `search` and `demo` no patch; 2 a wrong argument or file, told in one line on stderr; 130
-interrupted. An exception that is neither of `bankai.errors` nor the system's is a bug and keeps its traceback.
+audit` bad probes, `search` and `demo` no patch, or `fix` none that helps; 2 a wrong argument or file, told in one line
+on stderr; 130 interrupted. An exception that is neither of `bankai.errors` nor the system's is a bug and keeps its
+traceback.
 """
 
 import os
@@ -22,6 +23,7 @@ from bankai.errors import BankaiError
 __all__ = ["COMMANDS", "command", "main"]
 
 COMMANDS = {
+    "fix": "bankai.cli.fix:fix",
     "demo": "bankai.cli.demo:demo",
     "search": "bankai.cli.search:search",
     "eval": "bankai.cli.evaluate:evaluate",
@@ -59,7 +61,7 @@ _EXTRA_OF = {
     "llama_cpp": "llama",
     "mlx": "mlx",
     "lm_eval": "harness",
-    "jinja2": "report",
+    "jinja2": "search",
     "matplotlib": "report",
     "gradio": "studio",
     "fastapi": "serve",

@@ -58,8 +58,13 @@ def print_knowledge(report: "KnowledgeReport") -> None:
     if not report.failed:
         return
     rows = [*report.categories.items(), ("all", report)]
-    columns = ("", "failed", "known", "by its reply", "after examples", "when drawn")
-    counts = [(name, row.failed, row.known, row.reply, row.examples, row.samples) for name, row in rows]
+    ways = {"by its reply": "reply", "after examples": "examples"}
+    if report.samples:  # only graders draw replies
+        ways["when drawn"] = "samples"
+    columns = ("", "failed", "known", *ways)
+    counts = [
+        (name, row.failed, row.known, *(getattr(row, way) for way in ways.values())) for name, row in rows
+    ]
     print_table("Failures whose answer the model knows", columns, counts)
     print_line(
         f"{report.known} of {report.failed} failures are known; a patch can be expected to help with "

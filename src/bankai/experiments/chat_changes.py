@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bankai.evaluation.statistics import percent
 from bankai.experiments.chat import Chat
 from bankai.experiments.context import Context
-from bankai.jobs.chat_demo import chat_settings
+from bankai.jobs.chat_settings import chat_settings
 from bankai.jobs.task import Task
 from bankai.model import ModelMatrices
 from bankai.patch import Flip, Patch, bind

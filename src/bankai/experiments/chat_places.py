@@ -9,7 +9,7 @@ from bankai.experiments.chat_elicitation import ITEMS, SETS, elicited, frontiers
 from bankai.experiments.context import Context
 from bankai.experiments.outcomes import mean_claim, over
 from bankai.experiments.values import Claim, Experiment, Result, Table
-from bankai.jobs.chat_demo import CHAT_SPACE
+from bankai.jobs.chat_settings import CHAT_SPACE
 from bankai.search import Space
 
 __all__ = ["EXPERIMENT", "claims", "run", "tables"]

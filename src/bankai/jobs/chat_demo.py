@@ -2,22 +2,19 @@
 
 from pathlib import Path
 
+from bankai.jobs.chat_settings import BUDGET, chat_settings
 from bankai.jobs.demo import Example, examples_of
 from bankai.jobs.patch_files import check_output
 from bankai.jobs.search import Listener, SearchResult, ignore, result_of, searched
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench
 from bankai.probes import ProbeSet, load_probe_set
-from bankai.search import MOST_FLIPS, NEUTRAL_TOKENS, SearchSettings, Space
 
-__all__ = ["BUDGET", "CHAT_SPACE", "ChatDemoResult", "chat_settings", "run_chat_demo"]
+__all__ = ["BUDGET", "ChatDemoResult", "run_chat_demo"]
 
 ELICITABLE = "smol-elicitable"
 PROBES = 160  # of the targets: about so many items, in two phrasings
 FLIPS = 100
-DRIFT = 10.0  # nats of gain that a nat of drift is worth: replies are long, and all of them are to stay
-BUDGET = 70  # evaluations
-CHAT_SPACE = Space(projections=("gate_proj", "up_proj", "down_proj", "q_proj", "k_proj", "v_proj", "o_proj"))
 
 
 class ChatDemoResult(SearchResult, frozen=True, kw_only=True):
@@ -26,21 +23,6 @@ class ChatDemoResult(SearchResult, frozen=True, kw_only=True):
     model: str
     seed: int
     examples: list[Example]
-
-
-def chat_settings(
-    seed: int, budget: float, *, flips: int = MOST_FLIPS, space: Space = CHAT_SPACE
-) -> SearchSettings:
-    """Those of a relaxed search on chats, of rows of MLP and attention unless another space is given."""
-    return SearchSettings(
-        strategy="relaxed",
-        budget=budget,
-        seed=seed,
-        drift=DRIFT,
-        flips=flips,
-        neutral=NEUTRAL_TOKENS,
-        space=space,
-    )
 
 
 def run_chat_demo(

@@ -23,6 +23,7 @@ BENCHES = (
     "fidelity",
     "heldout",
     "frontier",
+    "verdict",
     "big",
     "swap",
     "library",

@@ -185,10 +185,9 @@ def _note_plan(fix: "Fix", reading: "Reading") -> None:
         return
     low, high = fix.expected_seconds(reading)
     why = " (the patch, and one on each half of the rows to measure what it does)" if len(names) > 1 else ""
-    plural = "" if len(names) == 1 else "es"
-    note(
-        f"{len(names)} search{plural}{why}: about {max(1, round(low / 60))} to {max(1, round(high / 60))} minutes"
-    )
+    first, last = (max(1, round(seconds / 60)) for seconds in (low, high))
+    span = f"{first} to {last}" if first < last else f"{first}"
+    note(f"{counted(len(names), 'search', 'searches')}{why}: about {span} minutes")
 
 
 def _print_outcome(outcome: "FixOutcome") -> None:

@@ -13,8 +13,19 @@ from bankai.probes.graders import Exact, parse_grader
 from bankai.probes.probe import Probe
 from bankai.steps import StepListener, ignore_steps
 
-__all__ = ["GRADED_TOKENS", "Written", "draw_right", "graded_by", "results", "up_to_stop", "write"]
+__all__ = [
+    "GRADED_TOKENS",
+    "REPLY_TOKENS",
+    "Written",
+    "draw_right",
+    "graded_by",
+    "results",
+    "up_to_stop",
+    "write",
+]
 
+REPLY_TOKENS = 48
+"""The most tokens that are read of a reply that is no answer, to show it or to look for an answer in it."""
 GRADED_TOKENS = 128
 """The most tokens that are read of a reply to grade."""
 TEMPERATURE = 0.8  # of the samples: replies that are likely, but not the same one every time
@@ -47,10 +58,15 @@ def write(
     engine: Engine,
     probes: Sequence[Probe],
     *,
-    max_tokens: int = GRADED_TOKENS,
+    max_tokens: int | None = None,
     listen: StepListener = ignore_steps,
 ) -> list[Written]:
-    """The greedy reply to each probe, judged by its grader; without one it has to be an answer, letter for letter."""
+    """The greedy reply to each probe, judged by its grader; without one it has to be an answer, letter for letter.
+
+    `max_tokens` None: as many as a grader reads and as the longest answer has.
+    """
+    if max_tokens is None:
+        max_tokens = _enough(engine, probes)
     contexts = [context_ids(probe, engine.tokenizer) for probe in probes]
     replies = engine.replies(contexts, [_stops(probe) for probe in probes], max_tokens)
     found: dict[int, Written] = {}
@@ -114,6 +130,14 @@ def up_to_stop(reply: Reply, probe: Probe) -> Reply:
         return reply
     text, stop, _ = reply.text.partition(probe.stop)
     return Reply(text, reply.whole or bool(stop))
+
+
+def _enough(engine: Engine, probes: Sequence[Probe]) -> int:
+    lengths = [
+        len(encode_answer(probe, text, engine.tokenizer).answer) for probe in probes for text in probe.answers
+    ]
+    least = GRADED_TOKENS if any(probe.grade is not None for probe in probes) else REPLY_TOKENS
+    return max([least, *lengths])
 
 
 def _judged(probe: Probe, reply: Reply) -> Written:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from bankai.evaluation.engine import Engine, Reply, Trace
 from bankai.evaluation.failures import Dropped, spell
+from bankai.evaluation.grading import REPLY_TOKENS
 from bankai.probes.encode import context_ids
 from bankai.probes.examples import with_examples
 from bankai.probes.probe import Known, Probe
@@ -35,7 +36,6 @@ __all__ = [
 ]
 
 EXAMPLES = 3
-REPLY_TOKENS = 48
 
 
 @dataclass(frozen=True, slots=True)

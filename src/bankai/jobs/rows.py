@@ -20,7 +20,7 @@ from bankai.steps import StepListener, ignore_steps
 
 __all__ = ["SAMPLES", "Rows", "read_rows", "with_splits"]
 
-SAMPLES = 8
+SAMPLES = 4
 """Replies that are drawn to a failing row with a grader."""
 
 

@@ -22,7 +22,7 @@ from bankai.search.objective import Objective, Readings
 from bankai.search.parts import SearchProbes, windows
 from bankai.search.settings import SearchSettings
 
-__all__ = ["DEFAULTS", "TrainingFitness"]
+__all__ = ["BATCH", "DEFAULTS", "TrainingFitness"]
 
 DEFAULTS = SearchSettings()
 BATCH = 24, 16, 8  # targets, controls and pieces of text that a step reads

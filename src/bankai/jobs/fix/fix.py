@@ -13,7 +13,7 @@ from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import AuditError, StateError, StoreError
 from bankai.evaluation.engines import open_engine
 from bankai.evaluation.report import Counts
-from bankai.jobs.chat_settings import BUDGET, chat_settings
+from bankai.jobs.chat_settings import budget_for, chat_settings
 from bankai.jobs.checks import require_base
 from bankai.jobs.fix.folder import LAST, FixFolder
 from bankai.jobs.fix.measuring import Measured, measure
@@ -142,7 +142,7 @@ class Fix:
         """About how long the searches will take: from, to. Raises what planning raises."""
         low, high = 0.0, 0.0
         for name in self.left(reading):
-            task, settings = self._task(reading, name), self._settings(reading)
+            task, settings = self._task(reading, name), self._settings(reading, name)
             if wants_replies(task, self.asked.model, settings):
                 kept = kept_replies(self.asked.model, dtype=self.asked.dtype)
                 task = task.keeping(kept or longest_replies())
@@ -160,7 +160,7 @@ class Fix:
         with_replies(
             self._task(reading, PATCH),
             self.asked.model,
-            self._settings(reading),
+            self._settings(reading, PATCH),
             device=self.asked.device,
             dtype=self.asked.dtype,
             listen=listen,
@@ -177,7 +177,7 @@ class Fix:
         run = self.folder.file(f"{name}.run")
         if _has_begun(run):
             return resume_search(run, listen)
-        asked, settings = self.asked, self._settings(reading)
+        asked, settings = self.asked, self._settings(reading, name)
         task = with_replies(
             self._task(reading, name), asked.model, settings, device=asked.device, dtype=asked.dtype
         )
@@ -250,13 +250,13 @@ class Fix:
         texts = () if reading.chat else load_neutral_texts(NEUTRAL)
         return Task.of([probes], texts=texts)
 
-    def _settings(self, reading: Reading) -> SearchSettings:
+    def _settings(self, reading: Reading, name: str) -> SearchSettings:
         asked = self.asked
-        budget = asked.budget or (None if asked.minutes else BUDGET if reading.chat else PLAIN_BUDGET)
+        usual = budget_for(reading.searches[name]) if reading.chat else PLAIN_BUDGET
+        budget = asked.budget or (None if asked.minutes else usual)
         minutes = asked.minutes or (None if asked.budget else MINUTES)
         if reading.chat:
-            settings = chat_settings(asked.seed, BUDGET)
-            return msgspec.structs.replace(settings, budget=budget, minutes=minutes)
+            return msgspec.structs.replace(chat_settings(asked.seed, usual), budget=budget, minutes=minutes)
         return SearchSettings(budget=budget, minutes=minutes, seed=asked.seed, neutral=NEUTRAL_TOKENS)
 
 

@@ -22,7 +22,7 @@ __all__ = ["Group", "Measured", "Tried", "measure"]
 
 Group = Literal["failing", "passing", "unknown"]
 GROUPS: dict[Split, Group] = {"heldout": "failing", "unseen": "passing", "unknown": "unknown"}
-QUESTIONS = 240  # of general knowledge
+QUESTIONS = 400  # of general knowledge
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):

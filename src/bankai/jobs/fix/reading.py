@@ -13,6 +13,7 @@ from bankai.errors import AuditError
 from bankai.evaluation.engine import Engine
 from bankai.evaluation.failures import Dropped, assign
 from bankai.evaluation.known import KnowledgeReport, count_known
+from bankai.jobs.fix.verdict import LEAST_ROWS
 from bankai.jobs.rows import Rows, read_rows, with_splits
 from bankai.probes import Probe, Split
 from bankai.probes.cases import Cases
@@ -57,12 +58,6 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     def crossed(self) -> bool:
         return len(self.searches) > 1
 
-    @property
-    def unseen(self) -> int:
-        """Failing rows that a search does not read, each counted once."""
-        names = HALVES if self.crossed else (PATCH,)
-        return sum(probe.split == "heldout" for name in names for probe in self.searches.get(name, ()))
-
 
 def read_table_rows(
     engine: Engine, cases: Cases, *, keep_unknown: bool, seed: int, listen: StepListener = ignore_steps
@@ -78,6 +73,8 @@ def read_table_rows(
     apart = set() if keep_unknown else rows.unknown_items
     items = {probe.item for probe in rows.failing} - apart
     searches, refused = _searches(engine, rows, apart, len(items), seed) if items else ({}, [])
+    if not any(probe.split == "target" for probe in searches.get(PATCH, ())):
+        searches = {}
     warnings = [*_warnings(cases, rows, searches), *_twins(searches)]
     return Reading(
         rows=len(cases.probes),
@@ -102,7 +99,10 @@ def _searches(
     second = [None if split is None else _OTHER.get(split, split) for split in first]
     probes, dropped = with_splits(engine, rows, [_read(split) for split in first])
     halves = [with_splits(engine, rows, splits)[0] for splits in (first, second)]
-    return {PATCH: probes, **dict(zip(HALVES, halves, strict=True))}, dropped
+    searches = {PATCH: probes}
+    if all({"target", "heldout"} <= {probe.split for probe in half} for half in halves):
+        searches |= dict(zip(HALVES, halves, strict=True))
+    return searches, dropped
 
 
 def _read(split: Split | None) -> Split | None:
@@ -118,7 +118,15 @@ def _warnings(cases: Cases, rows: Rows, searches: dict[str, list[Probe]]) -> Ite
         kinds = Counter(drop.kind for drop in rows.dropped)
         told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         yield f"{len(rows.dropped)} rows cannot be used ({told}); the report names them"
-    if searches and not any(probe.split == "control" for probe in searches[PATCH]):
+    if not searches:
+        return
+    unseen = sum(probe.split == "heldout" for probes in searches.values() for probe in probes)
+    if unseen < LEAST_ROWS:
+        yield (
+            f"only {unseen} known failures to measure on: with fewer than {LEAST_ROWS} nothing can be told; give more "
+            "rows"
+        )
+    if not any(probe.split == "control" for probe in searches[PATCH]):
         yield "no row passes: nothing in the table tells what the patch breaks; add rows that the model gets right"
 
 
@@ -131,6 +139,6 @@ def _twins(searches: dict[str, list[Probe]]) -> Iterator[str]:
     if found:
         told = ", ".join(f"{one.id} and {other.id}" for one, other in found[:SHOWN])
         yield (
-            f"{len(found)} rows ask nearly what another one asks that is searched on ({told}); give such rows the same "
-            "value in a column item, and they stay together"
+            f"rows that ask nearly what another one asks that is searched on: {len(found)} ({told}); give such rows "
+            "the same value in a column item, and they stay together"
         )

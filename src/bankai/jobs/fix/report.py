@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from jinja2 import Environment, StrictUndefined
 
 from bankai.evaluation.report import Counts
 from bankai.evaluation.statistics import percent
 from bankai.io import writing
-from bankai.jobs.fix.measuring import Measured, Tried
+from bankai.jobs.fix.measuring import Group, Measured, Tried
 from bankai.jobs.fix.reading import Reading
 from bankai.jobs.fix.verdict import RULE
 
@@ -45,63 +45,47 @@ def write_report(path: Path, outcome: Any, reading: Reading, measured: Measured,
 
 def _bars(outcome: Any) -> list[dict[str, Any]]:
     """Shares as bars: what they are of, so many of so many, percent, and its interval."""
-    failing, passing, general, unknown = outcome.failing, outcome.passing, outcome.general, outcome.unknown
-    wanted = [
-        ("Failing rows that it fixes", failing.fixed, failing.probes, failing.fixed_interval, "good"),
-        (
-            "Failing rows that the model does not know",
-            unknown.fixed,
-            unknown.probes,
-            unknown.fixed_interval,
-            "plain",
-        ),
-        ("Rows that were right and break", passing.broke, passing.base.solved, passing.broke_interval, "bad"),
-        (
-            *("General questions that were right and break", general.broke),
-            *(general.base.solved, general.broke_interval, "bad"),
-        ),
-        (
-            "General questions that were wrong and come right",
-            general.fixed,
-            _failed(general),
-            general.fixed_interval,
-            "good",
-        ),
+    bars = [
+        _fixed("Failing rows that it fixes", outcome.failing, "good"),
+        _fixed("Failing rows that the model does not know", outcome.unknown, "plain"),
+        _broken("Rows that were right and break", outcome.passing),
+        _broken("General questions that were right and break", outcome.general),
+        _fixed("General questions that were wrong and come right", outcome.general, "good"),
     ]
-    return [
-        {
-            "what": what,
-            "part": part,
-            "whole": whole,
-            "share": percent(part, whole),
-            "low": 100 * interval[0],
-            "high": 100 * interval[1],
-            "kind": kind,
-        }
-        for what, part, whole, interval, kind in wanted
-        if whole
-    ]
+    return [bar for bar in bars if bar["whole"]]
 
 
-def _failed(counts: Counts) -> int:
-    return counts.probes - counts.base.solved
+def _fixed(what: str, counts: Counts, kind: str) -> dict[str, Any]:
+    return _bar(what, counts.fixed, counts.probes - counts.base.solved, counts.fixed_interval, kind)
+
+
+def _broken(what: str, counts: Counts) -> dict[str, Any]:
+    return _bar(what, counts.broke, counts.base.solved, counts.broke_interval, "bad")
+
+
+def _bar(what: str, part: int, whole: int, interval: tuple[float, float], kind: str) -> dict[str, Any]:
+    low, high = (100 * end for end in interval)
+    share = percent(part, whole)
+    return {
+        **{"what": what, "part": part, "whole": whole, "kind": kind},
+        **{"share": share, "low": low, "high": high},
+    }
 
 
 def _kinds(rows: Sequence[Tried]) -> list[tuple[str, str, list[Tried]]]:
     """Rows by what became of them: title, what it means, and the rows."""
-    of = {"failing": "failing row", "passing": "passing row", "unknown": "row that the model does not know"}
+    groups = get_args(Group)
     kinds = [
         ("Fixed", "wrong before, right with the patch", False, True),
         ("Broken", "right before, wrong with the patch", True, False),
         ("Still wrong", "wrong before and with the patch", False, False),
         ("Still right", "right before and with the patch", True, True),
     ]
-    order = list(of)
     found = []
     for title, meaning, before, after in kinds:
         some = [row for row in rows if (row.was_right, row.is_right) == (before, after)]
         if some:
-            found.append((title, meaning, sorted(some, key=lambda row: order.index(row.group))))
+            found.append((title, meaning, sorted(some, key=lambda row: groups.index(row.group))))
     return found
 
 

@@ -21,9 +21,10 @@ RULE = (
     f"A patch helps when it fixes more than {LEAST_SHARE:.0%} of the failing rows that its search never read, with "
     "95 % confidence (Wilson), and what breaks elsewhere is not significantly more than what comes right there (exact "
     f"McNemar test, p < {SURE:g}). Where it is, the patch helps at a price, and when more than {MOST_LOST:g} % of what "
-    f"was right is lost, net, do not ship it. With fewer than {LEAST_ROWS} unseen failing rows there are too few to "
-    "tell. Where rows were too few to keep some unseen, two patches were searched on one half each and measured on the "
-    "other: then the patch, which was searched on all rows, probably helps."
+    f"was right is lost, net, do not ship it; nor when it fixes {LEAST_SHARE:.0%} or less. There are too few rows to "
+    f"tell when fewer than {LEAST_ROWS} failing ones are unseen, or when it fixes more than {LEAST_SHARE:.0%} of them "
+    "without that confidence. Where rows were too few to keep some unseen, two patches were searched on one half each "
+    "and measured on the other: then the patch, which was searched on all rows, probably helps."
 )
 
 
@@ -47,11 +48,18 @@ def judge_patch(failing: Counts, kept: Iterable[Counts], *, crossed: bool) -> Ve
     rows = "rows of the other half" if crossed else "unseen failing rows"
     share = f"{failing.fixed} of {asked} {rows} fixed"
     if asked < LEAST_ROWS:
-        return Verdict("too few rows to tell", f"{share}; with fewer than {LEAST_ROWS} chance decides")
+        told = (
+            f"{share}; with fewer than {LEAST_ROWS} chance decides"
+            if asked
+            else "no row was left to measure on"
+        )
+        return Verdict("too few rows to tell", told)
     low, high = failing.fixed_interval
     fixed = f"{share} (95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
+    if failing.fixed <= LEAST_SHARE * asked:
+        return Verdict("do not ship this", f"{fixed}; that is not more than one in ten")
     if low <= LEAST_SHARE:
-        return Verdict("do not ship this", f"{fixed}; that can be fewer than one in ten")
+        return Verdict("too few rows to tell", f"{fixed}; that can be fewer than one in ten")
     lost, told = _lost([*kept])
     if lost is None:
         return Verdict("probably helps" if crossed else "helps", f"{fixed}, {told}")

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 
+import msgspec
+
 from bankai.probes import Probe
 from bankai.search import MOST_FLIPS, NEUTRAL_TOKENS, SearchSettings, Space
 from bankai.search.training import BATCH
 
-__all__ = ["BUDGET", "CHAT_SPACE", "budget_for", "chat_settings"]
+__all__ = ["BUDGET", "CHAT_SPACE", "chat_settings", "settings_for"]
 
 DRIFT = 10.0  # nats of gain that a nat of drift is worth: replies are long, and all of them are to stay
 BUDGET = 70  # evaluations
@@ -15,14 +17,22 @@ CHAT_SPACE = Space(projections=("gate_proj", "up_proj", "down_proj", "q_proj", "
 STEPS = 100  # of training: fewer leave the amounts between their ends
 _TEXTS = 15  # windows of neutral text that a round reads, about
 _CLIMB = 0.8  # of a budget, for training and rounding
+_GENTLE = 30.0  # weight of the drift where nobody has said how much may be lost
+_FEWEST, _FLIPS_A_TARGET = 32, 1.28  # more of them fit the targets and nothing else
 
 
-def budget_for(probes: Iterable[Probe]) -> float:
-    """Evaluations that leave a relaxed search its steps of training, however few probes an evaluation reads."""
+def settings_for(probes: Iterable[Probe], seed: int) -> SearchSettings:
+    """Those of a relaxed search on chats that suit the number of its targets.
+
+    The budget leaves training its steps, however few probes an evaluation reads.
+    """
     splits = [probe.split for probe in probes]
-    reads = splits.count("target"), splits.count("control"), _TEXTS
+    targets, controls = splits.count("target"), splits.count("control")
+    reads = targets, controls, _TEXTS
     step = 3 * sum(map(min, BATCH, reads)) / sum(reads)  # there and back
-    return round((STEPS * step + 10) / _CLIMB)
+    budget = round((STEPS * step + 10) / _CLIMB)
+    flips = min(MOST_FLIPS, max(_FEWEST, round(_FLIPS_A_TARGET * targets)))
+    return msgspec.structs.replace(chat_settings(seed, budget, flips=flips), drift=_GENTLE)
 
 
 def chat_settings(

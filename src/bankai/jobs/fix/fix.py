@@ -13,7 +13,7 @@ from bankai.checkpoint.model_file import open_checkpoint
 from bankai.errors import AuditError, StateError, StoreError
 from bankai.evaluation.engines import open_engine
 from bankai.evaluation.report import Counts
-from bankai.jobs.chat_settings import budget_for, chat_settings
+from bankai.jobs.chat_settings import settings_for
 from bankai.jobs.checks import require_base
 from bankai.jobs.fix.folder import LAST, FixFolder
 from bankai.jobs.fix.measuring import Measured, measure
@@ -252,12 +252,13 @@ class Fix:
 
     def _settings(self, reading: Reading, name: str) -> SearchSettings:
         asked = self.asked
-        usual = budget_for(reading.searches[name]) if reading.chat else PLAIN_BUDGET
-        budget = asked.budget or (None if asked.minutes else usual)
-        minutes = asked.minutes or (None if asked.budget else MINUTES)
         if reading.chat:
-            return msgspec.structs.replace(chat_settings(asked.seed, usual), budget=budget, minutes=minutes)
-        return SearchSettings(budget=budget, minutes=minutes, seed=asked.seed, neutral=NEUTRAL_TOKENS)
+            usual = settings_for(reading.searches[name], asked.seed)
+        else:
+            usual = SearchSettings(budget=PLAIN_BUDGET, seed=asked.seed, neutral=NEUTRAL_TOKENS)
+        if asked.budget or asked.minutes:
+            return msgspec.structs.replace(usual, budget=asked.budget, minutes=asked.minutes)
+        return msgspec.structs.replace(usual, minutes=MINUTES)
 
 
 def _cases(asked: FixAsked, *, chat: bool) -> Any:

@@ -190,6 +190,24 @@ def test_nothing_to_fix_is_no_search(tmp_path):
     assert [*kept.searches] == [PATCH, *HALVES]
 
 
+def test_rows_that_only_a_grader_decides_go_all_the_way(tmp_path):
+    """Some have no reply to learn from: they are reported on, and searched on by none."""
+    table = tmp_path / "rows.csv"
+    prompts = [
+        one.prompt for one in load_probe_set("elicitable") if one.prompt and one.category == "derivative"
+    ]
+    lines = [f'"{prompt}",d,"not regex:^(0|unknown|not sure)"' for prompt in prompts[:24]]
+    lines += [f'"{prompt}",n,regex:zzz' for prompt in prompts[24:30]]
+    table.write_text("\n".join(["prompt,category,grade", *lines]))
+    fix = Fix.start(asked(tmp_path, table, budget=12.0), tmp_path / "a.fix")
+    reading, outcome = finished(fix)
+    never = {one.id for one in reading.searches[PATCH] if one.category == "n"}
+    assert len(never) == 6 and all(
+        one.split == "unknown" for one in reading.searches[PATCH] if one.id in never
+    )
+    assert outcome.unknown.probes >= 6 and outcome.failing.probes > 4
+
+
 def test_one_known_row_is_not_halved(tmp_path):
     reading = Fix.start(asked(tmp_path, write_table(tmp_path / "rows.csv", 1, 2)), tmp_path / "a.fix").read()
     assert [*reading.searches] == [PATCH] and any("only 0 known failures" in one for one in reading.warnings)
@@ -216,6 +234,8 @@ def test_what_is_refused_before_there_is_a_folder(tmp_path, nano_copy):
     (tmp_path / "own.html").write_text("<html>mine</html>")
     with pytest.raises(StoreError, match="is not the report of a fix; give --report a new name"):
         Fix.start(asked(tmp_path, table, report=str(tmp_path / "own.html")), folder)
+    with pytest.raises(StoreError, match="need a name each; give --report or --run another one"):
+        Fix.start(asked(tmp_path, table), tmp_path / "mine.bankai")
     with pytest.raises(StoreError, match="exists and is not a patch"):
         Fix.start(asked(tmp_path, table, output=str(table)), folder)
     with pytest.raises(StateError, match="fix its base"):
@@ -250,6 +270,8 @@ def test_folders_that_are_something_else(small, tmp_path):
     assert (tmp_path / "other" / "file").read_text() == "mine"
     begun = tmp_path / "begun.fix"
     Fix.start(asked(tmp_path, table), begun)
+    Fix.start(asked(tmp_path, table), begun)  # nothing has been searched yet
+    (begun / "patch.run").mkdir()
     with pytest.raises(StoreError, match="holds an unfinished fix; go on with --resume"):
         Fix.start(asked(tmp_path, table), begun)
     with pytest.raises(StoreError, match="is not the folder of a fix"):

@@ -22,9 +22,13 @@ JUDGED = [
     ("number", ["1,234.5"], ["1234.5", "1,234.5 kg"], ["1,234", "234.5"]),
     ("number", ["-5"], ["x = -5", "−5"], ["5", "10-5"]),
     ("number", ["0.3"], ["0.30000000000000004"], ["0.31"]),
+    ("number", ["1000"], ["It costs 1,000, I think"], ["1,000,000, or so"]),
+    ("number", [".5"], ["0.5", "about .5"], ["5"]),
+    ("number", ["12345678901"], ["12,345,678,901"], ["12345678905"]),
     ("number:0.5", ["10"], ["10.5", "9.5"], ["10.6"]),
     ("number:1%", ["1000"], ["1009", "991"], ["1011", "980"]),
     ("choice:yes,no,maybe", ["yes"], ["Yes.", "I say yes"], ["yes or no", "no", "maybe yes", ""]),
+    ("choice:good,very good", ["very good"], ["Very good."], ["good", "good, very good"]),
     ("json", [], ['{"a": 1}', "[]", '```json\n{"a": 1}\n```', "3"], ["{a: 1}", "", "Sure: {}", "NaN"]),
     ("json:name, age", [], ['{"name": "A", "age": 7, "x": 1}'], ['{"name": "A"}', "[]", "name age"]),
     ('json:{"age": 7}', [], ['{"age": 7, "b": 2}'], ['{"age": 8}', '{"age": "7"}', '{"b": 7}']),
@@ -80,6 +84,9 @@ def test_a_grader_round_trips_through_json(spec, answers, right, wrong):
         ("length:many", [], "is not like 1-20 words"),
         ("length:1-2 pages", [], "is not like"),
         ("length:", [], "is not like"),
+        ("length:-", [], "is not like"),
+        ("length:20-5", [], "give the smaller one first"),
+        ("contains", ["a", " "], "there is none; give one"),
     ],
 )
 def test_faults_name_the_remedy(spec, answers, match):

@@ -140,6 +140,21 @@ def test_graders_by_column_and_for_all(tmp_path):
     assert last.grade == Number(("7",), 0.01, True)
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_with_a_grader_for_all_no_answers_are_needed(tmp_path, name):
+    rows = "prompt\na\n" if name == "a.csv" else [{"prompt": "a"}]
+    (probe,) = read(tmp_path, rows, name, grade="json")
+    assert probe.answers == () and probe.grade == Json()
+
+
+def test_parquet_without_a_value(tmp_path):
+    rows = [
+        {"prompt": "a", "answer": "x", "id": 1.0},
+        {"prompt": b"b".decode(), "answer": "y", "id": float("nan")},
+    ]
+    assert [probe.id for probe in read(tmp_path, rows, "rows.parquet")] == ["1", "row-2"]
+
+
 def test_a_reply_of_a_graded_row_is_learnt_from_if_it_is_right(tmp_path):
     row = {"prompt": "a", "answer": "Paris", "reply": "It is Paris.", "grade": "contains"}
     (probe,) = read(tmp_path, [row])

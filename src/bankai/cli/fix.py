@@ -7,7 +7,6 @@ import typer
 
 from bankai.cli.options import (
     AnswerColumn,
-    ChatTemplate,
     ChatTemplateKwargs,
     Device,
     Dtype,
@@ -18,7 +17,7 @@ from bankai.cli.options import (
     read_budget,
     read_chat_template_kwargs,
 )
-from bankai.cli.output import counted, note, print_json, print_line, tells_interrupt
+from bankai.cli.output import counted, note, print_json, print_line, print_pairs, tells_interrupt
 from bankai.cli.steps import step_progress
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ Unknown = Literal["apart", "keep"]
 
 def fix(
     context: typer.Context,
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="The base model to mend.")] = None,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="The base model to fix.")] = None,
     failures: Annotated[
         Path | None,
         typer.Argument(
@@ -54,7 +53,6 @@ def fix(
             "--chat/--no-chat", help="Ask in the chat template or not; by default where the model has one."
         ),
     ] = None,
-    chat_template: ChatTemplate = None,
     chat_template_kwargs: ChatTemplateKwargs = None,
     prompt_column: PromptColumn = None,
     answer_column: AnswerColumn = None,
@@ -104,7 +102,6 @@ def fix(
             output=str(output),
             report=str(report or output.with_suffix(".html")),
             chat=chat,
-            chat_template=chat_template,
             chat_template_kwargs=read_chat_template_kwargs(chat_template_kwargs),
             prompt_column=prompt_column,
             answer_column=answer_column,
@@ -136,6 +133,8 @@ def _drive(fix: "Fix", json: bool) -> None:
     with tells_interrupt(Path(fix.asked.output), f"go on with: bankai fix --resume {fix.folder.path}"):
         with step_progress() as steps:
             reading = fix.read(steps)
+        for warning in reading.warnings:
+            note(f"warning: {warning}")
         if not json:
             _print_reading(reading)
         if not reading.searches:
@@ -143,9 +142,9 @@ def _drive(fix: "Fix", json: bool) -> None:
                 print_json(reading)
             note(f"{_nothing(reading)}; nothing searched")
             raise typer.Exit(NOT_GOOD)
+        _note_plan(fix, reading)
         with step_progress() as steps:
             fix.ask_replies(reading, steps)
-        _note_plan(fix, reading)
         for name in fix.left(reading):
             with search_progress() as display:
                 fix.search(reading, name, display.show)
@@ -162,6 +161,9 @@ def _drive(fix: "Fix", json: bool) -> None:
 def _nothing(reading: "Reading") -> str:
     if not reading.knowledge.failed:
         return f"the model gets all {reading.passed} rows right: there is nothing to fix"
+    if reading.knowledge.known:
+        first = reading.dropped[0]
+        return f"no known failure can be searched on; {first.id}, the first: {first.message}"
     return (
         f"the model knows the answer to none of the {reading.knowledge.failed} rows that it fails, and a patch does "
         "not teach; give rows whose answers it knows, or search all the same with --unknown keep"
@@ -171,8 +173,6 @@ def _nothing(reading: "Reading") -> str:
 def _print_reading(reading: "Reading") -> None:
     from bankai.cli.tables import print_knowledge
 
-    for warning in reading.warnings:
-        note(f"warning: {warning}")
     failed = reading.knowledge.failed
     print_line(f"{counted(reading.rows, 'row')}: the model gets {reading.passed} right and {failed} wrong")
     print_knowledge(reading.knowledge)
@@ -192,21 +192,17 @@ def _note_plan(fix: "Fix", reading: "Reading") -> None:
 
 def _print_outcome(outcome: "FixOutcome") -> None:
     rows = {
-        "failing rows fixed": _part(outcome.failing.fixed, outcome.failing.probes),
-        "unknown rows fixed": _part(outcome.unknown.fixed, outcome.unknown.probes),
+        "failing rows fixed": _fixed(outcome.failing),
+        "unknown rows fixed": _fixed(outcome.unknown),
         "right rows broken": _broken(outcome.passing),
         "general questions broken": _broken(outcome.general),
-        "general questions come right": _part(
-            outcome.general.fixed, outcome.general.probes - outcome.general.base.solved
-        ),
+        "general questions come right": _fixed(outcome.general),
         "drift, nats a token": None if outcome.drift is None else f"{outcome.drift:.3f}",
         "patch": outcome.patch
         and f"{outcome.patch}, {counted(outcome.flips, 'flip')}, {outcome.bare_bytes} bytes, {outcome.file_bytes} with "
         "its description",
         "report": outcome.report,
     }
-    from bankai.cli.output import print_pairs
-
     print_line("On what no search read:")
     print_pairs(rows)
     print_line(f"{outcome.verdict.kind}: {outcome.verdict.text}")
@@ -214,6 +210,10 @@ def _print_outcome(outcome: "FixOutcome") -> None:
 
 def _part(part: int, whole: int) -> str | None:
     return f"{part} of {whole}" if whole else None
+
+
+def _fixed(counts: "Counts") -> str | None:
+    return _part(counts.fixed, counts.probes - counts.base.solved)
 
 
 def _broken(counts: "Counts") -> str | None:

@@ -132,7 +132,8 @@ def _audit_repeats(probes: Sequence[Probe], tokenizer: PreTrainedTokenizerBase) 
                         f"{earlier.id} in {earlier.split} has the same prompt; keep it in one split",
                     )
                     break
-                if set(earlier.answers) == set(probe.answers) and earlier.stop == probe.stop:
+                alike = set(earlier.answers) == set(probe.answers) and earlier.grade == probe.grade
+                if alike and earlier.stop == probe.stop:
                     yield _error(probe, "duplicate", f"{earlier.id} asks and answers the same; leave one out")
                     break
 
@@ -141,7 +142,7 @@ def _audit_lengths(
     probes: Sequence[Probe], encoded: Sequence[Sequence[EncodedAnswer]], limit: int
 ) -> Iterator[Finding]:
     for probe, answers in zip(probes, encoded, strict=True):
-        longest = max(len(answer.ids) for answer in answers)
+        longest = max((len(answer.ids) for answer in answers), default=0)
         if longest > limit:
             yield _error(
                 probe, "too-long", f"{longest} tokens, but the model reads {limit}; shorten the prompt"
@@ -157,7 +158,7 @@ def _audit_ranks(
 ) -> Iterator[Finding]:
     asked, deciding = [], []
     for probe, answers in zip(probes, encoded, strict=True):
-        if probe.distractor is None:
+        if probe.distractor is None or not answers:
             continue
         rival = encode_answer(probe, probe.distractor, tokenizer)
         place = _first_difference(rival, answers)

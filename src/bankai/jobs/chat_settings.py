@@ -16,9 +16,9 @@ CHAT_SPACE = Space(projections=("gate_proj", "up_proj", "down_proj", "q_proj", "
 
 STEPS = 100  # of training: fewer leave the amounts between their ends
 _TEXTS = 15  # windows of neutral text that a round reads, about
-_CLIMB = 0.8  # of a budget, for training and rounding
-_GENTLE = 30.0  # weight of the drift where nobody has said how much may be lost
-_FEWEST, _FLIPS_A_TARGET = 32, 1.28  # more of them fit the targets and nothing else
+_TRAINING_SHARE = 0.8  # of a budget, for training and rounding
+_DRIFT_WEIGHT = 30.0  # weight of the drift where nobody has said how much may be lost
+_LEAST_FLIPS, _FLIPS_A_TARGET = 32, 1.28  # more of them fit the targets and nothing else
 
 
 def settings_for(probes: Iterable[Probe], seed: int) -> SearchSettings:
@@ -30,9 +30,9 @@ def settings_for(probes: Iterable[Probe], seed: int) -> SearchSettings:
     targets, controls = splits.count("target"), splits.count("control")
     reads = targets, controls, _TEXTS
     step = 3 * sum(map(min, BATCH, reads)) / sum(reads)  # there and back
-    budget = round((STEPS * step + 10) / _CLIMB)
-    flips = min(MOST_FLIPS, max(_FEWEST, round(_FLIPS_A_TARGET * targets)))
-    return msgspec.structs.replace(chat_settings(seed, budget, flips=flips), drift=_GENTLE)
+    budget = round((STEPS * step + 10) / _TRAINING_SHARE)
+    flips = min(MOST_FLIPS, max(_LEAST_FLIPS, round(_FLIPS_A_TARGET * targets)))
+    return msgspec.structs.replace(chat_settings(seed, budget, flips=flips), drift=_DRIFT_WEIGHT)
 
 
 def chat_settings(

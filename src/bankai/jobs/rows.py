@@ -88,7 +88,7 @@ def with_splits(
             why = "the model passes here and fails another row of the item; that one counts"
             dropped.append(Dropped(name, "mixed", why))
         elif split in ("target", "validation", "control") and not case.probe.answers:
-            why = "its grader accepts no reply that the model gives; write a right one in the column reply"
+            why = "there is no whole reply to learn from; write a right one in the column reply"
             dropped.append(Dropped(name, "no-reply", why))
         else:
             cut = split == "target" and case.probe.grade is None
@@ -145,7 +145,9 @@ def _judge(
 
 
 def _said(whole: Probe, placed: Probe, reply: Reply | None) -> str | None:
-    """What the model says in place of the answer, if it is known to its end."""
+    """What the model says in place of the answer, if there is one and the reply is known to its end."""
+    if not whole.answers:
+        return None
     head = placed.prefix[len(whole.prefix) :]
     if reply is None or not reply.whole or not reply.text.startswith(head):
         return None

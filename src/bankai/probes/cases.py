@@ -10,7 +10,7 @@ at the end of an answer are dropped, since its stop follows. Other fields are ig
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,7 +77,7 @@ def read_cases(
     ``chat_template_kwargs``: variables of the chat template where a chat of the file does not set them. ``grade``: the
     grader of rows that name none. Raises ProbeFormatError that names the row and the remedy.
     """
-    path, columns = Path(path), columns or Columns()
+    path, columns = Path(path), replace(columns or Columns(), graded=grade is not None)
     rows: dict[str, int] = {}
     probes: list[Probe] = []
     ignored: dict[str, None] = {}

@@ -34,10 +34,14 @@ _ROLES = {"human": "user", "gpt": "assistant"}
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Names given for the columns of prompts and answers, for tables that call them otherwise."""
+    """Names given for the columns of prompts and answers, for tables that call them otherwise.
+
+    `graded`: all rows have a grader, so that a table needs no column of answers.
+    """
 
     prompt: str | None = None
     answer: str | None = None
+    graded: bool = False
 
     def is_header(self, names: Sequence[str]) -> bool:
         """Whether these may be the names of a table's columns."""
@@ -53,7 +57,8 @@ class Columns:
         chats = [name for name in CHATS if name in lower]
         if not self._prompts(lower, names, place) and not chats:
             raise ProbeFormatError(_lacks("prompt", names, PROMPTS, place))
-        if not self._answers(lower, names, place) and not chats and not RIGHT & {*lower}:
+        answered = self._answers(lower, names, place) or chats or RIGHT & {*lower} or self.graded
+        if not answered:
             raise ProbeFormatError(_lacks("answer", names, ANSWERS, place))
 
     def read(self, cells: Mapping[str, Any], place: str) -> tuple[dict[str, Any], list[str]]:

@@ -51,7 +51,9 @@ KINDS = ("exact", "contains", "starts", "regex", "number", "choice", "json", "le
 Unit = Literal["words", "characters", "lines"]
 _FENCE = re.compile(r"```(?:json)?[ \t]*\n(?P<inside>.*)\n```", re.DOTALL | re.IGNORECASE)
 _SIGN = r"(?:(?<![\w.,%)])[-+−])?"  # a hyphen after a word or number is none
-_NUMBER = re.compile(rf"{_SIGN}(?:\d{{1,3}}(?:,\d{{3}})+(?![\d,])|\d+)(?:\.\d+)?(?:[eE][-+]?\d{{1,3}}\b)?")
+_NUMBER = re.compile(
+    rf"{_SIGN}(?:\d{{1,3}}(?:,\d{{3}})+(?!\d|,\d)|\d+|(?<!\d)(?=\.\d))(?:\.\d+)?(?:[eE][-+]?\d{{1,3}}\b)?"
+)
 _LENGTH = re.compile(
     r"(?P<least>\d{0,6})\s*-\s*(?P<most>\d{0,6})\s*(?P<unit>[a-z]*)|(?P<same>\d{1,6})\s*(?P<of>[a-z]*)"
 )
@@ -70,7 +72,7 @@ class _Answered(_Grader, frozen=True):
     answers: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if not any(answer.strip() for answer in self.answers):
+        if not self.answers or not all(answer.strip() for answer in self.answers):
             raise ProbeFormatError("this grader compares with an answer, and there is none; give one")
 
 
@@ -135,7 +137,7 @@ class Number(_Answered, frozen=True, tag="number"):
     def _near(self, said: float, wanted: float | None) -> bool:
         assert wanted is not None  # refused above
         allowed = self.tolerance * (abs(wanted) if self.relative else 1.0)
-        return abs(said - wanted) <= allowed + 1e-9 * abs(wanted)  # 0.3 and 0.1 + 0.2 are one number
+        return abs(said - wanted) <= allowed + 1e-15 * abs(wanted)  # 0.3 and 0.1 + 0.2 are one number
 
 
 class Choice(_Answered, frozen=True, tag="choice"):
@@ -152,9 +154,16 @@ class Choice(_Answered, frozen=True, tag="choice"):
             )
 
     def accepts(self, reply: str) -> bool:
-        right = {*map(normalized, self.answers)}
-        others = [choice for choice in self.choices if normalized(choice) not in right]
-        return has_word(reply, self.answers) and not (others and has_word(reply, others))
+        right, left = {*map(normalized, self.answers)}, normalized(reply)
+        named = False
+        for choice in sorted(
+            {*map(normalized, self.choices)}, key=len, reverse=True
+        ):  # very good before good
+            if has_word(left, [choice]):
+                if choice not in right:
+                    return False
+                named, left = True, left.replace(choice, "|")
+        return named
 
 
 class Json(_Grader, frozen=True, tag="json"):
@@ -180,6 +189,12 @@ class Length(_Grader, frozen=True, tag="length"):
     least: int = 0
     most: int | None = None
     unit: Unit = "words"
+
+    def __post_init__(self) -> None:
+        if self.most is not None and self.most < self.least:
+            raise ProbeFormatError(
+                f"no reply has {self.least} to {self.most} {self.unit}; give the smaller one first"
+            )
 
     def accepts(self, reply: str) -> bool:
         text = reply.strip()
@@ -269,7 +284,11 @@ def _json(argument: str) -> Json:
 def _length(argument: str) -> Length:
     found = _LENGTH.fullmatch(argument.lower())
     unit: Any = (found and (found["unit"] or found["of"])) or "words"
-    if found is None or unit not in get_args(Unit):
+    if (
+        found is None
+        or unit not in get_args(Unit)
+        or not any(found[name] for name in ("least", "most", "same"))
+    ):
         raise ProbeFormatError(
             f"the length {quote(argument)} is not like 1-20 words, -200 characters or 1 lines"
         )

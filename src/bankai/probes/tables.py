@@ -6,6 +6,7 @@ text that spells it, since 3.10 is another answer than 3.1. What the columns are
 """
 
 import csv
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -168,8 +169,12 @@ def _plain(value: Any) -> Any:
     match value:
         case bool() | None | str():
             return value
+        case float() if math.isnan(value):
+            return None
         case float() if value.is_integer():
             return str(int(value))
+        case bytes():
+            return value.decode("utf-8", "replace")
         case list():
             return [_plain(item) for item in value]
         case Mapping():

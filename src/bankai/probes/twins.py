@@ -14,7 +14,7 @@ MOST = 4000  # probes with one answer that are compared, which takes about a sec
 
 
 def find_twins(some: Sequence[Probe], others: Sequence[Probe]) -> Iterator[tuple[Probe, Probe]]:
-    """For a probe of `some` the first of `others` that has the same answer and a prompt that differs in a few letters.
+    """For a probe of `some` the likest of `others` that has the same answer and a prompt that differs in a few letters.
 
     Prompts that are made after one pattern are alike, too, but seldom have the same answer. Raises MissingExtraError.
     """
@@ -37,7 +37,7 @@ def find_twins(some: Sequence[Probe], others: Sequence[Probe]) -> Iterator[tuple
 
 
 def _answer(probe: Probe) -> str:
-    return normalized(probe.answers[0]) if probe.answers else ""
+    return normalized(f"{probe.prefix}{probe.answers[0]}") if probe.answers else ""
 
 
 def _asked(probe: Probe) -> str:

@@ -26,10 +26,9 @@ from bankai.jobs.replies import kept_replies, longest_replies, wants_replies, wi
 from bankai.jobs.search import Device, Dtype, Listener, SearchResult, ignore, resume_search, search_file
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench
-from bankai.model.tokenizer import choose_chat_template
 from bankai.patch import fingerprint
 from bankai.probes import ProbeSet, load_neutral_texts
-from bankai.probes.cases import read_cases
+from bankai.probes.cases import Cases, read_cases
 from bankai.probes.columns import Columns
 from bankai.search import NEUTRAL_TOKENS, SearchSettings
 from bankai.steps import StepListener, ignore_steps
@@ -52,7 +51,6 @@ class FixAsked(msgspec.Struct, frozen=True, kw_only=True):
     output: str
     report: str
     chat: bool | None = None
-    chat_template: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     prompt_column: str | None = None
     answer_column: str | None = None
@@ -111,7 +109,8 @@ class Fix:
         check_output(Path(asked.output))
         _check_report(Path(asked.report))
         require_base(asked.model, "fix")
-        _cases(asked, chat=False)  # refused before there is a folder
+        _check_apart(Path(asked.output), Path(asked.report), folder)
+        _cases(asked, chat=asked.chat is not False)  # refused before there is a folder
         started = _Started(asked, _fingerprint(asked.model))
         return cls(FixFolder.create(folder, started), started)
 
@@ -133,7 +132,6 @@ class Fix:
     def _read(self, listen: StepListener) -> Reading:
         asked = self.asked
         engine = open_engine("torch", asked.model, device=asked.device, dtype=asked.dtype)
-        choose_chat_template(engine.tokenizer, asked.chat_template)
         chat = engine.tokenizer.chat_template is not None if asked.chat is None else asked.chat
         cases = _cases(asked, chat=chat)
         return read_table_rows(engine, cases, keep_unknown=asked.keep_unknown, seed=asked.seed, listen=listen)
@@ -206,13 +204,12 @@ class Fix:
             results[name] = found
         measured = self.folder.step("measured", Measured, lambda: self._measure(reading, results, listen))
         outcome = self._outcome(reading, results[PATCH], measured)
-        write_report(Path(self.asked.report), outcome, reading, measured, self.asked.output)
+        write_report(Path(self.asked.report), outcome, reading, measured)
         self.folder.keep(LAST, outcome)
         return outcome
 
     def _measure(self, reading: Reading, results: dict[str, SearchResult], listen: StepListener) -> Measured:
         bench = Workbench(self.asked.model, device=self.asked.device, dtype=self.asked.dtype)
-        choose_chat_template(bench.tokenizer, self.asked.chat_template)
         patches = {
             name: None if result.patch is None else self.patch_of(name) for name, result in results.items()
         }
@@ -261,11 +258,11 @@ class Fix:
         return msgspec.structs.replace(usual, minutes=MINUTES)
 
 
-def _cases(asked: FixAsked, *, chat: bool) -> Any:
+def _cases(asked: FixAsked, *, chat: bool) -> Cases:
     return read_cases(
         asked.table,
         chat=chat,
-        chat_template_kwargs=asked.chat_template_kwargs if chat else None,
+        chat_template_kwargs=asked.chat_template_kwargs,
         columns=Columns(asked.prompt_column, asked.answer_column),
         grade=asked.grade,
     )
@@ -279,6 +276,15 @@ def _check_report(path: Path) -> None:
         raise StoreError(f"{path} is no place for a file; name one in a directory that exists")
     if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace")[:2000]:
         raise StoreError(f"{path} exists and is not the report of a fix; give --report a new name")
+
+
+def _check_apart(*paths: Path) -> None:
+    """Refuse outputs that would take the place of one another."""
+    places = [path.resolve() for path in paths]
+    if len({*places}) < len(places):
+        raise StoreError(
+            "the patch, the report and the folder need a name each; give --report or --run another one"
+        )
 
 
 def _has_begun(run: Path) -> bool:

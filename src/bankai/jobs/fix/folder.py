@@ -12,15 +12,16 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from bankai.errors import StoreError
-from bankai.io import read_bounded, writing
+from bankai.errors import ProbeFormatError, StoreError
+from bankai.io import read_bounded, sweep, writing
 
 __all__ = ["FixFolder"]
 
 Outcome = TypeVar("Outcome")
 ASKED, LAST = "asked", "outcome"
 MAX_BYTES = 2**28
-OURS = (".json", ".jsonl", ".bankai", ".run")
+RUN = ".run"
+OURS = (".json", ".bankai", RUN)
 
 
 class FixFolder:
@@ -31,7 +32,10 @@ class FixFolder:
 
     @classmethod
     def create(cls, path: Path, asked: msgspec.Struct) -> "FixFolder":
-        """A new one, in the place of one that has ended. Raises StoreError for anything else there."""
+        """A new one, in the place of one that has ended or has not begun to search.
+
+        Raises StoreError for anything else there.
+        """
         if path.exists():
             cls._clear(path)
         path.mkdir(parents=True, exist_ok=True)
@@ -66,7 +70,7 @@ class FixFolder:
             return None
         try:
             return msgspec.json.decode(read_bounded(path, MAX_BYTES), type=kind)
-        except (msgspec.MsgspecError, RecursionError, OSError) as error:
+        except (msgspec.MsgspecError, ProbeFormatError, RecursionError, OSError) as error:
             raise StoreError(f"{path} is damaged; delete it, and that step is done again") from error
 
     def keep(self, name: str, outcome: Any) -> None:
@@ -75,12 +79,14 @@ class FixFolder:
 
     @classmethod
     def _clear(cls, path: Path) -> None:
-        """Remove a fix that has ended, and nothing else."""
+        """Remove a fix that has ended or has not begun to search, and nothing else."""
+        if path.is_dir():
+            sweep(path / f"{ASKED}.json")
         entries = list(path.iterdir()) if path.is_dir() else [path]
         names = {entry.name for entry in entries}
         if entries and (f"{ASKED}.json" not in names or not all(entry.suffix in OURS for entry in entries)):
             raise StoreError(f"{path} holds something else; choose another folder with --run")
-        if entries and f"{LAST}.json" not in names:
+        if f"{LAST}.json" not in names and any(entry.suffix == RUN for entry in entries):
             raise StoreError(f"{path} holds an unfinished fix; go on with --resume {path}, or delete it")
         for entry in sorted(
             entries, key=lambda entry: entry.name == f"{ASKED}.json"

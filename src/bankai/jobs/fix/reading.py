@@ -139,6 +139,6 @@ def _twins(searches: dict[str, list[Probe]]) -> Iterator[str]:
     if found:
         told = ", ".join(f"{one.id} and {other.id}" for one, other in found[:SHOWN])
         yield (
-            f"rows that ask nearly what another one asks that is searched on: {len(found)} ({told}); give such rows "
+            f"rows that nearly repeat a row that the search reads: {len(found)} ({told}); give such rows "
             "the same value in a column item, and they stay together"
         )

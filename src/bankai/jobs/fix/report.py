@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from shlex import quote
 from typing import Any, get_args
 
 from jinja2 import Environment, StrictUndefined
@@ -21,7 +22,7 @@ SHOWN = 6  # rows of each kind that are shown open
 LONGEST = 400  # characters of a text
 
 
-def write_report(path: Path, outcome: Any, reading: Reading, measured: Measured, patch: str) -> None:
+def write_report(path: Path, outcome: Any, reading: Reading, measured: Measured) -> None:
     """Write the page. Raises StoreError when it cannot be written."""
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
@@ -33,7 +34,7 @@ def write_report(path: Path, outcome: Any, reading: Reading, measured: Measured,
         outcome=outcome,
         reading=reading,
         rule=RULE,
-        patch=patch,
+        patch=quote(outcome.patch or ""),
         bars=_bars(outcome),
         kinds=_kinds(measured.rows),
         shown=SHOWN,

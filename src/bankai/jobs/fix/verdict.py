@@ -23,8 +23,9 @@ RULE = (
     f"McNemar test, p < {SURE:g}). Where it is, the patch helps at a price, and when more than {MOST_LOST:g} % of what "
     f"was right is lost, net, do not ship it; nor when it fixes {LEAST_SHARE:.0%} or less. There are too few rows to "
     f"tell when fewer than {LEAST_ROWS} failing ones are unseen, or when it fixes more than {LEAST_SHARE:.0%} of them "
-    "without that confidence. Where rows were too few to keep some unseen, two patches were searched on one half each "
-    "and measured on the other: then the patch, which was searched on all rows, probably helps."
+    "without that confidence. It probably helps, no more, where nothing told what it breaks, and where rows were too "
+    "few to keep some unseen: then two patches were searched on one half each and measured on the other, and the patch "
+    "itself was searched on all rows."
 )
 
 
@@ -44,26 +45,29 @@ def judge_patch(failing: Counts, kept: Iterable[Counts], *, crossed: bool) -> Ve
 
     `crossed`: the failing rows were measured by two patches, each searched on the half that it was not measured on.
     """
-    asked = failing.probes
+    asked = failing.probes - failing.base.solved
     rows = "rows of the other half" if crossed else "unseen failing rows"
-    share = f"{failing.fixed} of {asked} {rows} fixed"
+    low, high = failing.fixed_interval
+    fixed = f"{failing.fixed} of {asked} {rows} fixed (95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
+    kept = [*kept]
+    lost, told = _lost(kept)
+    if lost is not None and lost > MOST_LOST:
+        return Verdict("do not ship this", f"{fixed}, but {told}")
     if asked < LEAST_ROWS:
-        told = (
-            f"{share}; with fewer than {LEAST_ROWS} chance decides"
+        few = (
+            f"{fixed}; with fewer than {LEAST_ROWS} chance decides"
             if asked
             else "no row was left to measure on"
         )
-        return Verdict("too few rows to tell", told)
-    low, high = failing.fixed_interval
-    fixed = f"{share} (95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
+        return Verdict("too few rows to tell", few)
     if failing.fixed <= LEAST_SHARE * asked:
         return Verdict("do not ship this", f"{fixed}; that is not more than one in ten")
     if low <= LEAST_SHARE:
-        return Verdict("too few rows to tell", f"{fixed}; that can be fewer than one in ten")
-    lost, told = _lost([*kept])
-    if lost is None:
-        return Verdict("probably helps" if crossed else "helps", f"{fixed}, {told}")
-    return Verdict("helps at a price" if lost <= MOST_LOST else "do not ship this", f"{fixed}, but {told}")
+        return Verdict("too few rows to tell", f"{fixed}; the true share may be below one in ten")
+    if lost is not None:
+        return Verdict("helps at a price", f"{fixed}, but {told}")
+    sure = not crossed and any(counts.base.solved for counts in kept)
+    return Verdict("helps" if sure else "probably helps", f"{fixed}, {told}")
 
 
 def _lost(kept: list[Counts]) -> tuple[float | None, str]:

@@ -96,12 +96,12 @@ def evaluate(
         _evaluate_tasks(model, name, json, **options, **tasks)
     elif kind == "text":
         _evaluate_text(model, name, json, **options)
-    elif null:
-        options |= {"grade": grade, "max_tokens": max_tokens}
-        _compare_with_null(model, name, json, engine, null, seed=seed, split=split, **options)
     else:
-        options |= {"grade": grade, "max_tokens": max_tokens}
-        _evaluate_probes(model, name, json, engine, split=split, **options)
+        options |= {"split": split, "grade": grade, "max_tokens": max_tokens}
+        if null:
+            _compare_with_null(model, name, json, engine, null, seed=seed, **options)
+        else:
+            _evaluate_probes(model, name, json, engine, **options)
 
 
 def _kind(given: dict[str, str | None]) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from bankai.cli.options import (
     Seed,
     read_budget,
     read_chat_template_kwargs,
+    require_alone,
 )
 from bankai.cli.output import counted, note, print_json, print_line, print_pairs, tells_interrupt
 from bankai.cli.steps import step_progress
@@ -91,7 +92,7 @@ def fix(
     from bankai.jobs.fix import Fix, FixAsked
 
     if resume is not None:
-        _require_alone(context)
+        require_alone(context)
         started = Fix.resume(resume)
     else:
         if model is None or failures is None or output is None:
@@ -114,16 +115,6 @@ def fix(
         )
         started = Fix.start(asked, run or output.with_suffix(".fix"))
     _drive(started, json)
-
-
-def _require_alone(context: typer.Context) -> None:
-    """Refuse what would change a fix that goes on."""
-    for name in context.params.keys() - {"resume", "json"}:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise typer.BadParameter(
-                f"goes on with what was asked; give no {name.replace('_', '-')}", param_hint="--resume"
-            )
 
 
 def _drive(fix: "Fix", json: bool) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "read_chat_template_kwargs",
     "read_layers",
     "read_projections",
+    "require_alone",
 ]
 
 Budget = Annotated[
@@ -155,3 +156,13 @@ def read_projections(text: str) -> tuple[str, ...]:
             raise typer.BadParameter(f"{piece!r} is none of {', '.join(known)}", param_hint="--projections")
         found.update(dict.fromkeys(known[piece.strip()]))
     return tuple(found)
+
+
+def require_alone(context: typer.Context, *allowed: str) -> None:
+    """Refuse options beside --resume that would change work that goes on; `allowed` are harmless, as is --json."""
+    for name in context.params.keys() - {"resume", "json", *allowed}:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(
+                f"goes on with what was asked; give no {name.replace('_', '-')}", param_hint="--resume"
+            )

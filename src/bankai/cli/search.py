@@ -19,6 +19,7 @@ from bankai.cli.options import (
     read_budget,
     read_layers,
     read_projections,
+    require_alone,
 )
 from bankai.cli.output import counted, note, print_json, print_line, print_pairs, tells_interrupt
 
@@ -151,7 +152,7 @@ def search(
     """
     workers = _workers(cluster, threads, gpus_per_worker)
     if resume is not None:
-        _require_alone(context)
+        require_alone(context, "cluster", "gpus_per_worker")
         _report(_resume(resume, workers), json)
         return
     if model is None or not target or output is None:
@@ -193,16 +194,6 @@ def _workers(where: str | None, threads: int | None, gpus_per_worker: float | No
     from bankai.cluster import Cluster
 
     return Cluster(where=where, threads=threads, gpus_per_worker=gpus_per_worker)
-
-
-def _require_alone(context: typer.Context) -> None:
-    """Refuse what would change a run that goes on."""
-    for name in context.params.keys() - {"resume", "json", "cluster", "gpus_per_worker"}:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise typer.BadParameter(
-                f"goes on with what was asked; give no {name.replace('_', '-')}", param_hint="--resume"
-            )
 
 
 def _task(target: list[str], control: str | None, heldout: str | None, text: str | None) -> "Task":

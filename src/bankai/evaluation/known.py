@@ -108,7 +108,7 @@ def names_answer(probe: Probe, reply: str) -> bool:
     An answer that the question itself names does not count, as the reply may only repeat the question. A prefix that
     ends inside a word is read with what follows it.
     """
-    begun, question = _begun(probe), _question(probe)
+    begun, question = _begun(probe), probe.asked
     words = filter(None, (_word(f"{begun}{answer}") for answer in probe.answers))
     return any(has_word(f"{begun}{reply}", [word]) and not has_word(question, [word]) for word in words)
 
@@ -184,10 +184,6 @@ def _by_kind(probes: Iterable[Probe]) -> dict[_Kind, list[Probe]]:
 
 def _answers(probe: Probe) -> set[str]:
     return {normalized(f"{probe.prefix}{answer}") for answer in probe.answers}
-
-
-def _question(probe: Probe) -> str:
-    return probe.prompt or "\n".join(message.content for message in probe.messages or ())
 
 
 def _begun(probe: Probe) -> str:

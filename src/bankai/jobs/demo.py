@@ -115,11 +115,6 @@ def examples_of(bench: Workbench, patch: Patch, probes: Sequence[Probe]) -> list
     with patched(bench.model, patch):
         changed = [bench.reply(probe) for probe in first]
     return [
-        Example(prompt=_asked(probe), expected=probe.answers[0].strip(), base=before, patched=after)
+        Example(prompt=probe.asked, expected=probe.answers[0].strip(), base=before, patched=after)
         for probe, before, after in zip(first, base, changed, strict=True)
     ]
-
-
-def _asked(probe: Probe) -> str:
-    """What the user wrote."""
-    return probe.prompt or "".join(message.content for message in probe.messages or ())

@@ -145,11 +145,9 @@ def base_fingerprint(base: str) -> str:
     """That of a model, or `base` itself when it is one, in hex. Raises as `describe_model`."""
     if re.fullmatch("[0-9a-fA-F]{16}", base) and not Path(base).exists():
         return base.lower()
-    from bankai.checkpoint.model_file import open_checkpoint
-    from bankai.patch import fingerprint
+    from bankai.jobs.checks import fingerprint_of
 
-    with open_checkpoint(base) as checkpoint:
-        return fingerprint(checkpoint).hex()
+    return fingerprint_of(base)
 
 
 def _size(path: Path) -> int:

@@ -19,17 +19,17 @@ import torch
 
 from bankai.checkpoint.model_file import open_checkpoint
 from bankai.cluster import Cluster, ModelSource, staffed, threads_of
-from bankai.errors import AuditError, StateError, StoreError
+from bankai.errors import AuditError, StoreError
 from bankai.evaluation.audit import require_sound
 from bankai.evaluation.report import Comparison
-from bankai.jobs.checks import require_base
+from bankai.jobs.checks import fingerprint_of, require_base, require_same
 from bankai.jobs.describe import BITS, count_bits
 from bankai.jobs.patch_files import check_output
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench
 from bankai.model import ModelMatrices
 from bankai.model.decoder import Decoder
-from bankai.patch import Patch, encode, fingerprint, payload_bytes, write_patch
+from bankai.patch import Patch, encode, payload_bytes, write_patch
 from bankai.probes import Probe, ProbeSet
 from bankai.search import (
     Event,
@@ -162,7 +162,7 @@ def search_file(
     check_search(source, out, task, run)
     asked = Asked(
         model=str(source),
-        fingerprint=_fingerprint(source),
+        fingerprint=fingerprint_of(source),
         output=str(out),
         settings=settings,
         name=task.whole.name,
@@ -194,8 +194,7 @@ def resume_search(run: Path, listen: Listener = ignore, *, cluster: Cluster | No
     folder, asked, state, events = RunFolder.open(run, Asked)
     check_output(Path(asked.output))
     require_base(asked.model, "search")
-    if _fingerprint(asked.model) != asked.fingerprint:
-        raise StateError(f"{asked.model} is not the model that {run} began with; put that one back")
+    require_same(asked.model, asked.fingerprint, run)
     torch.set_num_threads(asked.threads)
     bench = Workbench(asked.model, device=asked.device, dtype=asked.dtype)
     for event in events:
@@ -310,11 +309,6 @@ def _write_best(state: State, asked: Asked, name: str, out: Path) -> None:
 
 def _versions() -> dict[str, str]:
     return {package: version(package) for package in ("bankai", "torch", "transformers")}
-
-
-def _fingerprint(source: str | Path) -> str:
-    with open_checkpoint(source) as checkpoint:
-        return fingerprint(checkpoint).hex()
 
 
 def _results(finished: Finished, **comparisons: Comparison | None) -> dict[str, Any]:

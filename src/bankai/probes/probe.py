@@ -77,6 +77,11 @@ class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     known: Known | None = None
     grade: Grader | None = None
 
+    @property
+    def asked(self) -> str:
+        """The prompt, or what the messages say, a line each."""
+        return self.prompt or "\n".join(message.content for message in self.messages or ())
+
     def __hash__(self) -> int:
         """By its id: variables have no hash."""
         return hash(self.id)

@@ -30,7 +30,10 @@ def find_twins(some: Sequence[Probe], others: Sequence[Probe]) -> Iterator[tuple
     for probe in some:
         rivals = groups[_answer(probe)][:MOST]
         found = process.extractOne(
-            _asked(probe), [_asked(other) for other in rivals], scorer=fuzz.ratio, score_cutoff=ALIKE
+            _letters(probe.asked),
+            [_letters(other.asked) for other in rivals],
+            scorer=fuzz.ratio,
+            score_cutoff=ALIKE,
         )
         if found is not None:
             yield probe, rivals[found[2]]
@@ -40,7 +43,6 @@ def _answer(probe: Probe) -> str:
     return normalized(f"{probe.prefix}{probe.answers[0]}") if probe.answers else ""
 
 
-def _asked(probe: Probe) -> str:
-    """What the user asks, without marks."""
-    text = probe.prompt or "\n".join(message.content for message in probe.messages or ())
+def _letters(text: str) -> str:
+    """Without marks, in one spelling."""
     return " ".join("".join(c if c.isalnum() else " " for c in normalized(text)).split())

@@ -47,13 +47,18 @@ class RunFolder:
             beside.write_bytes(msgspec.json.format(msgspec.json.encode(asked), indent=1))
         return cls(path, 0, 0)
 
+    @staticmethod
+    def is_one(path: Path) -> bool:
+        """Whether a run has begun in this folder."""
+        return (path / RUN).is_file()
+
     @classmethod
     def open(cls, path: Path, kind: type[Any]) -> tuple["RunFolder", Any, State, list[Event]]:
         """A run with what was asked, the last saved state and the events up to it.
 
         Raises StoreError when it is none or is damaged.
         """
-        if not (path / RUN).is_file():
+        if not cls.is_one(path):
             raise StoreError(f"{path} is not the folder of a search; give the one that the search named")
         asked = _decode(_read(path / RUN), kind, path / RUN)
         if not (path / STATE).exists():

@@ -55,7 +55,7 @@ class Run:
 
 def list_runs(folder: Path) -> tuple[str, ...]:
     """Names of the runs in a folder, the latest first."""
-    found = [path for path in folder.glob(f"*{SUFFIX}") if (path / "run.json").is_file()]
+    found = [path for path in folder.glob(f"*{SUFFIX}") if RunFolder.is_one(path)]
     found.sort(key=lambda path: (-path.stat().st_mtime, path.name))
     return tuple(path.name.removesuffix(SUFFIX) for path in found)
 

@@ -5,8 +5,9 @@ patch (`measuring`), judge (`verdict`), tell (`report`). `fix` does it all, in a
 (`folder`).
 """
 
-from bankai.jobs.fix.fix import Fix, FixAsked, FixOutcome
+from bankai.jobs.fix.fix import Fix, FixAsked
 from bankai.jobs.fix.measuring import Measured, Tried
+from bankai.jobs.fix.outcome import FixOutcome
 from bankai.jobs.fix.reading import Reading
 from bankai.jobs.fix.verdict import RULE, Verdict, judge_patch
 

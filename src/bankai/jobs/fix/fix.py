@@ -9,14 +9,13 @@ from typing import Any
 
 import msgspec
 
-from bankai.checkpoint.model_file import open_checkpoint
-from bankai.errors import AuditError, StateError, StoreError
+from bankai.errors import AuditError, StoreError
 from bankai.evaluation.engines import open_engine
-from bankai.evaluation.report import Counts
 from bankai.jobs.chat_settings import settings_for
-from bankai.jobs.checks import require_base
+from bankai.jobs.checks import fingerprint_of, require_base, require_same
 from bankai.jobs.fix.folder import LAST, FixFolder
 from bankai.jobs.fix.measuring import Measured, measure
+from bankai.jobs.fix.outcome import FixOutcome
 from bankai.jobs.fix.reading import PATCH, Reading, read_table_rows
 from bankai.jobs.fix.report import MARK, write_report
 from bankai.jobs.fix.verdict import Verdict, judge_patch
@@ -26,14 +25,13 @@ from bankai.jobs.replies import kept_replies, longest_replies, wants_replies, wi
 from bankai.jobs.search import Device, Dtype, Listener, SearchResult, ignore, resume_search, search_file
 from bankai.jobs.task import Task
 from bankai.jobs.workbench import Workbench
-from bankai.patch import fingerprint
 from bankai.probes import ProbeSet, load_neutral_texts
 from bankai.probes.cases import Cases, read_cases
 from bankai.probes.columns import Columns
-from bankai.search import NEUTRAL_TOKENS, SearchSettings
+from bankai.search import NEUTRAL_TOKENS, RunFolder, SearchSettings
 from bankai.steps import StepListener, ignore_steps
 
-__all__ = ["Fix", "FixAsked", "FixOutcome"]
+__all__ = ["Fix", "FixAsked"]
 
 PLAIN_BUDGET = 300  # evaluations of a search on plain prompts
 MINUTES = 30.0  # that a search may take when nothing else is asked for
@@ -70,30 +68,6 @@ class _Started(msgspec.Struct, frozen=True):
     fingerprint: str
 
 
-class FixOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a fix ended. `failing`, `passing`, `unknown`: rows that no search read; `general`: general questions.
-
-    `patch` is None when nothing was found; `drift` is on everyday replies that no search read, in nats a token.
-    """
-
-    verdict: Verdict
-    patch: str | None
-    report: str
-    model: str
-    table: str
-    rows: int
-    flips: int
-    bare_bytes: int
-    file_bytes: int
-    crossed: bool
-    failing: Counts
-    passing: Counts
-    unknown: Counts
-    general: Counts
-    drift: float | None
-    seconds: float
-
-
 class Fix:
     """A fix in its folder. Call :meth:`read`, then, if there is something to fix, :meth:`search` for each of the names
     in its searches, and :meth:`finish`."""
@@ -111,7 +85,7 @@ class Fix:
         require_base(asked.model, "fix")
         _check_apart(Path(asked.output), Path(asked.report), folder)
         _cases(asked, chat=asked.chat is not False)  # refused before there is a folder
-        started = _Started(asked, _fingerprint(asked.model))
+        started = _Started(asked, fingerprint_of(asked.model))
         return cls(FixFolder.create(folder, started), started)
 
     @classmethod
@@ -119,10 +93,7 @@ class Fix:
         """Go on with one that was cut off. Raises StoreError when there is none, StateError for another model."""
         found, started = FixFolder.open(folder, _Started)
         require_base(started.asked.model, "fix")
-        if _fingerprint(started.asked.model) != started.fingerprint:
-            raise StateError(
-                f"{started.asked.model} is not the model that {folder} began with; put that one back"
-            )
+        require_same(started.asked.model, started.fingerprint, folder)
         return cls(found, started)
 
     def read(self, listen: StepListener = ignore_steps) -> Reading:
@@ -173,7 +144,7 @@ class Fix:
 
     def _search(self, reading: Reading, name: str, listen: Listener) -> SearchResult:
         run = self.folder.file(f"{name}.run")
-        if _has_begun(run):
+        if RunFolder.is_one(run):
             return resume_search(run, listen)
         asked, settings = self.asked, self._settings(reading, name)
         task = with_replies(
@@ -285,13 +256,3 @@ def _check_apart(*paths: Path) -> None:
         raise StoreError(
             "the patch, the report and the folder need a name each; give --report or --run another one"
         )
-
-
-def _has_begun(run: Path) -> bool:
-    """Whether a search left something to go on with."""
-    return (run / "run.json").is_file()
-
-
-def _fingerprint(source: str | Path) -> str:
-    with open_checkpoint(source) as checkpoint:
-        return fingerprint(checkpoint).hex()

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from bankai.evaluation.engines import TorchEngine
-from bankai.evaluation.grading import write
+from bankai.evaluation.grading import Written, write
 from bankai.evaluation.replies import judge_replies
 from bankai.evaluation.report import Counts
 from bankai.jobs.fix.reading import HALVES, PATCH, Reading
@@ -66,7 +66,7 @@ def measure(
         before = write(engine, reported, listen=listen)
         with _on(bench, patches[name]):
             after = write(engine, reported, listen=listen)
-        rows += [_tried(probe, *pair) for probe, *pair in zip(reported, before, after, strict=True)]
+        rows += map(_tried, reported, before, after)
     return Measured(
         tuple(rows), tuple(_general(engine, bench, patches[PATCH], listen) if reading.chat else ())
     )
@@ -83,7 +83,7 @@ def _on(bench: Workbench, patch: Path | None) -> AbstractContextManager[Any]:
     return nullcontext() if patch is None else patched(bench.model, read_patch(patch))
 
 
-def _tried(probe: Probe, before: Any, after: Any) -> Tried:
+def _tried(probe: Probe, before: Written, after: Written) -> Tried:
     asked = probe.prompt or "\n".join(turn.content for turn in probe.messages or () if turn.role == "user")
     return Tried(
         id=probe.id,

@@ -12,6 +12,7 @@ from bankai.evaluation.report import Counts
 from bankai.evaluation.statistics import percent
 from bankai.io import writing
 from bankai.jobs.fix.measuring import Group, Measured, Tried
+from bankai.jobs.fix.outcome import FixOutcome
 from bankai.jobs.fix.reading import Reading
 from bankai.jobs.fix.verdict import RULE
 
@@ -22,7 +23,7 @@ SHOWN = 6  # rows of each kind that are shown open
 LONGEST = 400  # characters of a text
 
 
-def write_report(path: Path, outcome: Any, reading: Reading, measured: Measured) -> None:
+def write_report(path: Path, outcome: FixOutcome, reading: Reading, measured: Measured) -> None:
     """Write the page. Raises StoreError when it cannot be written."""
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
@@ -44,7 +45,7 @@ def write_report(path: Path, outcome: Any, reading: Reading, measured: Measured)
         temporary.write_text(page, encoding="utf-8")
 
 
-def _bars(outcome: Any) -> list[dict[str, Any]]:
+def _bars(outcome: FixOutcome) -> list[dict[str, Any]]:
     """Shares as bars: what they are of, so many of so many, percent, and its interval."""
     bars = [
         _fixed("Failing rows that it fixes", outcome.failing, "good"),
